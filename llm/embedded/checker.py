@@ -1,0 +1,93 @@
+"""The exact checker of solution steps: it decides from the story's relations alone, never from wording.
+
+A step reads `Ann = Tom + 3 = 12 + 3 = 15`: the target, the formula in names, the same in numbers, the
+result. Operands of sums and products may come in another order, the same one in both parts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .relations import Relation, evaluate
+from .stories import Story
+
+_ANSWER = re.compile(r"#### ([1-9]\d*)")
+_NUMBER = re.compile(r"0|[1-9]\d{0,5}")
+
+
+def check_step(story: Story, previous_steps: Sequence[str], step_text: str) -> bool:
+    """Whether the step is right, given the steps before it (of which only the right ones count).
+
+    A derivation is right iff its target has that quantity in the story and it is derived by the
+    story's own relation from quantities that are given or were derived before. The line `#### n` is
+    right iff n is the answer. Anything malformed is wrong; nothing raises.
+    """
+    return _judge(story, _known(story, previous_steps), step_text)
+
+
+def check_solution(story: Story, text: str) -> bool:
+    """Whether the last line of the text states the answer and every line before it is right."""
+    lines = text.strip("\n").split("\n")
+    return bool(_ANSWER.fullmatch(lines[-1])) and all(check_lines(story, lines))
+
+
+def check_lines(story: Story, lines: Sequence[str]) -> list[bool]:
+    """`check_step` for every line after the lines before it."""
+    known = dict(story.given)
+    verdicts = []
+    for line in lines:
+        right = _judge(story, known, line)
+        verdicts.append(right)
+        if right and not line.startswith("####"):
+            known[line.split(" ", 1)[0]] = int(line.rsplit(" ", 1)[1])
+    return verdicts
+
+
+def final_answer(text: str) -> int | None:
+    """The number that the text's last line states, None without one."""
+    match = _ANSWER.fullmatch(text.strip("\n").split("\n")[-1])
+    return int(match[1]) if match else None
+
+
+def _known(story: Story, previous_steps: Sequence[str]) -> dict[str, int]:
+    known = dict(story.given)
+    for line, right in zip(previous_steps, check_lines(story, [s.rstrip("\n") for s in previous_steps])):
+        if right and not line.startswith("####"):
+            known[line.split(" ", 1)[0]] = int(line.rsplit(" ", 1)[1])
+    return known
+
+
+def _judge(story: Story, known: dict[str, int], text: str) -> bool:
+    text = text[:-1] if text.endswith("\n") else text
+    if match := _ANSWER.fullmatch(text):
+        return int(match[1]) == story.answer
+    target, *parts = text.split(" = ")
+    relation = next((r for r in story.relations if r.target == target), None)
+    if relation is None or len(parts) != (3 if relation.sources else 2):
+        return False
+    symbols, numbers = parts[0].split(" "), parts[-2].split(" ")
+    return _same(relation, symbols) and _computed(relation, known, symbols, numbers, parts[-1])
+
+
+def _same(relation: Relation, symbols: list[str]) -> bool:
+    """Whether the symbols are the relation's formula, up to the order of summands and of factors."""
+    wanted = list(relation.symbols())
+    if sorted(symbols) != sorted(wanted) or symbols[1::2] != wanted[1::2]:
+        return False
+    operators = wanted[1::2]
+    # The operands before the first `-` or `/`, and of one operator only, may be exchanged.
+    movable = 1
+    while movable <= len(operators) and operators[movable - 1] == operators[0] and operators[0] in "+*":
+        movable += 1
+    ours, theirs = wanted[::2], symbols[::2]
+    return sorted(ours[:movable]) == sorted(theirs[:movable]) and ours[movable:] == theirs[movable:]
+
+
+def _computed(relation: Relation, known: dict[str, int], symbols: list[str], numbers: list[str], result: str) -> bool:
+    """Whether the numbers are the symbols' known values and the result is theirs."""
+    if any(name not in known for name in relation.sources):
+        return False
+    if numbers != [str(known[s]) if s in relation.sources else s for s in symbols]:
+        return False
+    return bool(_NUMBER.fullmatch(result)) and evaluate(numbers) == int(result)

@@ -1,0 +1,99 @@
+"""What a text engine owes the text model: continue token ids, and score given continuations.
+
+An engine knows tokens and nothing of problems, steps, trees or values. Every engine is asynchronous: callers await as
+many requests as they like at once and the engine batches them as it sees fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to continue a text.
+
+    temperature: 0 is greedy. top_p: nucleus, 1 keeps all.
+    max_tokens: the most new tokens. max_steps: the most steps (delimiters); None for no limit.
+    stop: a text that ends a step; it is kept in the tokens. None: run to the end of sequence or `max_tokens`.
+    ends: texts after which the solution is over; a step that contains one is the last.
+    """
+
+    temperature: float = 0.8
+    top_p: float = 1.0
+    max_tokens: int = 64
+    max_steps: int | None = 1
+    stop: str | None = "\n"
+    ends: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Generation:
+    """One continuation, cut into steps.
+
+    steps: new token ids per step, delimiter included, end-of-sequence excluded.
+    logprobs: the log-probability of each of those tokens under the distribution sampled from before top-p
+        (temperature applied; at temperature 0 under temperature 1).
+    ended: "stop" (as many steps as asked for), "end" (end of sequence, or a text of `ends`), "length" (cut by a token
+        limit: its last step is unfinished).
+    cached: prompt tokens whose keys and values were found; computed: positions run through the network.
+    """
+
+    steps: list[Tokens]
+    logprobs: list[tuple[float, ...]]
+    ended: str
+    cached: int = 0
+    computed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Score:
+    """Log-probabilities of given next tokens after a prompt: `logprobs[i]` is that of `choices[i]` (temperature 1)."""
+
+    logprobs: tuple[float, ...]
+    cached: int = 0
+    computed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class EngineCounters:
+    """What an engine did since it was made, for benchmarks: positions computed against tokens kept."""
+
+    requests: int = 0
+    generated: int = 0
+    computed: int = 0
+    cached: int = 0
+    scored: int = 0
+    busy_seconds: float = 0.0
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Continues and scores token sequences.
+
+    fingerprint: identifies weights and tokenizer; part of every tape key.
+    context: the longest sequence it can hold.
+    """
+
+    fingerprint: str
+    context: int
+    counters: EngineCounters
+
+    @property
+    def tokenizer(self) -> object: ...
+
+    async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
+        """Continue `prompt`. Noise is a function of (stream, absolute position) where the engine can key its noise."""
+        ...
+
+    async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
+        """Log-probabilities of single next tokens `choices` after `prompt`."""
+        ...
+
+    async def close(self) -> None: ...
