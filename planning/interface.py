@@ -81,6 +81,7 @@ class Expansion:
     usage: what these answers cost this planner had it run alone (*charged*).
     spent: what they cost the engine just now, None where that is the same.
     same_as: [K] node id of an earlier sibling that is the same state, -1 where there is none; set by the driver.
+    dead: [K] true where an end (discount 0) is no solution, such as a text cut off before its answer; None: nowhere.
     """
 
     reward: Float
@@ -90,6 +91,7 @@ class Expansion:
     usage: Usage | None = None
     spent: Usage | None = None
     same_as: Int | None = None
+    dead: Bool | None = None
 
 
 Valued = Literal["none", "finished", "all"]
@@ -244,7 +246,7 @@ class AsyncModel(Protocol[States]):
 class Size:
     """How large a search may grow: what array sizes, widths, populations and halving schedules are made from.
 
-    nodes: new nodes per problem in `Model.cost`s, so that a search over a model of cost k may open nodes // k edges.
+    nodes: how many actions per problem may be tried in a state (the driver has divided by `Model.cost`).
     exact: the cap is in nodes, so that a schedule may be laid out to end on it; False where another unit or the clock
         ends the search and `nodes` is only a bound.
     """

@@ -1,0 +1,234 @@
+"""The drivers: they carry a search's questions to a model and the answers back. `plan` in lock step, `aplan` awaiting.
+
+A driver owns the states and the ledger and nothing of the search's; both loops use only what `interface.py` promises,
+so a reader can write his own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .interface import Bool, Candidates, Expansion, Keys, Leaves, Plan, Slots, Usage, keys_of
+from .ledger import PLAIN, Budget, Ledger
+from .rollout import rollout
+from .states import ListStates, store_for
+
+
+@dataclass
+class Outcome:
+    """A plan and what it took.
+
+    states: the store; `get(row, node)`. charged, spent, closing: [B, units]; closing is what completing an unfinished
+    best leaf took, outside the cap. ends: the state each row ends in (text: the solution), None for vectors.
+    node_usage: per (row, node) what that node was charged, for reading smaller budgets off a larger run.
+    """
+
+    plan: Plan
+    search: Any
+    states: Any
+    charged: Usage
+    spent: Usage
+    closing: Usage
+    ends: list[Any] = field(default_factory=list)
+    node_usage: dict[tuple[int, int], Usage] = field(default_factory=dict)
+
+
+def answer(model: Any, states: Any, query: Any) -> Any:
+    """The model's answer to a query; reached states are stored."""
+    if isinstance(query, Candidates):
+        return rollout(model, states.get(query.row, np.zeros_like(query.row)), query)
+    reached, expansion = model.expand(
+        states.get(query.row, query.parent), query.slot, follow=query.follow, valued=query.valued
+    )
+    expansion.same_as = states.put(query.row, query.node, reached, query.parent)
+    return expansion
+
+
+def plan(
+    planner: Any,
+    model: Any,
+    problems: Any,
+    budget: Budget,
+    *,
+    seed: int = 0,
+    keys: Keys | None = None,
+    after: Outcome | None = None,
+) -> Outcome:
+    """Plan for a batch of problems in lock step.
+
+    problems: whatever `model.start` takes, B of them. keys: uint64 [B] in place of those made from `seed`.
+    after: the outcome of the decision before, whose search was told by `advance` which actions were taken.
+    """
+    start, root = model.start(problems)
+    rows = len(root.value)
+    size = budget.size(model.cost)
+    search = planner.begin(
+        root,
+        model.actions,
+        size,
+        keys=keys_of(seed, rows) if keys is None else keys,
+        after=None if after is None else after.search,
+    )
+    states = _store(start, search, after, rows)
+    ledger = Ledger(budget, rows, model.cost)
+    while not search.done.all():
+        query = search.ask(ledger.room())
+        if not len(query):
+            continue
+        ledger.reserve(query)
+        reply = answer(model, states, query)
+        search.tell(query, reply)
+        ledger.charge(query, reply.usage, reply.spent)
+    return Outcome(search.plan(), search, states, ledger.charged, ledger.spent, ledger.closing)
+
+
+def _store(start: Any, search: Any, after: Outcome | None, rows: int) -> Any:
+    """The store of a search's states, with the start states at its roots; a reused tree keeps its own."""
+    tree = getattr(search, "tree", None)
+    every = np.arange(rows, dtype=np.int32)
+    roots = np.zeros(rows, np.int32) if tree is None else tree.root
+    reused = after is not None and tree is not None and tree is getattr(after.search, "tree", None)
+    states = after.states if after is not None and reused else store_for(start, 1 if tree is None else tree.nodes)
+    states.put(every, roots, start)
+    return states
+
+
+async def aplan(
+    planner: Any,
+    model: Any,
+    problem: Any,
+    budget: Budget,
+    *,
+    key: int = 0,
+    close: bool = True,
+) -> Outcome:
+    """Plan for one problem, awaiting the model: one task per group of siblings, told as they land.
+
+    key: the problem's own number for `keys_of`, or its 64-bit key. close: complete the best open leaf along first
+    slots when the budget ends without a solution (outside the cap, booked under `closing`).
+    A call that raises is given back to the search and the exception goes to the caller.
+    """
+    start, root = await model.start([problem])
+    search = planner.begin(root, model.actions, budget.size(model.cost), keys=np.array([key], np.uint64))
+    states = ListStates(start, 0)
+    states.put(np.zeros(1, np.int32), np.zeros(1, np.int32), start)
+    ledger = Ledger(budget, 1, model.cost, getattr(model, "most_tokens", 0))
+    if root.usage is not None:
+        ledger.charged += root.usage
+        ledger.spent += root.usage if root.spent is None else root.spent
+    outcome = Outcome(None, search, states, ledger.charged, ledger.spent, ledger.closing)  # type: ignore[arg-type]
+    await _converse(search, model, states, ledger, outcome.node_usage)
+    outcome.plan = search.plan()
+    await _end(outcome, model, close)
+    return outcome
+
+
+async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger, booked: dict[Any, Usage]) -> None:
+    """Ask, await whichever call lands first, tell; until the search is done."""
+    flying: dict[asyncio.Task[Any], Leaves] = {}
+    try:
+        while True:
+            while not search.done[0] and len(query := search.ask(ledger.room())):
+                for group in query.groups():
+                    ledger.reserve(group)
+                    flying[asyncio.create_task(_expand(model, states, group))] = group
+            if not flying:
+                return
+            landed, _ = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
+            for task in [t for t in flying if t in landed]:
+                _land(task, flying.pop(task), search, states, ledger, booked)
+    finally:
+        for task in flying:
+            task.cancel()
+        await asyncio.gather(*flying, return_exceptions=True)
+
+
+async def _expand(model: Any, states: ListStates, group: Leaves) -> tuple[Any, Expansion]:
+    return await model.expand(
+        states.get(group.row, group.parent), group.slot, follow=group.follow, valued=group.valued
+    )
+
+
+def _land(task: Any, group: Leaves, search: Any, states: ListStates, ledger: Ledger, booked: dict[Any, Usage]) -> None:
+    """Tell the search what a finished call answered; give the leaves back if it failed."""
+    try:
+        reached, expansion = task.result()
+    except BaseException:
+        search.drop(group)
+        ledger.release(group)
+        raise
+    expansion.same_as = states.put(group.row, group.node, reached, group.parent)
+    search.tell(group, expansion)
+    ledger.charge(group, expansion.usage, expansion.spent)
+    for i, node in enumerate(group.node.tolist()):
+        booked[0, node] = PLAIN if expansion.usage is None else expansion.usage[i]
+
+
+async def _end(outcome: Outcome, model: Any, close: bool) -> None:
+    """Set the state the plan ends in, completing it along first slots where the search found no solution."""
+    if not outcome.plan.path[0]:
+        return
+    node = int(outcome.plan.best[0])
+    state = outcome.states.states[0, node]
+    solved = any(f.node == node for f in outcome.plan.finished[0])
+    while close and not solved and isinstance(model.actions, Slots):
+        (state,), expansion = await model.expand([state], np.zeros(1, np.int32), follow=True, valued="finished")
+        if expansion.usage is not None:
+            outcome.closing += expansion.usage
+            outcome.spent += expansion.usage if expansion.spent is None else expansion.spent
+        solved = bool(np.asarray(expansion.discount)[0] == 0)
+    outcome.ends = [state]
+
+
+def receding_horizon(
+    planner: Any,
+    model: Any,
+    problems: Any,
+    act: Callable[[Any], tuple[Any, Bool]],
+    budget: Budget,
+    steps: int,
+    *,
+    seed: int = 0,
+    warm: bool = True,
+) -> Iterator[Outcome]:
+    """Model predictive control: plan, take the first action, look again, plan anew.
+
+    act: takes the first actions (int32 [B] slots, or tensor [B, D]) and returns the next problems and which rows are
+    still alive [B]; rows that are not are planned for but ignored. warm: go on from the plan before (shifted sequences;
+    the subtree of the action taken where the planner has `reuse`). Yields each decision's outcome before acting.
+    """
+    after: Outcome | None = None
+    for step in range(steps):
+        outcome = plan(planner, model, problems, budget, keys=keys_of(seed + step, _rows(problems)), after=after)
+        yield outcome
+        taken = first_actions(outcome.plan)
+        problems, alive = act(taken)
+        if not alive.any():
+            return
+        after = None
+        if warm and _can_go_on(outcome, taken):
+            outcome.search.advance(taken)
+            after = outcome
+
+
+def _rows(problems: Any) -> int:
+    return len(problems[0]) if isinstance(problems, tuple) else len(problems)
+
+
+def _can_go_on(outcome: Outcome, taken: Any) -> bool:
+    """Whether the search can be carried over to the next decision in every row."""
+    return hasattr(outcome.search, "advance") and (
+        not hasattr(outcome.search, "tree") or bool(getattr(outcome.search.planner, "reuse", False))
+    )
+
+
+def first_actions(plan: Plan) -> Any:
+    """What to do now: int32 [B] slots of a tree's plans (0 where a plan is empty), or the first vectors [B, D]."""
+    if isinstance(plan.actions, list):
+        return np.array([a[0] if len(a) else 0 for a in plan.actions], np.int32)
+    return plan.actions[:, 0]

@@ -1,0 +1,477 @@
+"""Monte Carlo tree search: walk to an edge nobody has opened, ask, write the answer, back it up.
+
+Here belong the planner's settings, the walk and the backup. Which edge is walked is `selection.py`'s, the records are
+`tree.py`'s, and model calls are the driver's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import selection as sel
+from .interface import ActionSpace, Bool, Expansion, Int, Keys, Leaves, Plan, Size, Slots, Valued
+from .jit import njit
+from .selection import CLOSE, GUMBEL, KIND, LEAVES, LIMIT, MAX_BACKUP, PUCT, UCT, best_edge, can_open, gumbel_edge
+from .tree import (
+    AWAITED,
+    CLOSED,
+    DISCOUNT,
+    FIRST,
+    FLYING,
+    FREE,
+    MEAN,
+    NEXT,
+    NEXT_NODE,
+    NEXT_SLOT,
+    ONGOING,
+    OPEN,
+    OPENED,
+    PARENT,
+    RAW,
+    REWARD,
+    ROOT,
+    STATUS,
+    TERMINAL,
+    VISITS,
+    WALKS,
+    Q,
+    Tree,
+    check_awaited,
+    give_back,
+    merge,
+    next_slot,
+    open_slot,
+    set_prior,
+    settle,
+    widen_range,
+    write,
+)
+
+RUNNING, BUDGET, EXHAUSTED = range(3)
+WHY = ("", "budget", "exhausted")
+
+
+@njit
+def close(I: Any, S: Any, b: int, node: int) -> None:
+    """Nothing is left to open at `node`; closes every parent of which that was the last open edge."""
+    while I[b, node, CLOSED] == 0:
+        I[b, node, CLOSED] = 1
+        if node == I[b, I.shape[1] - 1, ROOT]:
+            return
+        node = I[b, node, PARENT]
+        I[b, node, OPEN] -= 1
+        if I[b, node, OPEN] > 0 or can_open(I, S, b, node):
+            return
+
+
+@njit
+def back_up(I: Any, F: Any, S: Any, b: int, node: int, value: float) -> None:
+    """One more visit of everything above `node`, whose return just seen is `value` (MuZero, equation 3)."""
+    root = I[b, I.shape[1] - 1, ROOT]
+    while node != root:
+        F[b, node, Q] = F[b, node, REWARD] + F[b, node, DISCOUNT] * F[b, node, MEAN]
+        widen_range(F, b, F[b, node, Q])
+        value = F[b, node, REWARD] + F[b, node, DISCOUNT] * value
+        node = I[b, node, PARENT]
+        I[b, node, VISITS] += 1
+        if S[MAX_BACKUP] > 0:
+            best = -np.inf
+            child = I[b, node, FIRST]
+            while child >= 0:
+                if I[b, child, STATUS] == OPENED:
+                    best = max(best, F[b, child, Q])
+                child = I[b, child, NEXT]
+            F[b, node, MEAN] = best
+        else:
+            F[b, node, MEAN] += (value - F[b, node, MEAN]) / I[b, node, VISITS]
+
+
+@njit
+def walk_row(I: Any, F: Any, P: Any, S: Any, G: Any, T: Any, X: Any, b: int) -> int:
+    """Walk from the root to an unopened edge and open it; its child's id. -1: wait for answers. -2: a finished state
+    was visited once more and backed up, or nothing can be opened."""
+    node = I[b, I.shape[1] - 1, ROOT]
+    while True:
+        if I[b, node, TERMINAL] != ONGOING or I[b, node, STATUS] == AWAITED:
+            break
+        if S[KIND] == GUMBEL:
+            child, slot = gumbel_edge(I, F, P, S, G, T, b, node, X)
+        else:
+            child, slot = best_edge(I, F, P, S, b, node)
+        if slot >= 0:
+            return open_slot(I, F, P, b, node, slot)
+        if child < 0:
+            break
+        node = child
+    if I[b, node, STATUS] == AWAITED:
+        return -1
+    I[b, node, VISITS] += 1
+    back_up(I, F, S, b, node, F[b, node, RAW])
+    return -2
+
+
+@njit
+def walk(I: Any, F: Any, P: Any, S: Any, G: Any, T: Any, X: Any, room: Any, why: Any, out: Any) -> int:
+    """Up to LEAVES walks in every row that is not done; fills `out` [4, K] (row, parent, slot, node), returns K."""
+    header = I.shape[1] - 1
+    count = 0
+    for b in range(I.shape[0]):
+        if why[b] != RUNNING:
+            continue
+        left = room[b]
+        root = I[b, header, ROOT]
+        over = RUNNING
+        while I[b, header, FLYING] < S[LEAVES]:
+            if I[b, root, CLOSED] == 1 or I[b, root, TERMINAL] != ONGOING:
+                over = EXHAUSTED
+                break
+            if left <= 0 or I[b, header, WALKS] >= S[LIMIT]:
+                over = BUDGET
+                break
+            node = walk_row(I, F, P, S, G, T, X, b)
+            if node == -1:
+                if I[b, header, FLYING] == 0:
+                    over = BUDGET
+                break
+            I[b, header, WALKS] += 1
+            if node >= 0:
+                out[0, count], out[1, count] = b, I[b, node, PARENT]
+                out[2, count], out[3, count] = I[b, node, sel.SLOT], node
+                count += 1
+                left -= 1
+        if I[b, header, FLYING] == 0:
+            why[b] = over
+    return count
+
+
+@njit
+def land(
+    I: Any,
+    F: Any,
+    P: Any,
+    S: Any,
+    row: Any,
+    node: Any,
+    reward: Any,
+    discount: Any,
+    value: Any,
+    logits: Any,
+    same: Any,
+    dead: Any,
+) -> int:
+    """Write K answers and back them up. Returns the position of the first leaf nobody waits for, -1 if all are."""
+    bad = check_awaited(I, row, node)
+    if bad >= 0:
+        return bad
+    for k in range(len(node)):
+        b, n = row[k], node[k]
+        if I[b, n, STATUS] != AWAITED:
+            return k
+        settle(I, b, n)
+        if len(same) > 0 and same[k] >= 0:
+            merge(I, F, b, n, same[k])
+            parent = I[b, n, PARENT]
+            if S[CLOSE] > 0 and I[b, parent, OPEN] == 0 and not can_open(I, S, b, parent):
+                close(I, S, b, parent)
+            continue
+        set_prior(P, b, n, logits, k)
+        write(I, F, b, n, reward[k], discount[k], value[k], len(dead) > 0 and dead[k])
+        next_slot(I, F, P, b, n)
+        back_up(I, F, S, b, n, F[b, n, RAW])
+        if S[CLOSE] > 0 and (I[b, n, TERMINAL] != ONGOING or I[b, n, NEXT_SLOT] < 0):
+            close(I, S, b, n)
+    return -1
+
+
+@njit
+def move_root(I: Any, P: Any, b: int, child: int) -> None:
+    """Make `child` the root of row b and free everything that is not below it. No node changes its id."""
+    header = I.shape[1] - 1
+    keep = np.zeros(header, np.bool_)
+    keep[child] = True
+    node = child
+    while True:  # walk the subtree depth first along the links
+        below = I[b, node, FIRST]
+        if below >= 0:
+            node = below
+        else:
+            while node != child and I[b, node, NEXT] < 0:
+                node = I[b, node, PARENT]
+            if node == child:
+                break
+            node = I[b, node, NEXT]
+        keep[node] = True
+    I[b, header, ROOT] = child
+    I[b, child, PARENT], I[b, child, NEXT] = -1, -1
+    I[b, header, FREE] = -1
+    for n in range(I[b, header, NEXT_NODE] - 1, -1, -1):
+        if not keep[n]:
+            I[b, n, STATUS] = 0
+            I[b, n, NEXT] = I[b, header, FREE]
+            I[b, header, FREE] = n
+
+
+
+
+def halving(considered: int, simulations: int) -> list[int]:
+    """Visits that an edge must have to be walked next, per simulation (sequential halving; mctx `seq_halving.py`,
+    Danihelka et al. 2022, algorithm 2)."""
+    if considered <= 1:
+        return list(range(simulations))
+    rounds = int(np.ceil(np.log2(considered)))
+    sequence: list[int] = []
+    visits, left = [0] * considered, considered
+    while len(sequence) < simulations:
+        for _ in range(max(1, int(simulations / (rounds * left)))):
+            sequence.extend(visits[:left])
+            visits[:left] = [v + 1 for v in visits[:left]]
+        left = max(2, left // 2)
+    return sequence[:simulations]
+
+
+@dataclass(frozen=True)
+class MCTS:
+    """Monte Carlo tree search over `Slots`.
+
+    simulations: walks per problem; None: as many as the budget has nodes.
+    selection: puct, uct, or gumbel (Gumbel noise and sequential halving at the root, deterministic below).
+    c_init, c_base: PUCT's constants; c_uct: UCT's.
+    normalise: "tree", "siblings" or (low, high): what edge values are divided by before they meet the bonus.
+    backup: "mean", or "max" for deterministic worlds.
+    leaves: how many leaves of one tree may be in flight.
+    width: most distinct children of a node of `Slots(None)`; draws are capped at twice that.
+    widening: (C, alpha) of progressive widening, "auto" (on for `Slots(None)`, (1, 0.5)) or None.
+    terminal: "close" or "absorb"; None: close for `Slots(None)`, absorb for `Slots(n)`.
+    choose: "visits", "value" or "finished" (best finished leaf); None: finished for `Slots(None)`, else visits.
+    considered, value_scale, maxvisit_init: Gumbel's.
+    dirichlet: (alpha, fraction) of noise mixed into the root's priors (AlphaZero), None for none.
+    reuse: keep the subtree of the action taken for the next decision.
+    """
+
+    simulations: int | None = None
+    selection: Literal["puct", "uct", "gumbel"] = "puct"
+    c_init: float = 1.25
+    c_base: float = 19652.0
+    c_uct: float = 2**0.5
+    normalise: Literal["tree", "siblings"] | tuple[float, float] = "tree"
+    backup: Literal["mean", "max"] = "mean"
+    leaves: int = 1
+    width: int = 4
+    widening: tuple[float, float] | Literal["auto"] | None = "auto"
+    terminal: Literal["close", "absorb"] | None = None
+    choose: Literal["visits", "value", "finished"] | None = None
+    considered: int = 16
+    value_scale: float = 0.1
+    maxvisit_init: float = 50.0
+    dirichlet: tuple[float, float] | None = None
+    reuse: bool = False
+    valued: Valued = "all"
+
+    def __post_init__(self) -> None:
+        if self.selection not in ("puct", "uct", "gumbel"):
+            raise ValueError(f"selection is {self.selection!r}; there are puct, uct, gumbel")
+        if self.leaves < 1 or self.width < 1 or (self.simulations is not None and self.simulations < 1):
+            raise ValueError("leaves, width and simulations must be at least 1")
+
+    def begin(
+        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: MCTSSearch | None = None
+    ) -> MCTSSearch:
+        """Start a search; ValueError for `Box`, whose vectors a tree must first be offered one by one."""
+        if not isinstance(actions, Slots):
+            raise ValueError("MCTS wants Slots; offer a Box's vectors one by one: GridActions(model, n)")
+        return MCTSSearch(self, root, actions, size, keys, after)
+
+    def kernel_settings(self, slots: Slots, limit: int) -> NDArray[np.float64]:
+        """The array S of `selection.py`."""
+        unbounded = slots.n is None
+        widening = ((1.0, 0.5) if unbounded else None) if self.widening == "auto" else self.widening
+        bounds = self.normalise if isinstance(self.normalise, tuple) else (0.0, 1.0)
+        norm = {"tree": sel.BY_TREE, "siblings": sel.BY_SIBLINGS}.get(str(self.normalise), sel.BY_BOUNDS)
+        most = self.width if unbounded else slots.n
+        return np.array(
+            [
+                {"uct": UCT, "puct": PUCT, "gumbel": GUMBEL}[self.selection],
+                self.c_uct,
+                self.c_init,
+                self.c_base,
+                norm,
+                *bounds,
+                unbounded,
+                self.terminal == "close" or (self.terminal is None and unbounded),
+                self.backup == "max",
+                most,
+                2 * self.width if unbounded else most,
+                widening is not None,
+                *(widening or (0.0, 0.0)),
+                limit,
+                self.leaves,
+                self.value_scale,
+                self.maxvisit_init,
+            ],
+            np.float64,
+        )
+
+
+class MCTSSearch:
+    """One run of `MCTS` over B problems; see `interface.Search`."""
+
+    def __init__(
+        self, planner: MCTS, root: Expansion, actions: Slots, size: Size, keys: Keys, after: MCTSSearch | None
+    ) -> None:
+        limit = planner.simulations or size.nodes
+        if planner.selection == "gumbel" and actions.n is None:
+            actions = Slots(planner.width)
+        self.planner, self.actions, self.keys = planner, actions, keys
+        new = min(limit, size.nodes)
+        if after is not None and planner.reuse:
+            self.tree = after.tree
+            self.tree.header(WALKS)[:] = 0
+        else:
+            self.tree = Tree(root, (2 if planner.reuse else 1) * new + 1, actions.n or 0)
+        self.rows = self.tree.rows
+        self.settings = planner.kernel_settings(actions, limit)
+        self.why_codes = np.zeros(self.rows, np.int32)
+        self.most = self.rows * planner.leaves
+        self.scratch = np.zeros((5, actions.n or 0))
+        self.noise, self.table = self._gumbel(limit)
+        if planner.dirichlet is not None:
+            self._mix_dirichlet(*planner.dirichlet)
+        self.journal: list[tuple[str, Any, Any]] = []
+
+    def _gumbel(self, limit: int) -> tuple[NDArray[np.float64], Int]:
+        """Gumbel noise [B, A] of the roots, from each row's key, and the halving table [B, simulations]."""
+        if self.planner.selection != "gumbel":
+            return np.zeros((self.rows, 0)), np.zeros((self.rows, 1), np.int32)
+        tree = self.tree
+        noise = np.stack([np.random.Generator(np.random.Philox(int(k))).gumbel(size=tree.slots) for k in self.keys])
+        offered = (tree.P[np.arange(self.rows), tree.root] >= 0).sum(1)
+        table = [halving(min(self.planner.considered, int(n)), limit) for n in offered]
+        return noise, np.array(table, np.int32)
+
+    def _mix_dirichlet(self, alpha: float, fraction: float) -> None:
+        """(1 - fraction) P + fraction Dirichlet(alpha) at the roots (Silver et al. 2017)."""
+        tree = self.tree
+        if tree.slots == 0:
+            raise ValueError("dirichlet noise needs priors; Slots(None) has none")
+        for b, key in enumerate(self.keys):
+            prior = tree.P[b, tree.root[b]]
+            real = prior >= 0
+            draw = np.random.Generator(np.random.Philox(int(key) ^ 1)).dirichlet([alpha] * int(real.sum()))
+            prior[real] = (1 - fraction) * prior[real] + fraction * draw
+            tree.I[b, tree.root[b], NEXT_SLOT] = -1
+            next_slot(tree.I, tree.F, tree.P, b, int(tree.root[b]))
+
+    @property
+    def done(self) -> Bool:
+        return self.why_codes != RUNNING
+
+    @property
+    def why(self) -> list[str]:
+        return [WHY[c] for c in self.why_codes]
+
+    def ask(self, room: Int) -> Leaves:
+        tree = self.tree
+        out = np.empty((4, self.most), np.int32)
+        count = walk(
+            tree.I, tree.F, tree.P, self.settings, self.noise, self.table, self.scratch, room, self.why_codes, out
+        )
+        if count < self.most:
+            out = out[:, :count]
+        query = Leaves(out[0], out[1], out[2], out[3], False, self.planner.valued)
+        self.journal.append(("ask", room, query))
+        return query
+
+    def tell(self, query: Leaves, answer: Expansion) -> None:
+        tree = self.tree
+        numbers = tree.numbers_of(answer, len(query.row))
+        bad = land(tree.I, tree.F, tree.P, self.settings, query.row, query.node, *numbers)
+        if bad >= 0:
+            raise ValueError(
+                f"node {query.node[bad]} of row {query.row[bad]} is not awaited: told twice, dropped, or never asked"
+            )
+        self.journal.append(("tell", query, answer))
+
+    def drop(self, query: Leaves) -> None:
+        tree = self.tree
+        for b, n in zip(query.row.tolist(), query.node.tolist()):
+            if not give_back(tree.I, tree.F, tree.P, b, n):
+                raise ValueError(f"node {n} of row {b} is not awaited, so it cannot be dropped")
+            tree.I[b, tree.nodes, WALKS] -= 1
+        self.journal.append(("drop", query, None))
+
+    def advance(self, taken: Int) -> None:
+        """The slots [B] were taken in the roots: their children become the roots of a later `begin(after=...)`."""
+        for b, slot in enumerate(taken.tolist()):
+            child = next((c for c in self.tree.children(b, int(self.tree.root[b])) if self._slot(b, c) == slot), None)
+            if child is None or self.tree.I[b, child, TERMINAL]:
+                raise ValueError(f"row {b} has no subtree below slot {slot} to go on with")
+            move_root(self.tree.I, self.tree.P, b, child)
+
+    def _slot(self, row: int, node: int) -> int:
+        return int(self.tree.I[row, node, sel.SLOT])
+
+    def plan(self) -> Plan:
+        choose = self.planner.choose or ("finished" if self.actions.n is None else "visits")
+        finished = [self.tree.finished(b) for b in range(self.rows)]
+        best = [self._best(b, choose) for b in range(self.rows)]
+        path = [self.tree.path(b, n) for b, n in enumerate(best)]
+        return Plan(
+            best=np.array(best, np.int32),
+            path=path,
+            actions=[self.tree.slots_along(b, p) for b, p in enumerate(path)],
+            value=np.array([self._value(b, p) for b, p in enumerate(path)], np.float32),
+            weights=self.weights(),
+            finished=finished,
+            why=self.why,
+        )
+
+    def _value(self, row: int, path: list[int]) -> float:
+        return float(self.tree.F[row, path[1], Q]) if len(path) > 1 else float(self.tree.F[row, path[0], MEAN])
+
+    def _best(self, row: int, choose: str) -> int:
+        """The node to end at: the best finished leaf, or the end of the line that visits or values lead along."""
+        tree = self.tree
+        if choose == "finished":
+            best = tree.best_finished(row)
+            return best if best >= 0 else tree.best_open(row)
+        node = int(tree.root[row])
+        if self.planner.selection == "gumbel":
+            node = self._gumbel_choice(row)
+        while children := tree.children(row, node):
+            if choose == "value":
+                node = max(children, key=lambda c: float(tree.F[row, c, Q]))
+            else:
+                node = max(children, key=lambda c: (int(tree.I[row, c, VISITS]), float(tree.F[row, c, Q])))
+        return node
+
+    def _gumbel_choice(self, row: int) -> int:
+        """The child of the largest g + logits + sigma(q) among the most visited (Danihelka et al. 2022, algorithm 2)."""
+        tree, root, X = self.tree, int(self.tree.root[row]), self.scratch
+        if not tree.children(row, root):
+            return root
+        sel.edges_of(tree.I, tree.F, tree.P, self.settings, row, root, X)
+        logits = np.log(np.maximum(tree.P[row, root], 1e-38))
+        score = np.where(X[1] == X[1].max(), self.noise[row] + logits + X[4], -np.inf)
+        return int(X[0, int(np.argmax(score))])
+
+    def weights(self) -> NDArray[np.float32]:
+        """[B, A] shares of the roots' visits; for gumbel the improved policy softmax(logits + sigma(q)), equation 11."""
+        tree = self.tree
+        lines = [[(self._slot(b, c), int(tree.I[b, c, VISITS])) for c in tree.children(b, int(tree.root[b]))]
+                 for b in range(self.rows)]  # fmt: skip
+        wide = tree.slots or max([s + 1 for line in lines for s, _ in line], default=1)
+        weights = np.zeros((self.rows, wide), np.float32)
+        for b, line in enumerate(lines):
+            for slot, visits in line:
+                weights[b, slot] = visits
+            if self.planner.selection == "gumbel":
+                sel.edges_of(tree.I, tree.F, tree.P, self.settings, b, int(tree.root[b]), self.scratch)
+                score = self.scratch[2] + self.scratch[4]
+                weights[b] = np.exp(score - score.max())
+        total = weights.sum(1, keepdims=True)
+        return np.divide(weights, total, out=weights, where=total > 0)
+

@@ -1,0 +1,114 @@
+"""Random numbers that are a function of a key and of counters: no generator, no state, no order of calls.
+
+A search draws its noise here, so that a row of a batch sees the same noise as the same row alone, a query that was
+dropped is asked again unchanged, and the integers behind every number are the same on each device (floating-point
+functions may differ in the last bit). Nothing here knows what the noise is for.
+
+The hash is the output function of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators",
+OOPSLA 2014, figure 17), once per counter, in int64 arithmetic that wraps around.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .interface import Keys
+
+
+def _signed(x: int) -> int:
+    return x - 2**64 if x >= 2**63 else x
+
+
+GOLDEN = _signed(0x9E3779B97F4A7C15)
+_FIRST = _signed(0xBF58476D1CE4E5B9)
+_SECOND = _signed(0x94D049BB133111EB)
+
+
+def signed(keys: Keys | Tensor) -> Tensor:
+    """Keys, uint64, as the int64 tensor of the same bits (copied); such a tensor is returned as it is."""
+    return keys if isinstance(keys, Tensor) else torch.from_numpy(np.array(keys, dtype=np.uint64).view(np.int64))
+
+
+def mix(x: Tensor) -> Tensor:
+    """SplitMix64's output function on int64 of any shape. Torch shifts keep the sign, hence the masks."""
+    x = (x >> 30).bitwise_and_(2**34 - 1).bitwise_xor_(x).mul_(_FIRST)
+    x = (x >> 27).bitwise_and_(2**37 - 1).bitwise_xor_(x).mul_(_SECOND)
+    return (x >> 31).bitwise_and_(2**33 - 1).bitwise_xor_(x)
+
+
+def fold(keys: Keys | Tensor, *counters: int | Tensor, device: torch.device | str | None = None) -> Tensor:
+    """64 random bits (int64) per key and counters, of the shape that keys and counters broadcast to.
+
+    keys: uint64 array or int64 tensor; counters: integers or int64 tensors; their order matters.
+    """
+    x = signed(keys).to(device) if device is not None else signed(keys)
+    for counter in counters:
+        x = mix(x + (counter + 1) * GOLDEN if isinstance(counter, Tensor) else x + _wrap((counter + 1) * GOLDEN))
+    return x
+
+
+def uniforms(
+    keys: Keys | Tensor,
+    *counters: int | Tensor,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Numbers in [0, 1), one per key and counters as in `fold`; 24 bits each, 53 where dtype is float64."""
+    bits = 53 if dtype == torch.float64 else 24
+    top = (fold(keys, *counters, device=device) >> (64 - bits)).bitwise_and_(2**bits - 1)
+    return top.to(dtype).mul_(2.0**-bits)
+
+
+@lru_cache(maxsize=64)
+def _steps(count: int, device: torch.device) -> Tensor:
+    """int64 [count], SplitMix64's counters from 1 on."""
+    return torch.arange(1, count + 1, device=device) * GOLDEN
+
+
+def normals(
+    keys: Keys | Tensor,
+    iteration: int | Tensor,
+    shape: tuple[int, ...],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Standard normals [B, *shape] for keys [B], by Box and Muller (1958) from two halves of one hash.
+
+    iteration: one number, or an int64 tensor [B]. A smaller first dimension of `shape` gives a prefix of a larger
+    one, so that candidate k is the same whatever the population. No number exceeds 6.7.
+    """
+    count = math.prod(shape)
+    stream = fold(keys, iteration, device=device)
+    halves = mix(stream[:, None] + _steps((count + 1) // 2, stream.device)).view(torch.int32).view(len(stream), -1, 2)
+    radius = (halves[..., 0] & (2**31 - 1)).to(dtype).add_(0.5).mul_(2.0**-31).log_().mul_(-2).sqrt_()
+    angle = halves[..., 1].to(dtype).mul_(2 * math.pi / 2**32)
+    out = torch.empty(*radius.shape, 2, dtype=dtype, device=stream.device)
+    torch.mul(radius, angle.cos(), out=out[..., 0])
+    torch.mul(radius, angle.sin_(), out=out[..., 1])
+    return out.flatten(1)[:, :count].reshape(-1, *shape)
+
+
+def coloured(white: Tensor, beta: float) -> Tensor:
+    """Unit-variance noise along the time axis of `white` [..., H, D] with power falling as 1 / frequency ** beta.
+
+    0 is white, 1 pink, 2 red. Pinneri et al. 2020 (iCEM), section 3.1, after Timmer and Koenig 1995; frequency 0 gets
+    the power of 1 / H. Filtering the white noise instead of drawing a spectrum keeps one draw per number.
+    """
+    steps = white.shape[-2]
+    if beta == 0 or steps < 2:
+        return white
+    frequency = torch.fft.fftfreq(steps, dtype=white.dtype, device=white.device).abs().clamp(min=1 / steps)
+    scale = frequency ** (-beta / 2)
+    scale = (scale / scale.square().mean().sqrt())[: steps // 2 + 1, None]
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(white, dim=-2) * scale, n=steps, dim=-2)
+    return filtered
+
+
+def _wrap(x: int) -> int:
+    return _signed(x % 2**64)

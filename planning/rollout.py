@@ -1,0 +1,241 @@
+"""Stepping a model along given actions, or along a policy's: answers to `Candidates`, and values by rollout.
+
+States are what the model makes them: a tensor [K, ...], or tuples, named tuples, dicts and lists of such. Nothing here
+keeps them; only running returns and the running product of discounts are carried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .interface import UNITS, ActionSpace, Box, Candidates, Expansion, ModelError, Returns, Slots, Usage, Valued
+from .noise import fold, uniforms
+
+Policy = Literal["logits", "uniform"] | Callable[[Any, Any], Any]
+
+
+def take(states: Any, index: Tensor) -> Any:
+    """The states at `index` (int64 [N], repeats allowed), whatever they are made of."""
+    if isinstance(states, Tensor):
+        return states[index.to(states.device)]
+    if isinstance(states, np.ndarray):
+        return states[index.cpu().numpy()]
+    if isinstance(states, dict):
+        return {name: take(part, index) for name, part in states.items()}
+    if isinstance(states, tuple):
+        parts = [take(part, index) for part in states]
+        return type(states)(*parts) if hasattr(states, "_fields") else tuple(parts)
+    return [states[i] for i in index.tolist()]
+
+
+class _Sum:
+    """Running returns of N state sequences and what they cost. A finished one stops counting, the others go on."""
+
+    def __init__(self, rows: int, like: Tensor, gamma: float = 1.0) -> None:
+        self.total, self.weight = like.new_zeros(rows), like.new_ones(rows)
+        self.gamma, self.rows = gamma, rows
+        self.plain = 0
+        self.usage: Usage | None = None
+        self.spent: Usage | None = None
+
+    def add(self, reward: Any, discount: Any) -> None:
+        """One step: rewards and discounts [N]. What is said after an end counts for nothing, NaN included."""
+        self.total = self.close("reward", reward)
+        weight = self.weight * self._of("discount", discount)
+        self.weight = torch.where(self.weight != 0, weight if self.gamma == 1 else weight * self.gamma, 0)
+
+    def close(self, name: str, value: Any) -> Tensor:
+        """The returns [N] if `value` [N] were all that comes after."""
+        return torch.addcmul(self.total, self.weight, torch.where(self.weight != 0, self._of(name, value), 0))
+
+    def charge(self, said: Expansion | None) -> None:
+        """Add what a step cost; one node and one model call each where the model does not say."""
+        if said is None or said.usage is None:
+            self.plain += 1
+            return
+        if said.spent is not None and self.spent is None:
+            self.spent = np.zeros_like(said.usage) if self.usage is None else self.usage.copy()
+        if self.spent is not None:
+            self.spent += said.usage if said.spent is None else said.spent
+        self.usage = said.usage.copy() if self.usage is None else self.usage + said.usage
+
+    def ledger(self) -> tuple[Usage, Usage | None]:
+        """Usage and spent, each [N, units]; spent is None where it is the same."""
+        plain = np.tile(_ONE * self.plain, (self.rows, 1))
+        return plain if self.usage is None else plain + self.usage, None if self.spent is None else plain + self.spent
+
+    def _of(self, name: str, given: Any) -> Tensor:
+        number = torch.as_tensor(given).to(self.total)
+        if number.shape != self.total.shape:
+            raise ModelError(f"{name} wants shape [{self.rows}], got {list(number.shape)}")
+        return number
+
+
+_ONE: Usage = np.array([float(unit in ("nodes", "model_calls")) for unit in UNITS])
+
+
+@torch.no_grad()
+def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0) -> Returns:
+    """Answer `candidates` by stepping `model` to the horizon and asking for the value there.
+
+    states: of all B problems; `candidates.row` says whose are wanted. gamma: a factor on every step beside the
+        model's own discounts.
+    A model may offer two things beyond the protocol. `step(states, actions) -> (states, reward, discount)` spares
+    the inner steps everything that only leaves need. `particles` (P > 1) with `repeat(states, keys)` makes N states
+    into N * P, the particles of one state side by side; keys uint64 [N] are alike for all candidates of a row, so
+    that these are compared under the same noise. Usage counts K * H * P nodes and model calls unless the model says.
+
+    Errors: ModelError naming field and shape.
+    """
+    count, number = candidates.sequences.shape[:2]
+    particles = int(getattr(model, "particles", 1))
+    row = torch.as_tensor(np.asarray(candidates.row), dtype=torch.int64)
+    states = take(states, row.repeat_interleave(number))
+    if particles > 1:
+        keys = np.zeros(count, np.uint64) if candidates.keys is None else candidates.keys
+        states = model.repeat(states, np.repeat(keys, number))
+    flat = candidates.sequences.flatten(0, 1).repeat_interleave(particles, 0).transpose(0, 1).contiguous()
+    run = _Sum(count * number * particles, flat, gamma)
+    returns = _follow(model, states, flat, run).view(count, number, particles)
+    usage, spent = run.ledger()
+    return Returns(returns, _per_row(usage, count), None if spent is None else _per_row(spent, count))
+
+
+def _follow(model: Any, states: Any, actions: Tensor, run: _Sum) -> Tensor:
+    """Returns [N] of walking actions [H, N, D] from N states."""
+    step = getattr(model, "step", None)
+    for action in actions[:-1]:
+        if step is None:
+            states, said = model.expand(states, action, valued="none")
+            run.charge(said)
+            run.add(said.reward, said.discount)
+        else:
+            states, reward, discount = step(states, action)
+            run.charge(None)
+            run.add(reward, discount)
+    _, said = model.expand(states, actions[-1])
+    run.charge(said)
+    run.add(said.reward, said.discount)
+    return run.close("value", said.value)
+
+
+def _per_row(usage: Usage, rows: int) -> Usage:
+    each: Usage = usage.reshape(rows, -1, len(UNITS)).sum(1)
+    return each
+
+
+class RolloutValue:
+    """A model whose value is the return of `horizon` steps under a policy, and the inner model's value after them.
+
+    policy: "logits" draws from softmax(logits) (all alike where there are none), "uniform" from all slots or the whole
+        box, or a callable (states, logits) -> actions.
+    Each live state that wants a value is charged `horizon` steps more, hence the cost. Random numbers are a hash of
+    seed, step and the state itself (rounded to bfloat16): equal states have equal values in every batch, and near
+    ones are compared under the same noise. For that, states must hold tensors unless the policy is a callable.
+    """
+
+    def __init__(self, model: Any, horizon: int, policy: Policy = "logits", *, seed: int = 0) -> None:
+        if horizon < 1:
+            raise ValueError(f"horizon is at least 1, got {horizon}")
+        if not callable(policy) and policy not in ("logits", "uniform"):
+            raise ValueError(f"policy is 'logits', 'uniform' or a callable, got {policy!r}")
+        self.model, self.horizon, self.policy, self.seed = model, horizon, policy, seed
+
+    @property
+    def actions(self) -> ActionSpace:
+        space: ActionSpace = self.model.actions
+        return space
+
+    @property
+    def cost(self) -> int:
+        return int(self.model.cost) * (1 + self.horizon)
+
+    def start(self, problems: Any) -> tuple[Any, Expansion]:
+        states, said = self.model.start(problems)
+        return states, self._valued(states, said)
+
+    def expand(
+        self, states: Any, actions: Any, *, follow: bool = False, valued: Valued = "all"
+    ) -> tuple[Any, Expansion]:
+        reached, said = self.model.expand(states, actions, follow=follow, valued=valued)
+        return reached, self._valued(reached, said) if valued == "all" else said
+
+    @torch.no_grad()
+    def _valued(self, states: Any, said: Expansion) -> Expansion:
+        """`said` with the value of its live states replaced and their steps added to its usage."""
+        discount = torch.as_tensor(said.discount)
+        live = torch.nonzero(discount != 0)[:, 0]
+        value = torch.zeros_like(discount)
+        usage = np.tile(_ONE, (len(discount), 1)) if said.usage is None else said.usage.copy()
+        spent = usage.copy() if said.spent is None else said.spent.copy()
+        if len(live):
+            run = _Sum(len(live), value)
+            logits = None if said.logits is None else torch.as_tensor(said.logits)[live]
+            value[live] = self._walk(take(states, live), logits, run)
+            more, extra = run.ledger()
+            usage[live.cpu().numpy()] += more
+            spent[live.cpu().numpy()] += more if extra is None else extra
+        return Expansion(said.reward, said.discount, value, said.logits, usage, spent, said.same_as)
+
+    def _walk(self, states: Any, logits: Any, run: _Sum) -> Tensor:
+        value: Any = None
+        for step in range(self.horizon):
+            last = step == self.horizon - 1
+            actions = self._draw(states, logits, step)
+            states, said = self.model.expand(states, actions, valued="all" if last else "none")
+            run.charge(said)
+            run.add(said.reward, said.discount)
+            logits, value = said.logits, said.value
+        return run.close("value", value)
+
+    def _draw(self, states: Any, logits: Any, step: int) -> Any:
+        if callable(self.policy):
+            return self.policy(states, logits)
+        bits = fold(content_bits(states), self.seed, step)
+        space = self.actions
+        if isinstance(space, Box):
+            components = torch.arange(len(space.low), device=bits.device)
+            share = uniforms(bits[:, None], components, dtype=space.low.dtype)
+            return space.low + share * (space.high - space.low)
+        if logits is None or self.policy == "uniform":
+            return _uniform_slot(space, logits, uniforms(bits, 0, dtype=torch.float64))
+        share = torch.softmax(torch.as_tensor(logits).to(bits.device, torch.float64), -1).cumsum(-1)
+        return _pick(share, uniforms(bits, 0, dtype=torch.float64))
+
+
+def _uniform_slot(space: Slots, logits: Any, at: Tensor) -> Tensor:
+    """A slot [N] drawn evenly from those that exist, by numbers `at` [N] in [0, 1)."""
+    if logits is not None:
+        exists = torch.isfinite(torch.as_tensor(logits)).to(at)
+        return _pick((exists / exists.sum(-1, keepdim=True)).cumsum(-1), at)
+    if space.n is None:
+        raise ValueError("Slots(None) has no uniform policy; give rollout_value a callable")
+    return (at * space.n).long()
+
+
+def _pick(share: Tensor, at: Tensor) -> Tensor:
+    """Inverse of the cumulative shares [N, A] at numbers [N]; never a slot whose share is nothing."""
+    index = (share <= at[:, None] * share[:, -1:]).sum(-1)
+    return index.clamp(max=share.shape[-1] - 1)
+
+
+def content_bits(states: Any) -> Tensor:
+    """int64 [K], a hash of each state's numbers rounded to bfloat16."""
+    if isinstance(states, Tensor):
+        flat = states.flatten(1) if states.ndim > 1 else states[:, None]
+        words = flat.to(torch.bfloat16).view(torch.int16) if states.is_floating_point() else flat
+        return fold(torch.zeros_like(words[:, 0], dtype=torch.int64), *words.long().unbind(1))
+    if not isinstance(states, dict | tuple) or not states:
+        raise ValueError(f"a random policy wants states made of tensors, got {type(states).__name__}; give a callable")
+    parts = [content_bits(part) for part in (states.values() if isinstance(states, dict) else states)]
+    return fold(parts[0], *parts[1:])
+
+
+def rollout_value(model: Any, horizon: int, policy: Policy = "logits", *, seed: int = 0) -> RolloutValue:
+    """Wrap a model that has no value of its own; see `RolloutValue`."""
+    return RolloutValue(model, horizon, policy, seed=seed)
