@@ -76,15 +76,17 @@ def plan(
     )
     states = _store(start, search, after, rows)
     ledger = Ledger(budget, rows, model.cost)
-    while not search.done.all():
-        query = search.ask(ledger.room())
-        if not len(query):
-            continue
+    while len(query := search.ask(ledger.room())):
         ledger.reserve(query)
         reply = answer(model, states, query)
         search.tell(query, reply)
         ledger.charge(query, reply.usage, reply.spent)
-    return Outcome(search.plan(), search, states, ledger.charged, ledger.spent, ledger.closing)
+    return _outcome(search, states, ledger, {})
+
+
+def _outcome(search: Any, states: Any, ledger: Ledger, booked: dict[tuple[int, int], Usage]) -> Outcome:
+    closing = np.zeros_like(ledger.charged)
+    return Outcome(search.plan(), search, states, ledger.charged, ledger.spent, closing, node_usage=booked)
 
 
 def _store(start: Any, search: Any, after: Outcome | None, rows: int) -> Any:
@@ -119,11 +121,10 @@ async def aplan(
     states.put(np.zeros(1, np.int32), np.zeros(1, np.int32), start)
     ledger = Ledger(budget, 1, model.cost, getattr(model, "most_tokens", 0))
     if root.usage is not None:
-        ledger.charged += root.usage
-        ledger.spent += root.usage if root.spent is None else root.spent
-    outcome = Outcome(None, search, states, ledger.charged, ledger.spent, ledger.closing)  # type: ignore[arg-type]
-    await _converse(search, model, states, ledger, outcome.node_usage)
-    outcome.plan = search.plan()
+        ledger.book(np.zeros(1, np.int32), root.usage, root.spent)
+    booked: dict[tuple[int, int], Usage] = {}
+    await _converse(search, model, states, ledger, booked)
+    outcome = _outcome(search, states, ledger, booked)
     await _end(outcome, model, close)
     return outcome
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .interface import UNITS, Int, Size, Usage
+from .jit import njit
 
 NODES, CALLS, GENERATED = UNITS.index("nodes"), UNITS.index("model_calls"), UNITS.index("generated_tokens")
 SECONDS = UNITS.index("seconds")
@@ -45,6 +46,14 @@ class Budget:
         return Size(nodes, exact=self.nodes is not None)
 
 
+@njit
+def shift(to: Any, off: Any, row: Any) -> None:
+    """One unit from `off` to `to` for each row named."""
+    for b in row:
+        to[b] += 1
+        off[b] -= 1
+
+
 class Ledger:
     """What `rows` problems have reserved, been charged and spent under one budget."""
 
@@ -52,15 +61,25 @@ class Ledger:
         self.budget, self.rows = budget, rows
         self.most = np.zeros(len(UNITS))
         self.most[[NODES, CALLS, GENERATED]] = cost, cost, most_tokens
-        self.charged, self.spent, self.closing = (np.zeros((rows, len(UNITS))) for _ in range(3))
+        self._charged, self._spent = np.zeros((rows, len(UNITS))), np.zeros((rows, len(UNITS)))
+        self._plain, self._flying = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
         self.caps = [
             (unit, cap)
             for unit, cap in ((NODES, budget.nodes), (CALLS, budget.model_calls), (GENERATED, budget.generated_tokens))
             if cap is not None and self.most[unit] > 0
         ]
         self.begun = time.perf_counter()
-        self.flying = np.zeros(rows, np.int64)
-        self._room: Int | None = None
+        self._room = self._open_room()
+
+    @property
+    def charged(self) -> Usage:
+        """[B, units] what these plans would have paid alone."""
+        return self._charged + self._plain[:, None] * PLAIN
+
+    @property
+    def spent(self) -> Usage:
+        """[B, units] what the engine did."""
+        return self._spent + self._plain[:, None] * PLAIN
 
     def late(self) -> bool:
         """Whether the stop time has passed."""
@@ -68,38 +87,36 @@ class Ledger:
 
     def room(self) -> Int:
         """[B] how many new nodes each row may still open, calls under way counted at their most."""
-        if self.late():
-            return np.zeros(self.rows, np.int32)
-        if self._room is None:
-            room = np.full(self.rows, float(MOST_NODES))
-            for unit, cap in self.caps:
-                most = self.most[unit]
-                room = np.minimum(room, (cap - self.charged[:, unit] - self.flying * most) // most)
-            self._room = np.maximum(room, 0).astype(np.int32)
-        return self._room
+        return np.zeros(self.rows, np.int32) if self.late() else self._room
+
+    def _open_room(self) -> Int:
+        room = np.full(self.rows, float(MOST_NODES))
+        charged = self.charged
+        for unit, cap in self.caps:
+            most = self.most[unit]
+            room = np.minimum(room, (cap - charged[:, unit] - self._flying * most) // most)
+        return np.maximum(room, 0).astype(np.int32)
 
     def reserve(self, query: Any) -> None:
         """Set aside the most that the call for `query` may cost."""
-        counts = np.bincount(query.row, minlength=self.rows)
-        self.flying += counts
-        if self._room is not None:
-            self._room = self._room - counts.astype(np.int32)
+        shift(self._flying, self._room, query.row)
 
     def release(self, query: Any) -> None:
-        """Give a reservation back: the call failed or is about to be charged."""
-        self.flying -= np.bincount(query.row, minlength=self.rows)
-        self._room = None
+        """Give a reservation back: the call failed."""
+        shift(self._room, self._flying, query.row)
 
     def charge(self, query: Any, usage: Usage | None, spent: Usage | None = None) -> None:
         """Book the answer to a reserved query; usage None is one node and one call each."""
-        counts = np.bincount(query.row, minlength=self.rows)
-        self.flying -= counts
         if usage is None:
-            self.charged += counts[:, None] * PLAIN
-            self.spent += counts[:, None] * PLAIN
-            if self.most[NODES] != 1 or len(self.caps) != 1 or self.caps[0][0] != NODES:
-                self._room = None
-            return
-        np.add.at(self.charged, query.row, usage)
-        np.add.at(self.spent, query.row, usage if spent is None else spent)
-        self._room = None
+            shift(self._plain, self._flying, query.row)
+            if self.most[NODES] == 1:
+                return
+        else:
+            self.book(query.row, usage, spent)
+            np.subtract.at(self._flying, query.row, 1)
+        self._room = self._open_room()
+
+    def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
+        """Charge rows for what was not reserved, such as the start."""
+        np.add.at(self._charged, row, usage)
+        np.add.at(self._spent, row, usage if spent is None else spent)

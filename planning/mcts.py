@@ -91,7 +91,7 @@ def back_up(I: Any, F: Any, S: Any, b: int, node: int, value: float) -> None:
 
 
 @njit
-def walk_row(I: Any, F: Any, P: Any, S: Any, G: Any, T: Any, X: Any, b: int) -> int:
+def walk_row(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, b: int) -> int:
     """Walk from the root to an unopened edge and open it; its child's id. -1: wait for answers. -2: a finished state
     was visited once more and backed up, or nothing can be opened."""
     node = I[b, I.shape[1] - 1, ROOT]
@@ -101,7 +101,7 @@ def walk_row(I: Any, F: Any, P: Any, S: Any, G: Any, T: Any, X: Any, b: int) -> 
         if S[KIND] == GUMBEL:
             child, slot = gumbel_edge(I, F, P, S, G, T, b, node, X)
         else:
-            child, slot = best_edge(I, F, P, S, b, node)
+            child, slot = best_edge(I, F, P, S, C, b, node)
         if slot >= 0:
             return open_slot(I, F, P, b, node, slot)
         if child < 0:
@@ -115,7 +115,9 @@ def walk_row(I: Any, F: Any, P: Any, S: Any, G: Any, T: Any, X: Any, b: int) -> 
 
 
 @njit
-def walk(I: Any, F: Any, P: Any, S: Any, G: Any, T: Any, X: Any, room: Any, why: Any, out: Any) -> int:
+def walk(
+    I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, room: Any, why: Any, out: Any
+) -> int:
     """Up to LEAVES walks in every row that is not done; fills `out` [4, K] (row, parent, slot, node), returns K."""
     header = I.shape[1] - 1
     count = 0
@@ -132,7 +134,7 @@ def walk(I: Any, F: Any, P: Any, S: Any, G: Any, T: Any, X: Any, room: Any, why:
             if left <= 0 or I[b, header, WALKS] >= S[LIMIT]:
                 over = BUDGET
                 break
-            node = walk_row(I, F, P, S, G, T, X, b)
+            node = walk_row(I, F, P, S, C, G, T, X, b)
             if node == -1:
                 if I[b, header, FLYING] == 0:
                     over = BUDGET
@@ -338,6 +340,8 @@ class MCTSSearch:
         self.most = self.rows * planner.leaves
         self.scratch = np.zeros((5, actions.n or 0))
         self.noise, self.table = self._gumbel(limit)
+        most = self.tree.nodes + limit + planner.leaves
+        self.fixed = (self.settings, sel.bonus_table(self.settings, most), self.noise, self.table, self.scratch)
         if planner.dirichlet is not None:
             self._mix_dirichlet(*planner.dirichlet)
         self.journal: list[tuple[str, Any, Any]] = []
@@ -376,13 +380,11 @@ class MCTSSearch:
     def ask(self, room: Int) -> Leaves:
         tree = self.tree
         out = np.empty((4, self.most), np.int32)
-        count = walk(
-            tree.I, tree.F, tree.P, self.settings, self.noise, self.table, self.scratch, room, self.why_codes, out
-        )
+        count = walk(tree.I, tree.F, tree.P, *self.fixed, room, self.why_codes, out)
         if count < self.most:
             out = out[:, :count]
         query = Leaves(out[0], out[1], out[2], out[3], False, self.planner.valued)
-        self.journal.append(("ask", room, query))
+        self.journal.append(("ask", room.copy(), query))
         return query
 
     def tell(self, query: Leaves, answer: Expansion) -> None:

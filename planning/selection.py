@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .jit import njit
 from .tree import (
@@ -110,20 +111,17 @@ def q_range(I: Any, F: Any, S: Any, b: int, node: int) -> tuple[float, float]:
 
 
 @njit
-def normalised(q: float, low: float, high: float) -> float:
-    """`q` in [0, 1] of the range; 0 where the range is empty."""
-    return (q - low) / (high - low) if high > low else 0.0
-
-
-@njit
 def visits_in(I: Any, b: int, child: int) -> int:
     """Visits of an edge, those under way included."""
     return I[b, child, VISITS] + I[b, child, PENDING] + (1 if I[b, child, STATUS] == AWAITED else 0)
 
 
 @njit
-def best_edge(I: Any, F: Any, P: Any, S: Any, b: int, node: int) -> tuple[int, int]:
-    """UCT and PUCT: (child, -1) to walk on, (-1, slot) to open a slot, (-1, -1) where nothing can be walked."""
+def best_edge(I: Any, F: Any, P: Any, S: Any, C: Any, b: int, node: int) -> tuple[int, int]:
+    """UCT and PUCT: (child, -1) to walk on, (-1, slot) to open a slot, (-1, -1) where nothing can be walked.
+
+    C [most visits + 1] is `bonus_table`'s.
+    """
     total = I[b, node, VISITS] + I[b, node, PENDING]
     fresh = can_open(I, S, b, node)
     if fresh and S[WIDEN] > 0 and I[b, node, OPEN] > 0:
@@ -131,23 +129,24 @@ def best_edge(I: Any, F: Any, P: Any, S: Any, b: int, node: int) -> tuple[int, i
     if fresh and (S[WIDEN] > 0 or S[KIND] == UCT or I[b, node, OPEN] == 0):
         return -1, I[b, node, NEXT_SLOT]
     low, high = q_range(I, F, S, b, node)
-    blank = normalised(F[b, node, MEAN], low, high) if S[PARENT_VALUE] > 0 else 0.0
-    scale = np.sqrt(total) * (S[C_INIT] + np.log((total + S[C_BASE] + 1) / S[C_BASE]))
-    unbounded = P.shape[2] == 0
+    share = 1.0 / (high - low) if high > low else 0.0
+    blank = (F[b, node, MEAN] - low) * share if S[PARENT_VALUE] > 0 and share > 0 else 0.0
+    scale = C[total]
+    uct, closing, unbounded = S[KIND] == UCT, S[CLOSE] > 0, P.shape[2] == 0
     best, best_slot, best_score = -1, -1, -np.inf
     child = I[b, node, FIRST]
     while child >= 0:
-        if selectable(I, S, b, child):
-            n = visits_in(I, b, child)
-            score = normalised(F[b, child, Q], low, high) if I[b, child, VISITS] > 0 else blank
-            if S[KIND] == UCT:
-                score += S[C_UCT] * np.sqrt(np.log(max(total, 1)) / n)
+        if I[b, child, STATUS] != MERGED and not (closing and I[b, child, CLOSED] == 1):
+            visits = I[b, child, VISITS]
+            n = visits + I[b, child, PENDING] + (I[b, child, STATUS] == AWAITED)
+            score = (F[b, child, Q] - low) * share if visits > 0 and share > 0 else (blank if visits == 0 else 0.0)
+            if uct:
+                score += scale / np.sqrt(n)
             else:
                 prior = I[b, child, COPIES] / I[b, node, DRAWS] if unbounded else F[b, child, PRIOR]
                 score += scale * prior / (1 + n)
-            slot = I[b, child, SLOT]
-            if score > best_score or (score == best_score and slot < best_slot):
-                best, best_slot, best_score = child, slot, score
+            if score > best_score or (score == best_score and I[b, child, SLOT] < best_slot):
+                best, best_slot, best_score = child, I[b, child, SLOT], score
         child = I[b, child, NEXT]
     if fresh:
         prior = 1.0 / S[WIDTH] if unbounded else F[b, node, NEXT_PRIOR]
@@ -156,6 +155,14 @@ def best_edge(I: Any, F: Any, P: Any, S: Any, b: int, node: int) -> tuple[int, i
         if score > best_score or (score == best_score and slot < best_slot):
             return -1, slot
     return best, -1
+
+
+def bonus_table(S: Any, most: int) -> NDArray[np.float64]:
+    """The part of the bonus that depends on the visits N of the parent alone, for N = 0 .. most."""
+    n = np.arange(most + 1)
+    if S[KIND] == UCT:
+        return np.asarray(S[C_UCT] * np.sqrt(np.log(np.maximum(n, 1))))
+    return np.asarray(np.sqrt(n) * (S[C_INIT] + np.log((n + S[C_BASE] + 1) / S[C_BASE])))
 
 
 @njit

@@ -306,7 +306,10 @@ NO_LOGITS = np.zeros((0, 0), np.float32)
 def as_numpy(x: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """`x` as a float32 numpy array of exactly `shape`; ModelError naming the field where it is of another."""
     if isinstance(x, torch.Tensor):
-        x = x.detach().numpy() if x.device.type == "cpu" else x.detach().cpu().numpy()
+        try:
+            x = x.numpy()
+        except (RuntimeError, TypeError):  # on another device, or part of a graph
+            x = x.detach().cpu().numpy()
     if x.shape != shape:
         raise ModelError(f"the model's {name} has shape {tuple(x.shape)}, expected {shape}")
     if x.dtype != np.float32:

@@ -1,0 +1,30 @@
+"""The tasks that `forethought eval` knows, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .base import BadInput, ControlTask, Grade, Problem, TextTask
+from .gsm8k import Gsm8k
+from .stories import Stories
+
+CONTROL = {
+    # Pendulum's cost is at most pi^2 + 0.1 * 8^2 + 0.001 * 2^2 a step over 200 steps.
+    "pendulum": ControlTask("pendulum", "Pendulum-v1", worst=-3255.0, episodes=20),
+    "cartpole": ControlTask("cartpole", "CartPole-v1", worst=0.0, episodes=5),
+}
+TEXT = ("stories", "gsm8k")
+TASKS = (*TEXT, *CONTROL)
+
+__all__ = ["CONTROL", "TASKS", "TEXT", "BadInput", "ControlTask", "Grade", "Problem", "TextTask", "make_task"]
+
+
+def make_task(name: str, *, data: Path | None = None, split: str = "test") -> TextTask | ControlTask:
+    """The task of this name; `data` and `split` mean something to text tasks only."""
+    if name == "stories":
+        return Stories(split)
+    if name == "gsm8k":
+        return Gsm8k(data, split)
+    if name in CONTROL:
+        return CONTROL[name]
+    raise BadInput(f"no task {name!r}; there are {', '.join(TASKS)}")

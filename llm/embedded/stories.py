@@ -141,26 +141,32 @@ class _Draft:
         return True
 
 
-def _draft(rng: random.Random, names: list[str], steps: int) -> _Draft:
+def _draft(rng: random.Random, names: list[str], steps: int) -> _Draft | None:
+    """A draft of that many needed relations; None where it got stuck, as with quantities too large to join."""
     draft = _Draft(rng, names)
-    while len(draft.relations) < steps:
+    for _ in range(12 * steps):
+        if len(draft.relations) == steps:
+            return draft
         left = steps - len(draft.relations) - 1
         # Each later step joins at most two free names into one, and one free name, the asked, remains.
         counts = [c for c in (0, 1, 2) if c <= len(draft.free) and len(draft.free) - c <= left]
         weights = [(0.2, 0.7, 0.5)[c] for c in counts]
         draft.add(rng.choices(counts, weights)[0])
-    return draft
+    return None
 
 
 def _distract(draft: _Draft, rng: random.Random) -> tuple[list[str], list[int]]:
-    """Add one or two useless quantities; the names they bring and the numbers of mere asides."""
+    """Add one or two useless quantities; the names they bring and the numbers of mere asides.
+
+    Raises IndexError where the pool of names is used up.
+    """
     asides: list[int] = []
     before = set(draft.known)
     for _ in range(rng.choice((1, 1, 2))):
         what = rng.random()
         if what < 0.5:
             while not draft.add(0, needed=False):
-                pass
+                pass  # some draw fits: `more` always does where quantities are below the limit
         elif what < 0.85:
             name = draft.names[len(draft.known)]
             draft.given[name] = draft.known[name] = rng.randint(3, 80)
@@ -187,6 +193,8 @@ def generate(
         names = rng.sample(scene.names, len(scene.names))
         try:
             draft = _draft(rng, names, steps)
+            if draft is None:
+                continue
             asked = draft.relations[-1].target
             useless, asides = _distract(draft, rng) if distractor else ([], [])
         except IndexError:

@@ -1,0 +1,139 @@
+"""Training of the MLP dynamics on transitions: Adam, early stopping on held-out steps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import torch
+from torch import Tensor, nn
+
+from ..transitions import Transitions
+from .mlp import MLPConfig, MLPModel, MLPNet, inputs_of
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How to train.
+
+    epochs: the most passes. patience: passes without a better held-out loss until it ends. batch: steps a minibatch.
+    rate: Adam's, annealed to a tenth by a cosine. decay: weight decay (AdamW). held_out: share of the steps.
+    """
+
+    epochs: int = 300
+    patience: int = 60
+    batch: int = 64
+    rate: float = 3e-3
+    decay: float = 1e-5
+    held_out: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """epochs passed, and the share of variance left unexplained (0 is perfect) on training and held-out steps, each
+    the mean over the components of change and reward."""
+
+    epochs: int
+    train: float
+    held_out: float
+
+
+def config_for(env: Any, **settings: Any) -> MLPConfig:
+    """The `MLPConfig` that fits a gymnasium environment or its id; `settings` go on to it.
+
+    Errors: ValueError for spaces that are not a flat Box of observations and a Discrete or finite Box of actions.
+    """
+    env = gymnasium.make(env) if isinstance(env, str) else env
+    seen, acts = env.observation_space, env.action_space
+    if not isinstance(seen, gymnasium.spaces.Box) or len(seen.shape) != 1:
+        raise ValueError(f"an MLP wants flat observations, {env.spec.id} has {seen}; wrap it in FlattenObservation")
+    if isinstance(acts, gymnasium.spaces.Discrete):
+        return MLPConfig(env.spec.id, seen.shape[0], int(acts.n), **settings)
+    if isinstance(acts, gymnasium.spaces.Box) and len(acts.shape) == 1:
+        bounds = tuple(acts.low.tolist()), tuple(acts.high.tolist())
+        return MLPConfig(env.spec.id, seen.shape[0], None, *bounds, **settings)
+    raise ValueError(f"an MLP wants discrete actions or a flat Box of them, {env.spec.id} has {acts}")
+
+
+def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = Fit()) -> tuple[MLPModel, Report]:
+    """Train a fresh network on `data`. The same data, settings and seed give the same weights on one machine."""
+    train, held_out = data.split(fit.held_out, fit.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(fit.seed)
+        net = MLPNet(config)
+    set_scales(net, config, train)
+    (x, y), (hx, hy) = (normalised(net, config, part) for part in (train, held_out))
+    epochs = descend(net.body, (x, y), (hx, hy), nn.functional.mse_loss, fit)
+    if net.end is not None:
+        fit_end(net, train, held_out, fit)
+    net.eval().requires_grad_(False)
+    left, held = (float(nn.functional.mse_loss(net.body(a), b)) for a, b in ((x, y), (hx, hy)))
+    return MLPModel(config, net), Report(epochs, left, held)
+
+
+def set_scales(net: MLPNet, config: MLPConfig, data: Transitions) -> None:
+    """Means and deviations of inputs and targets; a component that never varies keeps scale 1."""
+    for name, rows in (("input", inputs_of(config, data.seen, data.actions)), ("output", targets_of(data))):
+        std, mean = torch.std_mean(rows, 0)
+        getattr(net, f"{name}_mean").copy_(mean)
+        getattr(net, f"{name}_std").copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+
+
+def targets_of(data: Transitions) -> Tensor:
+    """[N, O + 1] change of the observation, reward."""
+    return torch.cat((data.reached - data.seen, data.rewards[:, None]), 1)
+
+
+def normalised(net: MLPNet, config: MLPConfig, data: Transitions) -> tuple[Tensor, Tensor]:
+    x, y = inputs_of(config, data.seen, data.actions), targets_of(data)
+    return (x - net.input_mean) / net.input_std, (y - net.output_mean) / net.output_std
+
+
+def fit_end(net: MLPNet, train: Transitions, held_out: Transitions, fit: Fit) -> None:
+    """Train the judge of ends on reached observations, the rarer class weighted up."""
+    size = train.seen.shape[1]
+    ends = train.ended.float()
+    weight = ((1 - ends).sum() / ends.sum().clamp(min=1)).clamp(1, 100)
+
+    def pairs(data: Transitions) -> tuple[Tensor, Tensor]:
+        seen = (data.reached - net.input_mean[:size]) / net.input_std[:size]
+        return seen, data.ended.float()[:, None]
+
+    def loss(logit: Tensor, truth: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(logit, truth, pos_weight=weight)
+
+    assert net.end is not None
+    descend(net.end, pairs(train), pairs(held_out), loss, fit)
+
+
+def descend(
+    net: nn.Module,
+    train: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    fit: Fit,
+) -> int:
+    """Minibatch AdamW until the held-out loss rests; leaves the best weights in `net`, returns the passes made."""
+    order = torch.Generator().manual_seed(fit.seed)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=fit.rate, weight_decay=fit.decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, fit.epochs, fit.rate / 10)
+    best, rest, kept = float("inf"), 0, copy.deepcopy(net.state_dict())
+    for epoch in range(fit.epochs):
+        for index in torch.randperm(len(train[0]), generator=order).split(fit.batch):
+            optimiser.zero_grad()
+            loss(net(train[0][index]), train[1][index]).backward()
+            optimiser.step()
+        schedule.step()
+        with torch.no_grad():
+            now = float(loss(net(held_out[0]), held_out[1]))
+        if not now < float("inf"):
+            raise ValueError("training diverged: the held-out loss is not finite; lower Fit.rate")
+        best, rest, kept = (now, 0, copy.deepcopy(net.state_dict())) if now < best else (best, rest + 1, kept)
+        if rest >= fit.patience:
+            break
+    net.load_state_dict(kept)
+    return epoch + 1

@@ -1,0 +1,150 @@
+"""Models made of models: a grid of torques, an action held for several steps, a value at the leaves.
+
+Each is a `Model` over one `Model`, so they stack: `GridActions(Hold(AnalyticModel(Pendulum()), 4), 5)`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...planning.interface import UNITS, ActionSpace, Box, Expansion, Model, Slots, Usage, Valued
+from .analytic import ValueFn, slots_tensor, value_of
+
+NODES, CALLS = UNITS.index("nodes"), UNITS.index("model_calls")
+
+
+class Wrapper:
+    """Passes everything on to `model`; subclasses change what they are for."""
+
+    def __init__(self, model: Model[Tensor]) -> None:
+        self.model = model
+
+    @property
+    def actions(self) -> ActionSpace:
+        return self.model.actions
+
+    @property
+    def cost(self) -> int:
+        return self.model.cost
+
+    def start(self, problems: Any) -> tuple[Tensor, Expansion]:
+        return self.model.start(problems)
+
+    def expand(
+        self, states: Tensor, actions: Any, *, follow: bool = False, valued: Valued = "all"
+    ) -> tuple[Tensor, Expansion]:
+        return self.model.expand(states, actions, follow=follow, valued=valued)
+
+
+class GridActions(Wrapper):
+    """A Box offered as slots: n evenly spaced values of each component, bounds included.
+
+    Slot i is row i of `table` [n^D, D], the last component turning fastest. n at least 2.
+    """
+
+    def __init__(self, model: Model[Tensor], n: int) -> None:
+        super().__init__(model)
+        space = model.actions
+        if not isinstance(space, Box):
+            raise ValueError(f"GridActions wants a model with a Box of actions, this one has {space}")
+        if n < 2:
+            raise ValueError(f"GridActions wants at least 2 values a component, got {n}")
+        axes = [torch.linspace(low, high, n).tolist() for low, high in zip(space.low.tolist(), space.high.tolist())]
+        self.table = torch.tensor(list(itertools.product(*axes)), dtype=space.low.dtype, device=space.low.device)
+
+    @property
+    def actions(self) -> Slots:
+        return Slots(len(self.table))
+
+    def expand(
+        self, states: Tensor, actions: Any, *, follow: bool = False, valued: Valued = "all"
+    ) -> tuple[Tensor, Expansion]:
+        vectors = self.table[slots_tensor(actions, len(self.table), self.table.device)]
+        return self.model.expand(states, vectors, follow=follow, valued=valued)
+
+
+class Hold(Wrapper):
+    """An action repeated k steps is one edge: discounted rewards summed, discounts multiplied.
+
+    Rewards after an end do not count. Every edge is charged all k steps, whether or not the episode ended among them.
+    """
+
+    def __init__(self, model: Model[Tensor], k: int) -> None:
+        super().__init__(model)
+        if k < 1:
+            raise ValueError(f"an action is held for at least 1 step, got {k}")
+        self.k = k
+
+    @property
+    def cost(self) -> int:
+        return self.k * self.model.cost
+
+    def expand(
+        self, states: Tensor, actions: Any, *, follow: bool = False, valued: Valued = "all"
+    ) -> tuple[Tensor, Expansion]:
+        held = Held(len(states))
+        for left in reversed(range(self.k)):
+            asked: Valued = "none" if left else valued
+            states, step = self.model.expand(states, actions, follow=follow, valued=asked)
+            held.add(step)
+        return states, held.expansion()
+
+
+class Held:
+    """The running sum of a held action."""
+
+    def __init__(self, rows: int) -> None:
+        self.reward: Any = 0.0
+        self.factor: Any = 1.0
+        self.charged: Usage = np.zeros((rows, len(UNITS)))
+        self.spent: Usage = np.zeros((rows, len(UNITS)))
+
+    def add(self, step: Expansion) -> None:
+        gain, discount = torch.as_tensor(step.reward), torch.as_tensor(step.discount)
+        alive = torch.as_tensor(self.factor) > 0
+        # where and not a product: what a model says of states beyond an end may be NaN
+        self.reward = self.reward + torch.where(alive, self.factor * gain, 0.0)
+        self.factor = torch.where(alive, self.factor * discount, 0.0)
+        self.last = step
+        charged = usage_of(step, len(gain))
+        self.charged = self.charged + charged
+        self.spent = self.spent + (charged if step.spent is None else step.spent)
+
+    def expansion(self) -> Expansion:
+        value = torch.where(self.factor > 0, torch.as_tensor(self.last.value), 0.0)
+        return Expansion(self.reward, self.factor, value, self.last.logits, self.charged, self.spent)
+
+
+def usage_of(expansion: Expansion, rows: int) -> Usage:
+    """[rows, units], one node and one call each where the model gave none."""
+    if expansion.usage is not None:
+        return expansion.usage
+    usage = np.zeros((rows, len(UNITS)))
+    usage[:, [NODES, CALLS]] = 1.0
+    return usage
+
+
+class WithValue(Wrapper):
+    """The same model with another value of reached states: `value` maps the model's states to [K]."""
+
+    def __init__(self, model: Model[Tensor], value: ValueFn) -> None:
+        super().__init__(model)
+        self.value = value
+
+    def start(self, problems: Any) -> tuple[Tensor, Expansion]:
+        states, root = self.model.start(problems)
+        root.value = value_of(self.value, states, torch.as_tensor(root.discount), "all")
+        return states, root
+
+    def expand(
+        self, states: Tensor, actions: Any, *, follow: bool = False, valued: Valued = "all"
+    ) -> tuple[Tensor, Expansion]:
+        asked: Valued = "none" if valued == "all" else valued
+        reached, step = self.model.expand(states, actions, follow=follow, valued=asked)
+        step.value = value_of(self.value, reached, torch.as_tensor(step.discount), valued)
+        return reached, step

@@ -1,0 +1,155 @@
+"""Values of physical states, to stand at the leaves of a search: computed once from the dynamics, then looked up.
+
+A tree compares leaves of unequal depth. With Pendulum's negative rewards a leaf value of 0 makes the shallowest leaf
+look best; with CartPole's equal rewards all standing leaves look alike. These are the named remedies.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from ..planning.interface import Box
+from .dynamics.base import Dynamics
+from .dynamics.cartpole import CartPole
+from .dynamics.pendulum import Pendulum
+
+
+class GridValue:
+    """Value iteration on a grid of physical states, read with multilinear interpolation.
+
+    Solves V(s) = max_a r(s, a) + gamma V(s') at the grid's points, s' interpolated (Munos and Moore 2002, "Variable
+    resolution discretization in optimal control"); outside the grid the nearest border is read.
+
+    dynamics: states [K, size], Box actions of one component, or slots.
+    low, high, points: [size] the grid. periodic: per coordinate whether high means low again.
+    torques: how many actions of a Box are tried, evenly spaced. gamma in (0, 1). tolerance: of a sweep's last change.
+    """
+
+    def __init__(
+        self,
+        dynamics: Dynamics,
+        low: Sequence[float],
+        high: Sequence[float],
+        points: Sequence[int],
+        periodic: Sequence[bool],
+        *,
+        torques: int = 9,
+        gamma: float = 0.99,
+        tolerance: float = 1e-3,
+    ) -> None:
+        if not 0.0 < gamma < 1.0:
+            raise ValueError(f"GridValue wants gamma in (0, 1), got {gamma}")
+        self.dynamics, self.gamma = dynamics, gamma
+        self.points, self.periodic = tuple(points), tuple(periodic)
+        self.low = torch.tensor(low, dtype=torch.float64)
+        cells = [n if turn else n - 1 for n, turn in zip(points, periodic)]
+        self.spacing = (torch.tensor(high, dtype=torch.float64) - self.low) / torch.tensor(cells)
+        self.table = self._iterate(torques, tolerance)
+
+    def __call__(self, seen: Tensor) -> Tensor:
+        """[K] values of physical states or observations, in their dtype and on their device."""
+        states = self.dynamics.physical(seen)
+        corners, weights = self._corners(states)
+        table = self.table.to(states)
+        return (table[corners] * weights).sum(-1)
+
+    def _corners(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Flat indices and weights [K, 2^size] of the grid points around each state."""
+        place = (states - self.low.to(states)) / self.spacing.to(states)
+        index = torch.zeros(len(states), 1, dtype=torch.int64, device=states.device)
+        weight = torch.ones(len(states), 1, dtype=states.dtype, device=states.device)
+        for axis, (n, turn) in enumerate(zip(self.points, self.periodic)):
+            x = torch.remainder(place[:, axis], n) if turn else place[:, axis].clamp(0, n - 1)
+            lower = x.floor().clamp(max=n - 1 if turn else n - 2)
+            share = (x - lower)[:, None]
+            both = torch.stack((lower.long(), (lower.long() + 1) % n), -1)
+            index = (index[:, :, None] * n + both[:, None, :]).flatten(1)
+            weight = (weight[:, :, None] * torch.stack((1 - share, share), -1)).flatten(1)
+        return index, weight
+
+    def _grid(self) -> Tensor:
+        axes = [
+            (self.low[i] + self.spacing[i] * torch.arange(n, dtype=torch.float64)).tolist()
+            for i, n in enumerate(self.points)
+        ]
+        return torch.tensor(list(itertools.product(*axes)), dtype=torch.float64)
+
+    def _iterate(self, torques: int, tolerance: float) -> Tensor:
+        """Sweeps until the largest change is below `tolerance`; one sparse product a sweep."""
+        grid = self._grid()
+        rewards, follow = [], []
+        for action in actions_of(self.dynamics, torques):
+            reached, reward, discount = self.dynamics.step(grid, action.expand(len(grid), *action.shape))
+            corners, weights = self._corners(reached)
+            shares = (weights * discount[:, None] * self.gamma).numpy()
+            starts = np.arange(len(grid) + 1) * corners.shape[1]
+            shape = (len(grid), len(grid))
+            follow.append(scipy.sparse.csr_array((shares.ravel(), corners.numpy().ravel(), starts), shape=shape))
+            rewards.append(reward.numpy())
+        step, gain = scipy.sparse.vstack(follow, format="csr"), np.concatenate(rewards)
+        value, change = np.zeros(len(grid)), math.inf
+        while change > tolerance:
+            better = (gain + step @ value).reshape(len(rewards), -1).max(0)
+            change, value = float(np.abs(better - value).max()), better
+        return torch.from_numpy(value)
+
+
+class BalanceValue:
+    """How long CartPole will stand, judged by an LQR cost-to-go: (1 - s' P s / scale) / (1 - gamma), at least 0.
+
+    P solves the discrete Riccati equation of the dynamics linearised at rest, with cost diag(weights) on the state and
+    0.01 on the force in units of the full force. 1 / (1 - gamma) is the discounted reward of standing for ever.
+    scale: the cost-to-go that counts as fallen. It is a shaped guess, no bound of any kind.
+    """
+
+    def __init__(
+        self,
+        dynamics: CartPole,
+        *,
+        weights: Sequence[float] = (1.0, 0.1, 10.0, 0.1),
+        scale: float = 200.0,
+        gamma: float = 0.99,
+    ) -> None:
+        self.dynamics, self.scale, self.gamma = dynamics, scale, gamma
+        self.cost = torch.from_numpy(riccati_of(dynamics, np.diag(weights)))
+
+    def __call__(self, seen: Tensor) -> Tensor:
+        states = self.dynamics.physical(seen)
+        cost = ((states @ self.cost.to(states)) * states).sum(-1)
+        return (1 - cost / self.scale).clamp(min=0) / (1 - self.gamma)
+
+
+def riccati_of(dynamics: CartPole, cost: np.ndarray) -> np.ndarray:
+    """P [4, 4] of the infinite-horizon LQR problem at rest, force in units of the full force."""
+
+    def move(state: Tensor, push: Tensor) -> Tensor:
+        return dynamics.move(state[None], dynamics.force * push)[0]
+
+    rest = torch.zeros(4, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    a, b = torch.autograd.functional.jacobian(move, rest)
+    return scipy.linalg.solve_discrete_are(a.numpy(), b.numpy(), cost, np.array([[0.01]]))
+
+
+def actions_of(dynamics: Dynamics, torques: int) -> list[Tensor]:
+    """Every slot, or evenly spaced torques of a Box of one component, bounds included."""
+    space = dynamics.actions
+    if not isinstance(space, Box):
+        return [torch.tensor(i) for i in range(space.n or 0)]
+    if len(space.low) != 1:
+        raise ValueError(f"GridValue tries torques of one component, these actions have {len(space.low)}")
+    return list(torch.linspace(float(space.low), float(space.high), torques, dtype=torch.float64)[:, None])
+
+
+def pendulum_value(dynamics: Pendulum | None = None, *, points: int = 61, gamma: float = 0.99) -> GridValue:
+    """A `GridValue` of Pendulum: theta over a full turn, omega between the speed limits, `points` each."""
+    dynamics = dynamics or Pendulum()
+    top = dynamics.max_speed
+    return GridValue(dynamics, (-math.pi, -top), (math.pi, top), (points, points), (True, False), gamma=gamma)

@@ -1,0 +1,144 @@
+"""The files of a run: `results.jsonl` and `trees.jsonl`, which are only ever appended to.
+
+A run that was stopped at any moment is opened again and goes on: a half-written last line is cut off, complete rows
+are kept. Knows nothing of planners or models; rows are dictionaries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .tasks.base import BadInput
+
+FORMAT = 1
+RESULTS, TREES = "results.jsonl", "trees.jsonl"
+BLOCK = 1 << 16
+
+Row = dict[str, Any]
+Cell = tuple[str, int, str]
+
+
+def cell_of(row: Mapping[str, Any]) -> Cell:
+    """What a row is the result of: planner, budget, problem."""
+    return row["planner"], row["budget"], row["problem"]
+
+
+class Book:
+    """The rows of one run folder, on disk and in memory.
+
+    folder: made where it is missing. settings: everything that decides a row; a folder begun with others is refused.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.settings = json.loads(json.dumps(settings))
+        self.rows: dict[Cell, Row] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self._results = _open_locked(folder / RESULTS)
+        self._trees = (folder / TREES).open("ab+")
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Book:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; every row added is on disk already."""
+        self._results.close()
+        self._trees.close()
+
+    def add(self, row: Row, tree: Mapping[str, Any] | None = None) -> None:
+        """Append a row, its tree first, so that a row never points at a tree that is not there."""
+        if tree is not None:
+            row["tree"] = f"{TREES}#{_append(self._trees, tree)}"
+        _append(self._results, row)
+        self.rows[cell_of(row)] = row
+
+    def tree(self, reference: str) -> dict[str, Any]:
+        """The tree that a row's `tree` points at."""
+        self._trees.seek(int(reference.rpartition("#")[2]))
+        return json.loads(self._trees.readline())
+
+    def _read(self) -> None:
+        _cut_half_line(self._trees)
+        _cut_half_line(self._results)
+        self._results.seek(0)
+        lines = self._results.read().split(b"\n")[:-1]
+        if not lines:
+            _append(self._results, {"format": FORMAT, "settings": self.settings})
+            return
+        self._check_header(_parse(lines[0], self.folder, 1))
+        for number, line in enumerate(lines[1:], 2):
+            row = _parse(line, self.folder, number)
+            if not {"planner", "budget", "problem", "score"} <= row.keys():
+                raise BadInput(f"{self.folder / RESULTS}, line {number}: not a row of results")
+            self.rows[cell_of(row)] = row
+
+    def _check_header(self, header: Row) -> None:
+        if header.get("format") != FORMAT or not isinstance(header.get("settings"), dict):
+            where = f"{self.folder / RESULTS}, line 1"
+            raise BadInput(f"{where}: not a header of format {FORMAT}; choose another --out")
+        before = header["settings"]
+        names = sorted(n for n in before.keys() | self.settings.keys() if before.get(n) != self.settings.get(n))
+        if names:
+            changes = "; ".join(f"{n} was {_short(before.get(n))}, is {_short(self.settings.get(n))}" for n in names)
+            raise BadInput(f"{self.folder} was begun with other settings: {changes}. Start anew with another --out")
+
+
+def _append(file: BinaryIO, content: Mapping[str, Any]) -> int:
+    offset = file.seek(0, 2)
+    file.write(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+    file.flush()
+    return offset
+
+
+def _cut_half_line(file: BinaryIO) -> None:
+    start = end = file.seek(0, 2)
+    while start:
+        start = max(0, start - BLOCK)
+        file.seek(start)
+        found = file.read(min(BLOCK, end - start)).rfind(b"\n")
+        if found >= 0:
+            file.truncate(start + found + 1)
+            return
+    file.truncate(0)
+
+
+def _parse(line: bytes, folder: Path, number: int) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        where = f"{folder / RESULTS}, line {number}"
+        raise BadInput(f"{where}: not a JSON object; restore the file or choose another --out")
+    return row
+
+
+def _open_locked(path: Path) -> BinaryIO:
+    """Open for appending; a second process on the same folder is refused where the system can lock files."""
+    file = path.open("ab+")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        pass
+    except OSError:
+        file.close()
+        raise BadInput(f"another run is writing to {path.parent}; wait for it or choose another --out") from None
+    return file
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,154 @@
+"""`forethought eval`: from a checked request to rows on disk, `summary.json` and `report.html`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from .book import Book
+from .methods import METHODS
+from .report import write_report
+from .request import Request
+from .run import Grid, run_grid
+from .solve import TextSolver
+from .summary import summarize, total
+from .tasks import BadInput, ControlTask, Problem, TextTask, make_task
+from .tasks.base import fingerprint
+from .terminal import Live, show
+
+BUILTIN_NOTE = (
+    "The built-in model is a few million parameters trained on toy stories, so that everything runs without a "
+    "download; it cannot read real questions, and an accuracy near zero here is expected. For real questions pass "
+    "--model with a Hugging Face model."
+)
+MOST_STRETCH = 8.0
+
+
+@dataclass
+class Result:
+    """Where a run's files are, and its summary."""
+
+    folder: Path
+    report: Path
+    summary: dict[str, Any]
+
+
+def evaluate(request: Request, console: Console | None = None) -> Result:
+    """Run what the request asks for and is not on disk yet; then summarise all of it.
+
+    Errors: BadInput for what the user can put right; KeyboardInterrupt leaves a folder that the next call goes on with.
+    """
+    console = console or Console()
+    task = make_task(request.task, data=request.data, split=request.split)
+    if isinstance(task, ControlTask):
+        from .episodes import evaluate_control
+
+        return evaluate_control(request, task, console)
+    problems = task.problems(request.limit, request.seed)
+    model = load(request)
+    methods = {name: METHODS[name](request.width, model.max_steps) for name in request.planners}
+    solver = TextSolver(model, task, methods, request.unit, request.seed)
+    with Book(request.folder, settings_of(request, task, model)) as book:
+        grid = Grid([(name, budget) for budget in request.budgets for name in request.planners], problems)
+        asyncio.run(_run(grid, book, solver, request, console))
+        head = head_of(request, task, [BUILTIN_NOTE] if (request.model, task.name) == ("builtin", "gsm8k") else [])
+        return finish(book, grid, request, head, console)
+
+
+def load(request: Request) -> Any:
+    """The text model; what its loader finds wrong is the user's to put right."""
+    from ..llm.load import load_text_model
+
+    try:
+        return load_text_model(
+            request.model, request.engine, request.value, temperature=request.temperature, seed=request.seed,
+            device=request.device,
+        )  # fmt: skip
+    except (ValueError, OSError, ImportError) as error:
+        raise BadInput(" ".join(str(error).split())) from error
+
+
+def settings_of(request: Request, task: TextTask, model: Any) -> dict[str, Any]:
+    """Everything that decides a row. Planners stand here with their settings, asked for or not, so that later calls
+    may add planners, budgets and problems to a folder."""
+    sampling = model.sampling
+    return {
+        "task": task.name, "data": fingerprint(task.problems()), "model": request.model,
+        "fingerprint": model.engine.fingerprint, "engine": request.engine, "value": request.value, "unit": request.unit,
+        "seed": request.seed, "temperature": sampling.temperature, "top_p": sampling.top_p,
+        "max_step_tokens": sampling.max_tokens, "max_steps": model.max_steps,
+        "planners": {name: repr(make(request.width, model.max_steps).planner) for name, make in METHODS.items()},
+    }  # fmt: skip
+
+
+def head_of(request: Request, task: TextTask | ControlTask, notes: Sequence[str]) -> dict[str, Any]:
+    """The summary's own fields."""
+    return {
+        "task": task.name, "kind": task.kind, "model": request.model,
+        "engine": request.engine if task.kind == "text" else None, "value": request.value, "seed": request.seed,
+        "unit": request.unit, "group_name": task.group_name, "notes": list(notes),
+    }  # fmt: skip
+
+
+async def _run(grid: Grid, book: Book, solver: TextSolver, request: Request, console: Console) -> None:
+    """The grid, then majority voting once more at as many tokens as the costliest planner was charged."""
+    try:
+        missing = sum(map(len, grid.missing(book)))
+        with Live(missing, console, quiet=request.quiet) as live:
+            await run_grid(grid, book, solver, in_flight=request.in_flight, watch=live)
+        extra = equal_tokens(grid, book) if request.unit == "nodes" else None
+        if extra:
+            cell, note = extra
+            grid.cells = [*grid.cells, cell]
+            grid.note = {cell: note}
+            with Live(sum(map(len, grid.missing(book))), console, quiet=request.quiet) as live:
+                await run_grid(grid, book, solver, in_flight=request.in_flight, watch=live)
+    finally:
+        await solver.model.engine.close()
+
+
+def equal_tokens(grid: Grid, book: Book, name: str = "self_consistency") -> tuple[tuple[str, int], str] | None:
+    """The cell in which majority voting is charged at least as many tokens as the costliest other planner."""
+    if name not in {planner for planner, _ in grid.cells}:
+        return None
+    costs = {cell: _mean_tokens(cell, grid.problems, book) for cell in grid.cells}
+    top = max((cell for cell in costs if cell[0] == name), key=lambda cell: cell[1])
+    costliest = max(costs, key=lambda cell: costs[cell])
+    if costliest[0] == name or not costs[top]:
+        return None
+    stretch = min(MOST_STRETCH, 1.05 * costs[costliest] / costs[top])
+    budget = math.ceil(top[1] * stretch)
+    if budget <= top[1]:
+        return None
+    return (name, budget), f"given as many tokens as {costliest[0]} at {costliest[1]:,}"
+
+
+def _mean_tokens(cell: tuple[str, int], problems: Sequence[Problem], book: Book) -> float:
+    rows = [book.rows[(*cell, problem.id)]["ledger"] for problem in problems]
+    return sum(total(row, "tokens") for row in rows) / len(rows)
+
+
+def finish(book: Book, grid: Grid, request: Request, head: Mapping[str, Any], console: Console) -> Result:
+    """Write `summary.json` and `report.html`, print the table."""
+    cells = sorted(grid.cells, key=lambda cell: (request.planners.index(cell[0]), cell[1]))
+    against = request.against or ("greedy" if "greedy" in request.planners else None)
+    if against is None and "best_of_n" in request.planners and len(request.planners) > 1:
+        against = "best_of_n"
+    summary = summarize(book.rows, cells, [problem.id for problem in grid.problems], against, head)
+    (book.folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    rows = [row for cell in cells for p in grid.problems if (row := book.rows.get((*cell, p.id)))]
+    trees = {(r["planner"], r["budget"], r["problem"]): book.tree(r["tree"]) for r in rows if r.get("tree")}
+    report = book.folder / "report.html"
+    write_report(report, summary, rows, grid.problems, trees)
+    show(summary, console)
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    return Result(book.folder, report, summary)
+
+

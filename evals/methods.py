@@ -1,0 +1,90 @@
+"""Planners by the names of the command line, with the settings that text wants; no model is called here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .tasks.base import BadInput
+
+
+@dataclass(frozen=True)
+class Method:
+    """A planner over text.
+
+    vote: the answer is the most frequent one of all finished solutions, not the plan's. greedy: temperature 0.
+    """
+
+    name: str
+    planner: Any
+    vote: bool = False
+    greedy: bool = False
+
+
+def _greedy(width: int, steps: int) -> Method:
+    from ..planning import Greedy
+
+    return Method("greedy", Greedy(), greedy=True)
+
+
+def _self_consistency(width: int, steps: int) -> Method:
+    from ..planning import BestOfN
+
+    return Method("self_consistency", BestOfN(horizon=steps, valued="none"), vote=True)
+
+
+def _shooting(name: str) -> Callable[[int, int], Method]:
+    def make(width: int, steps: int) -> Method:
+        from .. import planning
+
+        kind = {"best_of_n": "BestOfN", "cem": "CEM", "mppi": "MPPI"}[name]
+        return Method(name, getattr(planning, kind)(horizon=steps))
+
+    return make
+
+
+def _mcts(name: str, **settings: Any) -> Callable[[int, int], Method]:
+    def make(width: int, steps: int) -> Method:
+        from ..planning import MCTS
+
+        return Method(name, MCTS(width=width, **settings))
+
+    return make
+
+
+def _bfs(width: int, steps: int) -> Method:
+    from ..planning import Beam
+
+    return Method("bfs", Beam())
+
+
+def _beam(width: int, steps: int) -> Method:
+    from ..planning import Beam
+
+    return Method("beam", Beam(beam=width, children=width))
+
+
+METHODS: dict[str, Callable[[int, int], Method]] = {
+    "greedy": _greedy,
+    "self_consistency": _self_consistency,
+    "best_of_n": _shooting("best_of_n"),
+    "bfs": _bfs,
+    "beam": _beam,
+    "mcts": _mcts("mcts"),
+    "uct": _mcts("uct", selection="uct"),
+    "puct": _mcts("puct", selection="puct"),
+    "gumbel": _mcts("gumbel", selection="gumbel"),
+    "cem": _shooting("cem"),
+    "mppi": _shooting("mppi"),
+}
+
+
+def check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
+    """BadInput that lists what exists, for the first name that does not, and for one given twice."""
+    for name in names:
+        if name not in known:
+            raise BadInput(f"no {what} {name!r}; there are {', '.join(known)}")
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise BadInput(f"{what} {twice[0]!r} is given twice")

@@ -1,0 +1,64 @@
+"""GSM8K: grade-school word problems (Cobbe et al. 2021), from a file in its format or from the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .base import BadInput, Grade, Problem, read_lines
+from .numeric import graded, number_of
+
+HUB = "openai/gsm8k"
+MARK = "####"
+
+
+class Gsm8k:
+    """Questions with a numeric answer after `####`.
+
+    data: a JSON-lines file with `question` and `answer`; None loads `openai/gsm8k` with the datasets library.
+    """
+
+    name = "gsm8k"
+    kind = "text"
+    group_name = ""
+
+    def __init__(self, data: Path | None = None, split: str = "test") -> None:
+        self.data, self.split = data, split
+        self._rows: list[dict[str, Any]] | None = None
+
+    def problems(self, limit: int | None = None, seed: int = 0) -> list[Problem]:
+        """The first `limit` questions in the order of the file."""
+        if self._rows is None:
+            self._rows = read_lines(self.data, ("question", "answer")) if self.data else _from_hub(self.split)
+        rows = self._rows[:limit]
+        where = self.data or HUB
+        return [
+            Problem(f"{self.split if self.data is None else self.data.stem}-{i}", row["question"], _gold(row, where, i))
+            for i, row in enumerate(rows)
+        ]
+
+    def grade(self, problem: Problem, text: str | None) -> Grade:
+        """Right where the number after `####`, or else the last number, is the answer."""
+        return graded(text, problem.answer)
+
+
+def _gold(row: dict[str, Any], where: Path | str, index: int) -> str:
+    """The answer as GSM8K writes it: the text after the mark, which must hold a number."""
+    number = row["answer"].rsplit(MARK, 1)[-1].strip()
+    if number_of(number) is None:
+        raise BadInput(
+            f"{where}, problem {index + 1}: the answer has no number after {MARK}, found {number[:60]!r}; "
+            "gsm8k grades numeric answers only"
+        )
+    return number
+
+
+def _from_hub(split: str) -> list[dict[str, Any]]:
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise BadInput("gsm8k from the hub needs the datasets library: pip install datasets") from None
+    try:
+        return list(load_dataset(HUB, "main", split=split))
+    except Exception as error:
+        raise BadInput(f"cannot load {HUB} ({error}); pass a file in its format with --data FILE.jsonl") from None

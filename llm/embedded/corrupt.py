@@ -1,0 +1,135 @@
+"""Wrong solutions on purpose: what the critique learns to tell from right ones.
+
+Every class makes a line that looks like a step; the checker has the last word on whether it is wrong.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from .checker import check_step
+from .relations import Relation, evaluate, write_step
+from .stories import Story
+
+
+def _number(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
+    """A wrong operand, reckoned on correctly."""
+    symbols = list(relation.symbols())
+    spots = [i for i, symbol in enumerate(symbols) if symbol.isdigit()] or [0]
+    spot = rng.choice(spots)
+    if symbols[spot].isdigit():
+        symbols[spot] = str(max(1, int(symbols[spot]) + rng.choice((-10, -2, -1, 1, 2, 3, 10))))
+    return _reckon(relation.target, symbols, known)
+
+
+def _source(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
+    """A wrong source, with that source's own quantity."""
+    symbols = list(relation.symbols())
+    spots = [i for i, symbol in enumerate(symbols) if symbol in relation.sources]
+    if spots:
+        symbols[rng.choice(spots)] = rng.choice(list(known))
+    return _reckon(relation.target, symbols, known)
+
+
+def _operation(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
+    """A wrong operation, reckoned on correctly."""
+    symbols = list(relation.symbols())
+    symbols[rng.randrange(1, len(symbols), 2)] = rng.choice("+-*/")
+    return _reckon(relation.target, symbols, known)
+
+
+def _slip(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
+    """A slip in the arithmetic: off by one, by ten, or with two digits exchanged."""
+    head, result = relation.step(known).rsplit(" ", 1)
+    number = int(result)
+    swapped = int(result[::-1])
+    wrong = rng.choice((number - 1, number + 1, number - 10, number + 10, number + 2, swapped))
+    return f"{head} {wrong}"
+
+
+def _value(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
+    """A source's quantity copied wrongly: another name's, or one digit off."""
+    wrong = dict(known)
+    for name in relation.sources[:1]:
+        near = max(1, known[name] + rng.choice((-10, -1, 1, 10)))
+        wrong[name] = near if rng.random() < 0.5 else rng.choice(list(known.values()))
+    return _reckon(relation.target, list(relation.symbols()), wrong)
+
+
+def _target(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
+    """The right sum for a wrong name."""
+    names = [*known, *(other.target for other in story.relations)]
+    return f"{rng.choice(names)} {relation.step(known).split(' ', 1)[1]}"
+
+
+def _early(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
+    """A relation used before its sources are known, with the true quantity or with a made-up one."""
+    later = [r for r in story.relations if any(name not in known for name in r.sources)]
+    if not later:
+        return ""
+    pick, values = rng.choice(later), story.values()
+    if rng.random() < 0.6:
+        made_up = [*known.values(), rng.randint(3, 80)]
+        values |= {name: rng.choice(made_up) for name in pick.sources if name not in known}
+    return _reckon(pick.target, list(pick.symbols()), values)
+
+
+CLASSES: dict[str, Callable[[Story, Relation, dict[str, int], random.Random], str]] = {
+    "number": _number, "source": _source, "operation": _operation, "slip": _slip,
+    "value": _value, "target": _target, "early": _early,
+}  # fmt: skip
+_WEIGHTS = (1.0, 1.5, 1.0, 1.5, 1.2, 0.8, 1.5)
+
+
+def _reckon(target: str, symbols: list[str], values: dict[str, int]) -> str:
+    numbers = [symbol if symbol.isdigit() else str(values.get(symbol, symbol)) for symbol in symbols]
+    result = evaluate(numbers)
+    # A result outside the positive integers would give the fault away.
+    return write_step(target, symbols, numbers, result) if result is not None and result > 0 else ""
+
+
+def corrupt_step(story: Story, index: int, rng: random.Random, kind: str | None = None) -> str | None:
+    """A wrong line in place of the solution's line `index`, which follows right lines only.
+
+    kind: a class of CLASSES, or `final` for the last line; drawn where None. Returns None where the
+    draws made nothing wrong.
+    """
+    before = story.steps[:index]
+    if index == len(story.steps) - 1:
+        return _final(story, rng)
+    known = dict(story.given) | {line.split(" ", 1)[0]: int(line.rsplit(" ", 1)[1]) for line in before}
+    relation = story.relations[index]
+    for _ in range(6):
+        name = kind or rng.choices(list(CLASSES), _WEIGHTS)[0]
+        line = CLASSES[name](story, relation, known, rng)
+        if line and not check_step(story, before, line):
+            return line
+    return None
+
+
+def _final(story: Story, rng: random.Random) -> str:
+    """Another name's quantity, or one near the answer, as the answer."""
+    others = [value for value in story.values().values() if value != story.answer]
+    near = [value for value in (story.answer - 1, story.answer + 1, story.answer + 10) if value > 0]
+    return f"#### {rng.choice(others if others and rng.random() < 0.7 else near)}"
+
+
+def carry_on(story: Story, index: int, wrong: str) -> list[str]:
+    """The solution's lines after line `index` was replaced by a wrong one, each reckoned from what stands.
+
+    Stops where the wrong quantity leads out of the positive integers.
+    """
+    target, result = wrong.split(" ", 1)[0], int(wrong.rsplit(" ", 1)[1])
+    known = dict(story.given)
+    for relation in story.relations[:index]:
+        known[relation.target] = relation.value(known) or 0
+    known[target] = result
+    lines: list[str] = []
+    for relation in story.relations[index + 1 : story.length]:
+        value = relation.value(known)
+        if value is None or value <= 0:
+            return lines
+        lines.append(relation.step(known))
+        known[relation.target] = value
+    return [*lines, f"#### {known[story.asked]}"] if story.asked in known else lines

@@ -1,0 +1,154 @@
+"""Training examples: trees of tokens that share one question, packed so that each token is run once.
+
+A tree holds a question, its solution, and short branches: the critique's word after a line, wrong
+lines, sampled solutions. Branches with a common beginning share its tokens. A token sees its
+ancestors and nothing else, so the forward pass equals that of every branch on its own.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from .checker import check_lines
+from .corrupt import carry_on, corrupt_step
+from .stories import Story
+from .tokenizer import CRITIQUE, NO, YES
+
+IGNORE = -100
+
+
+class Words:
+    """The tokenizer with a memory: the lines of stories repeat their words over and over."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+        self.end, self.pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
+        self.critique, self.yes, self.no = (self._single(word) for word in (CRITIQUE, YES, NO))
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of one text."""
+        return self.tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _single(self, word: str) -> int:
+        (token,) = self.encode(word)
+        return token
+
+
+@dataclass
+class Tree:
+    """Tokens with parents. `goal` is the token to predict after each, `kind` 1 for text and 2 for critique."""
+
+    tokens: list[int] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    goals: list[int] = field(default_factory=list)
+    children: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def grow(self, node: int, tokens: Sequence[int]) -> int:
+        """Walk from the node along the tokens, adding what is missing; the last token's node."""
+        for token in tokens:
+            key = (node, token)
+            child = self.children.get(key)
+            if child is None:
+                child = len(self.tokens)
+                self.children[key] = child
+                self.tokens.append(token)
+                self.parents.append(node)
+                self.goals.append(IGNORE)
+            node = child
+        return node
+
+    def teach(self, node: int, tokens: Sequence[int]) -> int:
+        """Like `grow`, with each token to be predicted from the one before it."""
+        for token in tokens:
+            self.goals[node] = token
+            node = self.grow(node, [token])
+        return node
+
+    def ask(self, node: int, words: Words, right: bool) -> None:
+        """Hang the critique's word on the node, to be answered with whether all lines so far are right."""
+        self.goals[self.grow(node, [words.critique])] = words.yes if right else words.no
+
+
+def gold_tree(story: Story, words: Words, rng: random.Random, wrong: float = 0.7, follow: float = 0.3) -> Tree:
+    """The story with its solution, each line judged right, and wrong lines beside some of them.
+
+    wrong: the chance of a wrong line beside each line. follow: the chance that one of the wrong lines
+    is carried on with.
+    """
+    tree = Tree()
+    node = tree.grow(-1, words.encode(story.question + "\n"))
+    carried = rng.randrange(story.length) if rng.random() < follow else -1
+    for i, line in enumerate(story.steps):
+        if i == carried or rng.random() < wrong:
+            bad = corrupt_step(story, i, rng)
+            if bad is not None:
+                later = carry_on(story, i, bad) if i == carried and bad.split(" ", 1)[0] == line.split(" ", 1)[0] else []
+                grow_judged(tree, node, [bad, *later], [False] * (1 + len(later)), words)
+        node = tree.teach(node, words.encode(line + "\n"))
+        tree.ask(node, words, True)
+    tree.teach(node, [words.end])
+    return tree
+
+
+def sampled_tree(story: Story, solutions: Sequence[str], words: Words, gold: bool = True) -> Tree:
+    """The story with solutions that the model wrote, each line judged by the checker, all lines so far together."""
+    tree = Tree()
+    root = node = tree.grow(-1, words.encode(story.question + "\n"))
+    for line in story.steps if gold else ():
+        node = tree.teach(node, words.encode(line + "\n"))
+        tree.ask(node, words, True)
+    if gold:
+        tree.teach(node, [words.end])
+    for text in solutions:
+        lines = text.split("\n")[:-1]
+        verdicts = check_lines(story, lines)
+        grow_judged(tree, root, lines, [all(verdicts[: i + 1]) for i in range(len(lines))], words)
+    return tree
+
+
+def grow_judged(tree: Tree, node: int, lines: Sequence[str], rights: Sequence[bool], words: Words) -> None:
+    """Grow the lines from the node, with a critique after each."""
+    for line, right in zip(lines, rights):
+        node = tree.grow(node, words.encode(line + "\n"))
+        tree.ask(node, words, right)
+
+
+@dataclass
+class Batch:
+    """Trees side by side. ids, positions, goals: B x T. mask: B x 1 x T x T, True where a token is seen."""
+
+    ids: Tensor
+    positions: Tensor
+    goals: Tensor
+    mask: Tensor
+
+
+def pack(trees: Sequence[Tree], pad: int) -> Batch:
+    """The trees as one batch, padded to the largest; a padding token sees only itself."""
+    length = max(len(tree.tokens) for tree in trees)
+    ids = np.full((len(trees), length), pad, np.int64)
+    positions = np.zeros_like(ids)
+    goals = np.full_like(ids, IGNORE)
+    mask = np.zeros((len(trees), 1, length, length), bool)
+    for row, tree in enumerate(trees):
+        size = len(tree.tokens)
+        ids[row, :size], goals[row, :size] = tree.tokens, tree.goals
+        _lineage(tree.parents, positions[row], mask[row, 0])
+        mask[row, 0, range(length), range(length)] = True
+    return Batch(*(torch.from_numpy(part) for part in (ids, positions, goals, mask)))
+
+
+def _lineage(parents: Sequence[int], positions: np.ndarray, mask: np.ndarray) -> None:
+    """Fill in each node's depth and its ancestors; parents come before their children."""
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            mask[node, : parent + 1] = mask[parent, : parent + 1]
+            positions[node] = positions[parent] + 1
+        mask[node, node] = True

@@ -1,0 +1,96 @@
+"""What the reasoner is trained on at each optimiser step: a function of the plan and the step alone."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from .data import Batch, Tree, Words, gold_tree, pack, sampled_tree
+from .net import Shape
+from .stories import Story, generate
+
+GROUP = 4  # batches drawn together, so that trees of like size share a batch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The schedule of a run, counted in optimiser steps and never in time.
+
+    rate: the peak learning rate. sample_from: the share of the run after which the model's own
+    solutions are judged too; refresh: steps between drawings of them; sampled: their share of a batch.
+    """
+
+    steps: int = 6000
+    batch: int = 48
+    seed: int = 0
+    rate: float = 2e-3
+    warmup: int = 150
+    cooldown: float = 0.35
+    critique_weight: float = 0.5
+    sample_from: float = 0.45
+    refresh: int = 250
+    sampled: float = 0.35
+    sample_stories: int = 256
+    samples_each: int = 4
+    checkpoint_every: int = 400
+    evaluate_every: int = 800
+    shape: Shape = Shape()
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step: a rise, a plateau, and a linear fall to nearly nothing."""
+        left = (self.steps - step) / (self.cooldown * self.steps)
+        return self.rate * min(1.0, (step + 1) / self.warmup, max(left, 0.01))
+
+    def draws_at(self, step: int) -> bool:
+        """Whether new solutions are to be sampled from the model before this step."""
+        first = math.ceil(self.sample_from * self.steps)
+        return step >= first and (step - first) % self.refresh == 0
+
+
+def draw_length(progress: float, rng: random.Random) -> int:
+    """A number of steps: few at first, at the end of the run a few long ones too."""
+    if progress < 0.06:
+        return rng.choice((1, 1, 2))
+    if progress < 0.2:
+        return rng.choice((1, 2, 2, 3))
+    if progress < 0.8:
+        return rng.choices((1, 2, 3, 4, 5), (0.3, 1, 1.2, 1.1, 1))[0]
+    return rng.choices((2, 3, 4, 5, 6, 7, 8), (1, 1.2, 1.2, 1.2, 0.15, 0.1, 0.1))[0]
+
+
+def draw_story(plan: Plan, index: int, progress: float, rng: random.Random) -> Story:
+    """The training story of this index; nearly half have a distractor."""
+    return generate(plan.seed, index, draw_length(progress, rng), rng.random() < 0.45)
+
+
+class Feed:
+    """The batches of a run; `pool` holds the sampled solutions that batches draw on."""
+
+    def __init__(self, plan: Plan, words: Words) -> None:
+        self.plan, self.words = plan, words
+        self.pool: list[tuple[Story, list[str]]] = []
+        self._group: tuple[int, int, list[list[Tree]]] = (-1, -1, [])
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
+        key = (step // GROUP, len(self.pool))
+        if self._group[:2] != key:
+            self._group = (*key, self._draw(step // GROUP))
+        return pack(self._group[2][step % GROUP], self.words.pad)
+
+    def _draw(self, group: int) -> list[list[Tree]]:
+        plan, rng = self.plan, random.Random(f"{self.plan.seed}/{group}")
+        progress = group * GROUP / plan.steps
+        trees = []
+        for i in range(GROUP * plan.batch):
+            if self.pool and rng.random() < plan.sampled:
+                story, texts = rng.choice(self.pool)
+                trees.append(sampled_tree(story, texts, self.words))
+            else:
+                story = draw_story(plan, group * GROUP * plan.batch + i, progress, rng)
+                trees.append(gold_tree(story, self.words, rng))
+        trees.sort(key=lambda tree: len(tree.tokens))
+        batches = [trees[k * plan.batch : (k + 1) * plan.batch] for k in range(GROUP)]
+        rng.shuffle(batches)
+        return batches

@@ -1,0 +1,71 @@
+"""Draws tokens with noise keyed by (stream, absolute position), so that a text does not depend on who asked when.
+
+One uniform a token, from a counter-based hash, and the inverse of the distribution function in vocabulary order: the
+same stream at the same position draws the same token from the same distribution, whatever else is in the batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_WEYL = np.uint64(0x9E3779B97F4A7C15)  # splitmix64, Steele, Lea and Flood 2014
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+_MASK = (1 << 64) - 1
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    x = (x ^ (x >> np.uint64(30))) * _MIX1
+    x = (x ^ (x >> np.uint64(27))) * _MIX2
+    return x ^ (x >> np.uint64(31))
+
+
+def uniforms(streams: list[int], positions: list[int]) -> np.ndarray:
+    """One float64 in [0, 1) per (stream, absolute position) pair; streams are taken modulo 2**64."""
+    stream = np.array([s & _MASK for s in streams], dtype=np.uint64)
+    position = np.array(positions, dtype=np.uint64)
+    mixed = _mix(_mix(stream + _WEYL) + (position + np.uint64(1)) * _WEYL)
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def draw(logits: Tensor, temperature: list[float], top_p: list[float], u: np.ndarray) -> tuple[list[int], list[float]]:
+    """A token and its log-probability per row of `logits` [R, V] (float32).
+
+    The log-probability is that of the tempered distribution before `top_p`; at temperature 0 the token is the most
+    likely one and its log-probability that at temperature 1. Raises FloatingPointError where logits are NaN.
+    """
+    greedy = [t <= 0 for t in temperature]
+    if any(t != 1.0 for t in temperature):
+        scale = [1.0 if cold else t for t, cold in zip(temperature, greedy)]
+        logits = logits / torch.tensor(scale, device=logits.device, dtype=logits.dtype)[:, None]
+    logp = torch.log_softmax(logits, dim=-1)
+    chosen = logp.argmax(-1) if all(greedy) else _invert(logp, top_p, u)
+    if any(greedy) and not all(greedy):
+        chosen = torch.where(torch.tensor(greedy, device=chosen.device), logp.argmax(-1), chosen)
+    kept = logp.gather(-1, chosen[:, None])[:, 0].tolist()
+    if any(x != x for x in kept):
+        raise FloatingPointError("the model gave NaN logits")
+    return chosen.tolist(), kept
+
+
+def _invert(logp: Tensor, top_p: list[float], u: np.ndarray) -> Tensor:
+    p = logp.exp()
+    if any(q < 1.0 for q in top_p):
+        p = _nucleus(p, torch.tensor(top_p, device=p.device, dtype=p.dtype))
+    cdf = p.double().cumsum(-1)
+    total = cdf[:, -1:]
+    target = torch.from_numpy(u).to(p.device)[:, None] * total
+    # rounding may lift the target to the total, beyond the last token that has mass
+    target = torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cdf, target, right=True)[:, 0].clamp_(max=p.shape[-1] - 1)
+
+
+def _nucleus(p: Tensor, top_p: Tensor) -> Tensor:
+    """Zero outside the smallest set of most likely tokens whose mass reaches `top_p` (always at least one)."""
+    ranked, order = p.sort(dim=-1, descending=True, stable=True)
+    before = ranked.cumsum(-1) - ranked
+    kept = (before < top_p[:, None]) | (top_p[:, None] >= 1.0)
+    kept[:, 0] = True
+    return torch.zeros_like(p).scatter_(-1, order, ranked * kept)

@@ -1,0 +1,39 @@
+"""Where steps end: delimiters and final texts found in token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def decode(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """The text of tokens, special ones and spaces as they are."""
+    return tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+class StepEnds:
+    """Says of a step's tokens whether the last of them finishes the step, and whether the step is the last.
+
+    Most delimiters lie within one token, so a look at its id is enough: the ids whose text holds the delimiter are
+    found once. One that may be spread over several tokens is also sought in the text of the last few.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int, stop: str, ends: tuple[str, ...]) -> None:
+        self._tokenizer, self._stop, self._ends = tokenizer, stop, ends
+        texts = tokenizer.batch_decode(
+            [[i] for i in range(vocabulary)], skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        self._ids = frozenset(i for i, text in enumerate(texts) if stop in text)
+        self._span = len(stop.encode())
+
+    def finished(self, step: list[int]) -> bool:
+        if step[-1] in self._ids:
+            return True
+        return self._span > 1 and self._stop in decode(self._tokenizer, step[-self._span :])
+
+    def final(self, step: list[int]) -> bool:
+        """Whether a finished step holds one of the final texts."""
+        if not self._ends:
+            return False
+        text = decode(self._tokenizer, step)
+        return any(end in text for end in self._ends)

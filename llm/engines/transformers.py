@@ -1,0 +1,123 @@
+"""The default engine: any causal language model of the transformers library, on one device, batched token by token.
+
+It runs its own decode loop (`batch.py`) over a transformers cache (`cache.py`) and a paged attention function
+(`attention.py`). Everything happens in the event loop of the caller: a tick of the decode loop, then the callers' turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .base import EngineCounters, Generation, Sampling, Score
+from .batch import Decoder, Request
+from .network import Network, eos_of, fingerprint, load
+from .stops import StepEnds
+
+TURNS = 6
+"""Turns of the event loop after each tick: as many as a search needs from an answer to its next request."""
+
+
+class TransformersEngine:
+    """Continues and scores token sequences with a transformers model; see `base.Engine`.
+
+    model: a folder, a hub id, or a loaded causal model (then give its `tokenizer`; its attention is replaced).
+    device: "cpu", "cuda", "cuda:1", ... dtype: torch type or its name; None is float32 on CPU, the stored one elsewhere.
+    max_batch: rows in flight. cache_tokens: positions whose keys and values are kept; None fills `cache_bytes`.
+    Use it from one event loop at a time.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Any,
+        *,
+        tokenizer: Any = None,
+        device: str = "cpu",
+        dtype: torch.dtype | str | None = None,
+        max_batch: int = 64,
+        cache_tokens: int | None = None,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        """Raises ValueError for a folder that is no model, or a model whose attention cannot be paged."""
+        if max_batch < 1 or (cache_tokens is not None and cache_tokens < 2):
+            raise ValueError(f"max_batch is {max_batch} and cache_tokens {cache_tokens}; at least 1 and 2 are needed")
+        if isinstance(model, (str, Path)):
+            model, tokenizer = load(model, device, dtype)
+        elif tokenizer is None:
+            raise ValueError("a loaded model needs its tokenizer")
+        self.tokenizer = tokenizer
+        self._network = Network(model)
+        slots = cache_tokens or max(cache_bytes // self._network.bytes_per_token, 2)
+        self.context = min(self._network.context, slots - 1)
+        self.fingerprint = fingerprint(model, tokenizer)
+        self._decoder = Decoder(self._network, self.context, eos_of(model, tokenizer), max_batch, slots)
+        self._ends: dict[tuple[str, tuple[str, ...]], StepEnds] = {}
+        self._pump: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def counters(self) -> EngineCounters:
+        return self._decoder.counters
+
+    async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
+        """Continue `prompt`. Raises ValueError for a prompt that leaves no room in the context."""
+        prompt = self._checked(prompt, 1)
+        if sampling.max_tokens < 1 or (sampling.max_steps is not None and sampling.max_steps < 1):
+            raise ValueError(f"max_tokens {sampling.max_tokens}, max_steps {sampling.max_steps}: at least 1 is needed")
+        ends = self._step_ends(sampling) if sampling.stop else None
+        return await self._submit(prompt, sampling=sampling, stream=stream, ends=ends)
+
+    async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
+        """Log-probabilities of single next tokens `choices` after `prompt`."""
+        return await self._submit(self._checked(prompt, 0), choices=tuple(int(c) for c in choices))
+
+    async def close(self) -> None:
+        """Stop; requests in flight fail with RuntimeError, as later ones do."""
+        self._closed = True
+        if self._pump is not None and not self._pump.done():
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        self._decoder.drop(RuntimeError("the engine was closed"))
+
+    def _checked(self, prompt: Sequence[int], new: int) -> tuple[int, ...]:
+        prompt = tuple(int(t) for t in prompt)
+        if not prompt:
+            raise ValueError("the prompt is empty: give at least one token")
+        if len(prompt) + new > self.context:
+            raise ValueError(
+                f"the prompt has {len(prompt)} tokens; the context holds {self.context}"
+                + (", the first new token included" if new else "")
+            )
+        if not 0 <= min(prompt) <= max(prompt) < self._network.vocabulary:
+            raise ValueError(f"a prompt token is outside the vocabulary of {self._network.vocabulary}")
+        return prompt
+
+    def _step_ends(self, sampling: Sampling) -> StepEnds:
+        key = (sampling.stop, sampling.ends)
+        if key not in self._ends:
+            self._ends[key] = StepEnds(self.tokenizer, len(self.tokenizer), *key)
+        return self._ends[key]
+
+    async def _submit(self, prompt: tuple[int, ...], **wanted: Any) -> Any:
+        if self._closed:
+            raise RuntimeError("the engine was closed")
+        loop = asyncio.get_running_loop()
+        if self._pump is None or self._pump.done() or self._pump.get_loop() is not loop:
+            self._decoder.drop(RuntimeError("the event loop of this request is gone"))
+            self._pump = loop.create_task(self._run())
+        request = Request(prompt, loop.create_future(), **wanted)
+        self._decoder.counters.requests += 1
+        self._decoder.waiting.append(request)
+        return await request.done
+
+    async def _run(self) -> None:
+        await asyncio.sleep(0)
+        while self._decoder.busy:
+            with torch.inference_mode():
+                self._decoder.tick()
+            for _ in range(TURNS):
+                await asyncio.sleep(0)

@@ -1,0 +1,239 @@
+"""How a question, a step and the critic's question look to a given model, as token ids.
+
+A format never re-tokenises what a model wrote: a state is the prompt's ids and the ids generated since, and a critique
+is ids to append to those. So a child begins with its parent's tokens, and prefix caches hit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from .engines.base import Tokens
+from .engines.stops import decode
+
+SETTINGS = "forethought.json"
+"""The file in a model folder that says how the model was trained to be asked."""
+
+ENDS = ("####", "The answer is", "the answer is", "\\boxed{")
+"""Texts after which a model that was not trained by us has answered."""
+
+SYSTEM = (
+    "Solve the math problem step by step. Write one short step per line. "
+    "When you are done, write a last line `#### n`, where n is the answer as a plain number."
+)
+CRITIQUE = (
+    "Look at the steps so far, whether or not the solution is finished. Is every step correct and useful for answering "
+    "the question? Reply with one word, Yes or No."
+)
+EXAMPLES: tuple[tuple[str, str], ...] = (
+    (
+        "Mara buys 3 boxes of 8 pencils and gives 5 pencils to her brother. How many pencils does she keep?",
+        "Mara buys 3 * 8 = 24 pencils.\nShe keeps 24 - 5 = 19 pencils.\n#### 19",
+    ),
+    (
+        "A baker sells 40 rolls in the morning and half as many in the afternoon. A roll costs $2. How much money does "
+        "he take?",
+        "In the afternoon he sells 40 / 2 = 20 rolls.\nIn all he sells 40 + 20 = 60 rolls.\n"
+        "He takes 60 * 2 = $120.\n#### 120",
+    ),
+    (
+        "A tank for 90 liters is one third full. A pump adds 6 liters a minute. How many minutes until it is full?",
+        "There are 90 / 3 = 30 liters in the tank.\nIt lacks 90 - 30 = 60 liters.\n"
+        "The pump needs 60 / 6 = 10 minutes.\n#### 10",
+    ),
+)
+"""Our own, in the style of GSM8K and from none of its splits."""
+
+
+class Format(Protocol):
+    """What the text model needs to know of a way to ask.
+
+    delimiter: ends a step. ends: a step that holds one is the last. max_step_tokens, max_steps: defaults for this
+    model. yes, no: ids of the spellings of the critic's two answers, each one token. eos_answers: whether a solution
+    that just stops is answered by its last number (GSM8K's rule for a model that ends its turn) or is a dead end.
+    critique_tokens: the critic's question, to append to a state whose last step ended with the delimiter.
+    """
+
+    delimiter: str
+    ends: tuple[str, ...]
+    max_step_tokens: int
+    max_steps: int
+    yes: Tokens
+    no: Tokens
+    eos_answers: bool
+    critique_tokens: Tokens
+
+    def prompt_tokens(self, question: str) -> Tokens:
+        """The ids a solution of `question` is written after."""
+        ...
+
+    def critique(self, step: Tokens) -> Tokens:
+        """The critic's question as ids, to append to a state whose last step is `step`."""
+        ...
+
+
+class PlainFormat:
+    """Text in, text on: the question, then the steps, one a line. For the built-in model and for base models.
+
+    prompt: holds `{question}`. critique: stands on a line of its own after the steps. yes, no: one spelling each or
+    several, of which those that are one token count.
+    """
+
+    eos_answers = False
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        prompt: str = "{question}\n",
+        delimiter: str = "\n",
+        critique: str = "Right?",
+        yes: str | Sequence[str] = " yes",
+        no: str | Sequence[str] = " no",
+        ends: Sequence[str] = ("####",),
+        max_step_tokens: int = 64,
+        max_steps: int = 10,
+    ) -> None:
+        if "{question}" not in prompt:
+            raise ValueError(f"a prompt must hold {{question}}, got {prompt[-80:]!r}")
+        if not delimiter:
+            raise ValueError("a delimiter must hold at least one character")
+        self._tokenizer, self._prompt = tokenizer, prompt
+        self.delimiter, self.ends = delimiter, tuple(ends)
+        self.max_step_tokens, self.max_steps = max_step_tokens, max_steps
+        self.critique_tokens = _ids(tokenizer, critique)
+        self._end_line = _ids(tokenizer, delimiter)
+        self.yes, self.no = _words(tokenizer, yes), _words(tokenizer, no)
+
+    def prompt_tokens(self, question: str) -> Tokens:
+        ids = list(self._tokenizer.encode(self._prompt.replace("{question}", question)))
+        if ids and ids[-1] == getattr(self._tokenizer, "eos_token_id", None):
+            ids.pop()
+        return tuple(ids)
+
+    def critique(self, step: Tokens) -> Tokens:
+        """A step that ended without the delimiter, at the end of sequence, gets one first."""
+        ended = not step or self.delimiter in decode(self._tokenizer, step)
+        return self.critique_tokens if ended else self._end_line + self.critique_tokens
+
+
+class ChatFormat:
+    """A model with a chat template; steps continue one partial assistant message, the critique is the user's next turn.
+
+    system: the instruction, put before the question where the template has no system role. examples: earlier turns,
+    none for zero-shot.
+
+    Errors: ValueError where the template drops what the assistant said, or renders no turn after it.
+    """
+
+    eos_answers = True
+    ends: tuple[str, ...] = ENDS
+    delimiter = "\n"
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        system: str = SYSTEM,
+        critique: str = CRITIQUE,
+        examples: Sequence[tuple[str, str]] = (),
+        max_step_tokens: int = 100,
+        max_steps: int = 12,
+    ) -> None:
+        self._tokenizer, self._system, self._examples = tokenizer, system, tuple(examples)
+        self.max_step_tokens, self.max_steps = max_step_tokens, max_steps
+        self.critique_tokens = _ids(tokenizer, self._after_assistant(critique))
+        self.yes = _words(tokenizer, ("Yes", "yes", " Yes", " yes", "YES"))
+        self.no = _words(tokenizer, ("No", "no", " No", " no", "NO"))
+
+    def prompt_tokens(self, question: str) -> Tokens:
+        return _ids(self._tokenizer, self._render([("user", question)]))
+
+    def critique(self, step: Tokens) -> Tokens:
+        return self.critique_tokens
+
+    def _after_assistant(self, critique: str) -> str:
+        """The template's text from the end of an assistant's message to the begin of its answer to `critique`."""
+        said = "SAID-BY-THE-ASSISTANT"
+        text = self._render([("user", "question"), ("assistant", said), ("user", critique)])
+        _, found, after = text.rpartition(said)
+        if not found or critique.split("\n")[0].strip() not in after:
+            raise ValueError("the chat template cannot continue a conversation after the assistant's message")
+        return after
+
+    def _render(self, turns: Sequence[tuple[str, str]]) -> str:
+        shots = [turn for asked, said in self._examples for turn in (("user", asked), ("assistant", said))]
+        talk = [*shots, *turns]
+        try:
+            return self._template([("system", self._system), *talk])
+        except Exception:  # templates refuse a system role with errors of their own
+            return self._template([(talk[0][0], f"{self._system}\n\n{talk[0][1]}"), *talk[1:]])
+
+    def _template(self, talk: Sequence[tuple[str, str]]) -> str:
+        messages = [{"role": role, "content": content} for role, content in talk]
+        return str(
+            self._tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+        )
+
+
+def few_shot_format(tokenizer: Any, examples: Sequence[tuple[str, str]] = EXAMPLES) -> PlainFormat:
+    """Few-shot prompting for base models without a chat template."""
+    shown = "".join(f"Question: {asked}\nAnswer:\n{said}\n\n" for asked, said in examples)
+    return PlainFormat(
+        tokenizer,
+        prompt=shown + "Question: {question}\nAnswer:\n",
+        critique="\nQuestion: Are the steps of the last answer correct so far, Yes or No?\nAnswer:",
+        yes=(" Yes", " yes", "Yes", "yes"),
+        no=(" No", " no", "No", "no"),
+        ends=ENDS,
+        max_step_tokens=100,
+        max_steps=12,
+    )
+
+
+def format_for(
+    tokenizer: Any, folder: str | Path | None = None, examples: Sequence[tuple[str, str]] | None = None
+) -> Format:
+    """The way to ask this model: its folder's `forethought.json`, else its chat template, else few-shot.
+
+    examples: worked ones as (question, solution); None shows none with a chat template and our own without.
+    `forethought.json` has the last word: a model trained on a format is asked in it.
+    """
+    settings = Path(folder) / SETTINGS if folder is not None else None
+    if settings is not None and settings.is_file():
+        return _from_settings(tokenizer, settings)
+    if getattr(tokenizer, "chat_template", None):
+        return ChatFormat(tokenizer, examples=examples or ())
+    return few_shot_format(tokenizer, EXAMPLES if examples is None else examples)
+
+
+def _from_settings(tokenizer: Any, path: Path) -> Format:
+    kinds: dict[str, type[PlainFormat] | type[ChatFormat]] = {"plain": PlainFormat, "chat": ChatFormat}
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        kind = settings.pop("format")
+    except (ValueError, AttributeError, KeyError) as error:
+        raise ValueError(f'{path}: not a JSON object with a "format": {error}') from None
+    if kind not in kinds:
+        raise ValueError(f"{path}: no format {kind!r}; there are {', '.join(kinds)}")
+    try:
+        return kinds[kind](tokenizer, **settings)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _ids(tokenizer: Any, text: str) -> Tokens:
+    return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+
+def _words(tokenizer: Any, spellings: str | Sequence[str]) -> Tokens:
+    """The ids of those spellings that are one token, each once; ValueError where none is."""
+    spellings = (spellings,) if isinstance(spellings, str) else spellings
+    ids = [_ids(tokenizer, spelling) for spelling in spellings]
+    single = dict.fromkeys(one[0] for one in ids if len(one) == 1)
+    if not single:
+        raise ValueError(f"the tokenizer has no single token for any of {', '.join(map(repr, spellings))}")
+    return tuple(single)

@@ -1,0 +1,125 @@
+"""What a state of text is, and how an engine's continuation is cut into steps.
+
+A state is token ids: the prompt of the question and the steps so far. Nothing here knows engines, tapes or values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ..planning.interface import ModelError
+from .engines.base import Generation, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class TextState:
+    """A question and the steps written so far. Two states are equal when their tokens and `ended` are.
+
+    tokens: prompt and solution; a child's are its parent's plus new ones, never re-tokenised text.
+    ended: "" while open; "answer" (finished); else a dead end: "end" (end of sequence without an answer), "length" (a
+        step cut by the token limit, or no room left in the context), "depth" (as many steps as allowed, no answer).
+    prompt_length: tokens that are the prompt. step_start: where the last step begins.
+    stream: 63-bit name of the noise that wrote the last step. depth: steps so far, 0 at the root.
+    followed: reached by a `follow` expansion, so that the same request wrote what lies below its slot 0.
+    logprobs: log-probabilities of the solution's tokens, [len(tokens) - prompt_length].
+    """
+
+    tokens: Tokens
+    ended: str = ""
+    prompt_length: int = field(default=0, compare=False)
+    step_start: int = field(default=0, compare=False)
+    stream: int = field(default=0, compare=False)
+    depth: int = field(default=0, compare=False)
+    followed: bool = field(default=False, compare=False)
+    logprobs: tuple[float, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def solution(self) -> Tokens:
+        """The tokens after the prompt."""
+        return self.tokens[self.prompt_length :]
+
+    @property
+    def step(self) -> Tokens:
+        """The tokens of the last step; empty at the root."""
+        return self.tokens[self.step_start :]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One recorded step: token ids, their log-probabilities, its share of the request's seconds.
+
+    ended: "stop" (the delimiter), "end" (end of sequence, or a text after which the solution is over), "length" (cut).
+    """
+
+    tokens: Tokens
+    logprobs: tuple[float, ...]
+    ended: str
+    seconds: float = 0.0
+
+
+def packed(tokens: Iterable[int]) -> bytes:
+    """Token ids as bytes, four each."""
+    return array("i", tokens).tobytes()
+
+
+def stream_of(seed: int, parent: Sequence[int], slot: int) -> int:
+    """The 63-bit stream that slot `slot` of the state with tokens `parent` opens (design 3.2)."""
+    head = struct.pack("<qq", seed, slot)
+    digest = hashlib.blake2b(head + packed(parent), digest_size=8, person=b"stream").digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def cut(
+    generation: Generation, limit: Callable[[int], int], stop: str, ends: Sequence[str], text: Callable[[Tokens], str]
+) -> list[Step]:
+    """The steps of a request for one or many steps, each as a request of its own would have written it.
+
+    limit: the most tokens of a step that begins after so many new tokens; a long request may run on where a short one
+    would have been cut, and is cut there. The end of sequence right after a complete step becomes an empty step, since
+    a request for the complete step alone would not have seen it. At least one step comes back.
+
+    Errors: ModelError where the engine's fields do not fit together.
+    """
+    _check(generation)
+    share = generation.seconds / max(1, sum(map(len, generation.steps)))
+    endings = ["stop"] * (len(generation.steps) - 1) + [generation.ended]
+    steps: list[Step] = []
+    start = 0
+    for tokens, logprobs, ending in zip(generation.steps, generation.logprobs, endings):
+        most = limit(start)
+        ended = _ended(tokens, ending, most, stop, ends, text)
+        steps.append(Step(tuple(tokens[:most]), tuple(logprobs[:most]), ended, share * len(tokens)))
+        if ended == "length":
+            return steps
+        if ended == "stop" and ending == "end":
+            steps.append(Step((), (), "end"))
+        start += len(tokens)
+    return steps or [Step((), (), generation.ended, generation.seconds)]
+
+
+def _ended(
+    tokens: Tokens, ending: str, most: int, stop: str, ends: Sequence[str], text: Callable[[Tokens], str]
+) -> str:
+    """How a request for this step alone, of at most `most` tokens, would have ended."""
+    if len(tokens) > most:
+        return "length"
+    if ending == "stop":
+        return "stop"
+    words = text(tokens)
+    if not stop or stop not in words:
+        return "length" if len(tokens) == most else ending
+    return ending if ending == "end" and any(end in words for end in ends) else "stop"
+
+
+def _check(generation: Generation) -> None:
+    if generation.ended not in ("stop", "end", "length"):
+        raise ModelError(f"Generation.ended must be stop, end or length, the engine gave {generation.ended!r}")
+    if [len(s) for s in generation.steps] != [len(p) for p in generation.logprobs]:
+        raise ModelError(
+            f"Generation.logprobs must match steps: lengths {[len(s) for s in generation.steps]} "
+            f"and {[len(p) for p in generation.logprobs]}"
+        )

@@ -1,0 +1,183 @@
+"""Every step and score of a run, stored by content, so that planners share one random tree (design 3.2).
+
+The tape knows keys and bytes; `Taped` puts it in front of an engine and knows how steps and scores are packed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from .engines.base import Engine, Generation, Sampling, Score, Tokens
+from .engines.stops import decode
+from .steps import Step, cut, packed
+
+FORMAT = 1
+"""Version of the records below; part of every key."""
+
+_ENDINGS = ("stop", "end", "length")
+
+
+class Store(Protocol):
+    """Where records lie: bytes under a 16-byte digest. `put` keeps what is there already."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def put(self, key: bytes, record: bytes) -> None: ...
+
+    def __len__(self) -> int: ...
+
+
+class MemoryStore:
+    """A dictionary; `size` is the bytes of its records."""
+
+    def __init__(self) -> None:
+        self._records: dict[bytes, bytes] = {}
+        self.size = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._records.get(key)
+
+    def put(self, key: bytes, record: bytes) -> None:
+        if self._records.setdefault(key, record) is record:
+            self.size += len(record)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+
+class Tape:
+    """Records of all planners of a run. Identical requests in flight are one call.
+
+    hits: answered from the store. misses: calls started. merged: joined a call under way.
+    """
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store: Store = MemoryStore() if store is None else store
+        self.hits = self.misses = self.merged = 0
+        self._flights: dict[bytes, asyncio.Future[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    async def fetch(
+        self, key: bytes, make: Callable[[], Awaitable[tuple[dict[bytes, bytes], Any]]]
+    ) -> tuple[bytes, Any]:
+        """The record of `key`, and the call's own account of itself if this very fetch made it, else None.
+
+        make: returns records by key, that of `key` among them, and the account. Whoever asks first calls; who joins
+        shares its error, and calls anew where it was cancelled.
+        """
+        joined = False
+        while (record := self.store.get(key)) is None:
+            flight = self._flights.get(key)
+            if flight is None or flight.get_loop() is not asyncio.get_running_loop():
+                self.misses += 1
+                account = await self._call(key, make)
+                return self.store.get(key) or b"", account
+            joined = True
+            await asyncio.shield(flight)
+        self.merged += joined
+        self.hits += not joined
+        return record, None
+
+    async def _call(self, key: bytes, make: Callable[[], Awaitable[tuple[dict[bytes, bytes], Any]]]) -> Any:
+        """Make the records and store them; those who joined are woken, by the error if there is one."""
+        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        try:
+            records, account = await make()
+            for name, record in records.items():
+                self.store.put(name, record)
+        except Exception as error:
+            flight.set_exception(error)
+            flight.exception()  # asked for, or asyncio complains where nobody joined
+            raise
+        finally:
+            self._flights.pop(key, None)
+            if not flight.done():
+                flight.set_result(None)
+        return account
+
+
+class Taped:
+    """An engine behind a tape. What it returns second is what the engine did now, None where the tape answered."""
+
+    def __init__(self, engine: Engine, tape: Tape) -> None:
+        self.engine, self.tape = engine, tape
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, as the engine looked for delimiters in it."""
+        return decode(self.engine.tokenizer, tokens)
+
+    async def step(
+        self, prompt: Tokens, sampling: Sampling, stream: int, steps: int = 1, room: int | None = None
+    ) -> tuple[Step, Generation | None]:
+        """The step that `stream` writes after `prompt`.
+
+        sampling: `max_tokens` is the most of each step; `max_steps` is ignored. steps: where the step is not on the
+        tape, ask for so many in one request, and record each under the key a walk step by step would use. room: the
+        most new tokens in all, by default what the engine's context leaves.
+        """
+        left = self.engine.context - len(prompt) if room is None else room
+
+        def limit(start: int) -> int:
+            return min(sampling.max_tokens, left - start)
+
+        async def make() -> tuple[dict[bytes, bytes], Generation]:
+            most = min(sampling.max_tokens * steps, left)
+            generation = await self.engine.generate(prompt, replace(sampling, max_tokens=most, max_steps=steps), stream)
+            records: dict[bytes, bytes] = {}
+            text, start = prompt, 0
+            for step in cut(generation, limit, sampling.stop or "", sampling.ends, self.text):
+                records[self._step_key(text, sampling, limit(start), stream)] = _pack_step(step)
+                text, start = text + step.tokens, start + len(step.tokens)
+            return records, generation
+
+        record, done = await self.tape.fetch(self._step_key(prompt, sampling, limit(0), stream), make)
+        return _unpack_step(record), done
+
+    async def score(self, prompt: Tokens, choices: Sequence[int]) -> tuple[Score, Score | None]:
+        """Log-probabilities of single next tokens `choices` after `prompt`."""
+        key = self._key(b"score", repr(tuple(choices)), prompt)
+
+        async def make() -> tuple[dict[bytes, bytes], Score]:
+            score = await self.engine.score(prompt, choices)
+            return {key: _pack_score(score)}, score
+
+        record, done = await self.tape.fetch(key, make)
+        return _unpack_score(record), done
+
+    def _step_key(self, prompt: Tokens, sampling: Sampling, most: int, stream: int) -> bytes:
+        greedy = sampling.temperature == 0
+        how = (sampling.temperature, 1.0 if greedy else sampling.top_p, most, sampling.stop, sampling.ends)
+        return self._key(b"step", repr((how, 0 if greedy else stream)), prompt)
+
+    def _key(self, kind: bytes, how: str, prompt: Tokens) -> bytes:
+        head = b"\0".join((kind, self.engine.fingerprint.encode(), how.encode(), b""))
+        return hashlib.blake2b(head + packed(prompt), digest_size=16, person=b"tape%d" % FORMAT).digest()
+
+
+def _pack_step(step: Step) -> bytes:
+    n = len(step.tokens)
+    return struct.pack(f"<BId{n}i{n}d", _ENDINGS.index(step.ended), n, step.seconds, *step.tokens, *step.logprobs)
+
+
+def _unpack_step(record: bytes) -> Step:
+    ended, n, seconds = struct.unpack_from("<BId", record)
+    numbers = struct.unpack_from(f"<{n}i{n}d", record, struct.calcsize("<BId"))
+    return Step(numbers[:n], numbers[n:], _ENDINGS[ended], seconds)
+
+
+def _pack_score(score: Score) -> bytes:
+    n = len(score.logprobs)
+    return struct.pack(f"<IQQd{n}d", n, score.cached, score.computed, score.seconds, *score.logprobs)
+
+
+def _unpack_score(record: bytes) -> Score:
+    n, cached, computed, seconds = struct.unpack_from("<IQQd", record)
+    logprobs = struct.unpack_from(f"<{n}d", record, struct.calcsize("<IQQd"))
+    return Score(logprobs, cached, computed, seconds)

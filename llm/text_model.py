@@ -1,0 +1,266 @@
+"""The language model as a world to plan in: slot k of a state is the k-th sampled next step (design 3.2).
+
+It knows engines, formats and critics by their protocols, and nothing of trees, planners or budgets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ..planning.interface import UNITS, Expansion, Slots, Usage, Valued
+from .answers import extract
+from .engines.base import Engine, Generation, Sampling
+from .formats import Format
+from .steps import Step, TextState, stream_of
+from .tape import Tape, Taped
+from .values import Judgement, NoValue, Value
+
+_COLUMN = {unit: i for i, unit in enumerate(UNITS)}
+_UNJUDGED = Judgement(0.0)
+
+
+@dataclass(slots=True)
+class _Reached:
+    """One answer: the state, its numbers, its rows of charged and spent usage [len(UNITS)]."""
+
+    state: TextState
+    reward: float
+    discount: float
+    value: float
+    usage: Usage
+    spent: Usage
+
+
+class TextModel:
+    """An `AsyncModel` over text. States are lists of `TextState`, actions slots of an unbounded offer.
+
+    A slot of the root, and any slot k > 0, opens a stream of noise, named by (seed, parent's tokens, k); slot 0 below
+    the root inherits its parent's. With `follow` one request writes the whole solution and the tape keeps its steps, so
+    a later `expand` at slot 0, followed or not, finds them there.
+
+    Reward 0 and discount 1 until the solution ends. A finished state (`ended == "answer"`) has discount 0, value 0 and
+    as reward the critic's score of the solution, 0 with `valued="none"`. A dead end (`ended` "end", "length", "depth")
+    has discount 0 and the critic's low end as reward (0 with "none"), no critic is asked, and it is never an answer.
+    Open states have the critic's score as value with "all", else 0. The root has the middle of the critic's scale:
+    there is nothing to judge yet. An ended state that is expanded stays what it is, at no cost.
+
+    Charged (`usage`): what this planner would have paid alone, whatever the tape holds and whoever came first:
+      nodes 1 per expansion, 0 for the root.
+      model_calls 1 per generation request; 0 where `follow` at slot 0 continues a state that this planner itself
+        reached with `follow`: the same request wrote it; 0 where the context has no room. A critic's call shows in
+        `value_tokens` only.
+      generated_tokens: those of the step.
+      prompt_tokens: the prompt's, once, in `start`. cached_tokens: the parent's tokens, per generation request.
+      value_tokens: those of the critique's suffix, per critic's call, the state's own tokens being cached.
+      seconds: as recorded: the request's (its share by tokens in a followed one) and the critic's.
+    Spent: what the engine did now: nodes 1, all tokens and seconds of the request it started (a followed one: all of
+    it at once), prompt tokens split by the engine's own cache, positions the critic computed. A tape hit, or joining
+    a call under way: nodes 1 and zeros.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        format: Format,
+        value: Value | None = None,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        max_steps: int | None = None,
+        tape: Tape | None = None,
+    ) -> None:
+        """Sampling gives temperature, top_p and the most tokens of a step; stop and ends are the format's.
+
+        value: None is `NoValue`. max_steps: depth limit, by default the format's. tape: shared between models of a run.
+        """
+        sampling = sampling or Sampling(max_tokens=format.max_step_tokens)
+        max_steps = format.max_steps if max_steps is None else max_steps
+        if max_steps < 1 or sampling.max_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
+            raise ValueError(
+                "wanted max_steps >= 1, max_tokens >= 1, temperature >= 0 and 0 < top_p <= 1, "
+                f"got max_steps={max_steps}, {sampling}"
+            )
+        self.engine, self.format, self.value, self.seed = engine, format, value or NoValue(), seed
+        self.sampling = replace(sampling, stop=format.delimiter, ends=format.ends, max_steps=1)
+        self.max_steps = max_steps
+        self.tape = Tape() if tape is None else tape
+        self._taped = Taped(engine, self.tape)
+
+    @property
+    def actions(self) -> Slots:
+        return Slots(None)
+
+    @property
+    def cost(self) -> int:
+        return 1
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens a step may have; a followed request is charged step by step."""
+        return self.sampling.max_tokens
+
+    def at(self, temperature: float) -> TextModel:
+        """The same model at another temperature (0: greedy), with the same engine, critic and tape."""
+        sampling = replace(self.sampling, temperature=temperature)
+        return TextModel(self.engine, self.format, self.value, sampling, self.seed, self.max_steps, self.tape)
+
+    def seeded(self, seed: int) -> TextModel:
+        """The same model with other noise, hence another tree, with the same engine, critic and tape."""
+        return TextModel(self.engine, self.format, self.value, self.sampling, seed, self.max_steps, self.tape)
+
+    async def start(self, problems: Any) -> tuple[list[TextState], Expansion]:
+        """The states of B questions: texts, or objects with a `question`.
+
+        Errors: ValueError for a question that leaves no room in the context.
+        """
+        problems = [problems] if isinstance(problems, str) else list(problems)
+        states = [self._root(getattr(problem, "question", problem)) for problem in problems]
+        usage = np.zeros((len(states), len(UNITS)))
+        usage[:, _COLUMN["prompt_tokens"]] = [state.prompt_length for state in states]
+        value = np.full(len(states), (self.value.low + self.value.high) / 2, np.float32)
+        zeros, ones = np.zeros(len(states), np.float32), np.ones(len(states), np.float32)
+        return states, Expansion(zeros, ones, value, usage=usage, spent=np.zeros_like(usage))
+
+    async def expand(
+        self, states: Sequence[TextState], actions: Any, *, follow: bool = False, valued: Valued = "all"
+    ) -> tuple[list[TextState], Expansion]:
+        """Write step `actions[i]` of `states[i]`, all K at once; each is judged as soon as it is written."""
+        slots = np.asarray(actions).astype(np.int64).tolist()
+        if len(states) != len(slots) or any(slot < 0 for slot in slots):
+            raise ValueError(f"{len(states)} states want as many slots, all at least 0; got {slots}")
+        if valued not in ("none", "finished", "all"):
+            raise ValueError(f"valued must be none, finished or all, got {valued!r}")
+        walks = [self._walk(state, slot, follow, valued) for state, slot in zip(states, slots)]
+        reached = [await walks[0]] if len(walks) == 1 else await asyncio.gather(*walks)
+        rewards, discounts, values = (
+            np.array([getattr(one, name) for one in reached], np.float32) for name in ("reward", "discount", "value")
+        )
+        empty = np.zeros((0, len(UNITS)))
+        usage = np.stack([one.usage for one in reached]) if reached else empty
+        spent = np.stack([one.spent for one in reached]) if reached else empty
+        return [one.state for one in reached], Expansion(rewards, discounts, values, usage=usage, spent=spent)
+
+    def answered(self, state: TextState) -> bool:
+        """Whether the solution is finished with an answer; a dead end never is."""
+        return state.ended == "answer"
+
+    def answer(self, state: TextState) -> Fraction | None:
+        """The number a finished solution ends in; None for anything else, and where it has none."""
+        return extract(self.text(state)) if self.answered(state) else None
+
+    def text(self, state: TextState) -> str:
+        """The solution so far, without the prompt."""
+        return self._decode(state.solution)
+
+    def step_text(self, state: TextState) -> str:
+        """The last step; "" at the root."""
+        return self._decode(state.step) if state.depth else ""
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return self._taped.text(tokens)
+
+    def _room(self, state: TextState) -> int:
+        """New tokens that fit the context; the critique's place is kept for every critic, so that all share a tree."""
+        return self.engine.context - len(state.tokens) - len(self.format.critique_tokens)
+
+    def _root(self, question: str) -> TextState:
+        if not isinstance(question, str) or not question.strip():
+            raise ValueError(f"a question must be a text that is not empty, got {question!r}")
+        prompt = self.format.prompt_tokens(question)
+        state = TextState(prompt, prompt_length=len(prompt), step_start=len(prompt))
+        if self._room(state) < 1:
+            raise ValueError(
+                f"the question is longer than the context: its prompt has {len(prompt)} tokens and the critique "
+                f"{len(self.format.critique_tokens)}, the model holds {self.engine.context}: {question[:60]!r}"
+            )
+        return state
+
+    async def _walk(self, state: TextState, slot: int, follow: bool, valued: Valued) -> _Reached:
+        if state.ended:
+            return _Reached(state, 0.0, 0.0, 0.0, np.zeros(len(UNITS)), np.zeros(len(UNITS)))
+        fresh = slot > 0 or state.depth == 0
+        stream = stream_of(self.seed, state.tokens, slot) if fresh else state.stream
+        calls = int(fresh or not (follow and state.followed))
+        room = self._room(state)
+        if room < 1:
+            calls, step, done = 0, Step((), (), "length"), None
+        else:
+            steps = self.max_steps - state.depth if follow else 1
+            step, done = await self._taped.step(state.tokens, self.sampling, stream, steps, room)
+        child = self._child(state, step, stream, follow)
+        judgement = await self._judge(child, valued)
+        usage, spent = _charged(state, step, calls, judgement), _spent(state, done, judgement)
+        ended = bool(child.ended)
+        reward, value = (judgement.value, 0.0) if ended else (0.0, judgement.value)
+        return _Reached(child, reward, 0.0 if ended else 1.0, value, usage, spent)
+
+    def _child(self, parent: TextState, step: Step, stream: int, follow: bool) -> TextState:
+        child = TextState(
+            tokens=parent.tokens + step.tokens,
+            prompt_length=parent.prompt_length,
+            step_start=len(parent.tokens),
+            stream=stream,
+            depth=parent.depth + 1,
+            followed=follow,
+            logprobs=parent.logprobs + step.logprobs,
+        )
+        return replace(child, ended=self._ended(child, step))
+
+    def _ended(self, child: TextState, step: Step) -> str:
+        """Whether and how the solution is over; a step cut by the token limit never finishes it."""
+        if step.ended == "length":
+            return "length"
+        words = self._decode(step.tokens)
+        if any(end in words for end in self.format.ends):
+            return "answer"
+        if step.ended == "end":
+            told = self.format.eos_answers and extract(self.text(child)) is not None
+            return "answer" if told else "end"
+        return "depth" if child.depth >= self.max_steps else ""
+
+    async def _judge(self, child: TextState, valued: Valued) -> Judgement:
+        if valued == "none" or (valued == "finished" and not child.ended):
+            return _UNJUDGED
+        if child.ended not in ("", "answer"):
+            return Judgement(self.value.low)
+        return await self.value.score(self._taped, self.format, child)
+
+
+def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement) -> Usage:
+    """[len(UNITS)] what the step would have cost this planner alone."""
+    return _row(
+        nodes=1,
+        model_calls=calls,
+        generated_tokens=len(step.tokens),
+        cached_tokens=calls * len(parent.tokens),
+        value_tokens=judgement.tokens,
+        seconds=step.seconds + judgement.seconds,
+    )
+
+
+def _spent(parent: TextState, done: Generation | None, judgement: Judgement) -> Usage:
+    """[len(UNITS)] what the engine did just now; `done` is None where it was not asked."""
+    critic = {"value_tokens": judgement.computed, "seconds": judgement.busy}
+    if done is None:
+        return _row(nodes=1, **critic)
+    return _row(
+        nodes=1,
+        model_calls=1,
+        generated_tokens=sum(map(len, done.steps)),
+        prompt_tokens=len(parent.tokens) - done.cached,
+        cached_tokens=done.cached,
+        value_tokens=judgement.computed,
+        seconds=done.seconds + judgement.busy,
+    )
+
+
+def _row(**amounts: float) -> Usage:
+    row = np.zeros(len(UNITS))
+    for unit, amount in amounts.items():
+        row[_COLUMN[unit]] = amount
+    return row

@@ -1,0 +1,27 @@
+"""How sure the model was of its own words: no extra call, and a weak critic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..formats import Format
+from ..steps import TextState
+from ..tape import Taped
+from .base import Judgement
+
+
+@dataclass(frozen=True)
+class LogProb:
+    """The geometric mean of the tokens' probabilities, as the engine sampled them, in [0, 1].
+
+    whole: over the solution so far (its last line alone is always sure of itself); False: over the last step.
+    """
+
+    whole: bool = True
+    name = "logprob"
+    low, high = 0.0, 1.0
+
+    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+        logprobs = state.logprobs if self.whole else state.logprobs[len(state.logprobs) - len(state.step) :]
+        return Judgement(math.exp(sum(logprobs) / len(logprobs)) if logprobs else self.low)

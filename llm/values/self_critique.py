@@ -1,0 +1,37 @@
+"""Self-critique: the model is asked whether its solution is right, and its own logits answer.
+
+Kadavath et al. 2022, "Language Models (Mostly) Know What They Know", section 3.1: P(True).
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..formats import Format
+from ..steps import TextState
+from ..tape import Taped
+from .base import Judgement
+
+
+class SelfCritique:
+    """P(yes) / (P(yes) + P(no)) as the next token after the state and the format's critique prompt, in [0, 1].
+
+    One call scores all spellings of both words. The prompt continues the state's own tokens, so that a prefix cache
+    computes no more than the critique.
+    """
+
+    name = "self"
+    low, high = 0.0, 1.0
+
+    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+        suffix = format.critique(state.step)
+        score, done = await taped.score(state.tokens + suffix, format.yes + format.no)
+        chances = [math.exp(logprob) for logprob in score.logprobs]
+        yes, no = sum(chances[: len(format.yes)]), sum(chances[len(format.yes) :])
+        return Judgement(
+            yes / (yes + no) if yes + no > 0 else math.nan,
+            tokens=len(suffix),
+            seconds=score.seconds,
+            computed=done.computed if done else 0,
+            busy=done.seconds if done else 0.0,
+        )

@@ -1,0 +1,390 @@
+"""The text model on a fake engine: streams, follow, dead ends, critics, what is charged. Then on tiny real models."""
+
+import asyncio
+import hashlib
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
+from forethought.llm.formats import PlainFormat, format_for
+from forethought.llm.load import load_text_model
+from forethought.llm.steps import Step, TextState, cut, stream_of
+from forethought.llm.tape import MemoryStore, Tape
+from forethought.llm.text_model import TextModel
+from forethought.llm.values import LogProb, NoValue, SelfCritique, value_named
+from forethought.planning.interface import UNITS, ModelError
+
+QUESTION = "How many?"
+LINES = ("a+b\n", "c\n", "so be it\n", "#### 7\n", "#### 8\n")
+
+
+class Letters:
+    """A token per character."""
+
+    eos_token_id = 0
+
+    def encode(self, text, add_special_tokens=True):
+        return [ord(c) for c in text]
+
+    def decode(self, tokens, **_):
+        return "".join(map(chr, tokens))
+
+
+class FakeEngine:
+    """Writes the line that (stream, position) names; None is the end of sequence."""
+
+    tokenizer = Letters()
+
+    def __init__(self, lines=LINES, context=500, fingerprint="fake"):
+        self.lines, self.context, self.fingerprint = lines, context, fingerprint
+        self.generated, self.scored, self.counters = [], [], EngineCounters()
+
+    def line(self, stream, position):
+        digest = hashlib.blake2b(f"{stream} {position}".encode(), digest_size=8).digest()
+        return self.lines[int.from_bytes(digest, "little") % len(self.lines)]
+
+    async def generate(self, prompt, sampling, stream):
+        self.generated.append((prompt, sampling, stream))
+        await asyncio.sleep(0)
+        steps, room, ended = [], sampling.max_tokens, "stop"
+        while ended == "stop" and len(steps) != sampling.max_steps:
+            line = self.line(stream, len(prompt) + sum(map(len, steps)))
+            step = tuple(map(ord, line or ""))[:room]
+            room -= len(step)
+            steps += [step] if step else []
+            if line is None or any(end in line for end in sampling.ends):
+                ended = "end"
+            if line is not None and (len(step) < len(line) or room == 0):
+                ended = "length"
+        logprobs = [tuple(-token / 1000 for token in step) for step in steps]
+        return Generation(steps, logprobs, ended, cached=0, computed=len(prompt), seconds=0.0)
+
+    async def score(self, prompt, choices):
+        self.scored.append(prompt)
+        await asyncio.sleep(0)
+        chance = int.from_bytes(hashlib.blake2b(bytes(prompt), digest_size=2).digest(), "little") / 65536
+        return Score((math.log(chance + 1e-9), math.log(1 - chance)), computed=3)
+
+    async def close(self):
+        pass
+
+
+def model(engine=None, value=None, tape=None, seed=0, max_steps=6, most=20, **settings):
+    engine = engine or FakeEngine()
+    form = PlainFormat(engine.tokenizer, critique="ok?", yes="y", no="n")
+    return TextModel(engine, form, value, Sampling(max_tokens=most, **settings), seed, max_steps, tape)
+
+
+async def solve(text, slot=0, follow=False, valued="all"):
+    """The states and expansions of a walk: `slot` of the root, slot 0 from there on."""
+    (state,), start = await text.start([QUESTION])
+    walk = [(state, start)]
+    while not state.ended:
+        slots = [slot if state.depth == 0 else 0]
+        (state,), expansion = await text.expand([state], slots, follow=follow, valued=valued)
+        walk.append((state, expansion))
+    return walk
+
+
+def column(usages, unit):
+    return float(np.asarray(usages)[..., UNITS.index(unit)].sum())
+
+
+def told(walk):
+    return [(s.tokens, s.ended, float(e.reward[0]), float(e.discount[0]), float(e.value[0])) for s, e in walk]
+
+
+async def test_slots_of_the_root_and_later_slots_open_streams_and_slot_zero_inherits():
+    text = model(FakeEngine(("a+b\n", "c\n")))
+    (root,), _ = await text.start([QUESTION])
+    (first,), _ = await text.expand([root], [0])
+    (second,), _ = await text.expand([root], [1])
+    assert first.stream == stream_of(0, root.tokens, 0) and second.stream == stream_of(0, root.tokens, 1)
+    assert 0 <= first.stream < 2**63 and first.stream != second.stream
+    (on, aside), _ = await text.expand([second, second], [0, 1])
+    assert on.stream == second.stream and aside.stream == stream_of(0, second.tokens, 1)
+    assert stream_of(1, root.tokens, 0) != first.stream and stream_of(0, root.tokens[:-1], 0) != first.stream
+
+
+async def test_a_child_is_its_parents_tokens_and_new_ones():
+    text = model()
+    for parent, child in zip(walk := [s for s, _ in await solve(text)], walk[1:]):
+        assert child.tokens[: child.step_start] == parent.tokens and child.depth == parent.depth + 1
+        assert len(child.logprobs) == len(child.solution) and child.prompt_length == parent.prompt_length
+        assert text.text(child) == text.text(parent) + text.step_text(child)
+    assert text.step_text(walk[0]) == "" == text.text(walk[0])
+
+
+@pytest.mark.parametrize("lines", [LINES, (*LINES, None), ("ab\n", "abcdefghijklmnopqrstuvwxyz\n", None), ("abc\n",)])
+@pytest.mark.parametrize("most", [3, 4, 7, 20])
+async def test_followed_is_step_by_step(lines, most):
+    for slot in range(12):
+        alone, followed = FakeEngine(lines), FakeEngine(lines)
+        one = await solve(model(alone, SelfCritique(), most=most), slot)
+        other = await solve(model(followed, SelfCritique(), most=most), slot, follow=True)
+        assert told(one) == told(other)
+        for unit in ("nodes", "generated_tokens", "prompt_tokens", "value_tokens"):
+            assert column([e.usage for _, e in one], unit) == column([e.usage for _, e in other], unit)
+        assert len(followed.generated) == 1 == column([e.usage for _, e in other], "model_calls")
+        assert len(alone.generated) == len(one) - 1 == column([e.usage for _, e in one], "model_calls")
+
+
+async def test_a_followed_solution_lies_on_the_tape_for_a_walk_step_by_step():
+    engine = FakeEngine()
+    text = model(engine)
+    followed = await solve(text, 2, follow=True)
+    assert told(await solve(text, 2)) == told(followed) and len(engine.generated) == 1
+
+
+async def test_what_is_charged_depends_neither_on_the_tape_nor_on_who_came_first():
+    walks = [(slot, follow) for slot in range(4) for follow in (False, True)]
+
+    async def charged(order, tape):
+        text = model(value=SelfCritique(), tape=tape)
+        return {one: [e.usage.tolist() for _, e in await solve(text, one[0], one[1])] for one in order}
+
+    cold = {one: (await charged([one], Tape()))[one] for one in walks}
+    shared = Tape()
+    assert await charged(walks, shared) == cold
+    assert await charged(walks[::-1], shared) == cold
+    assert await charged(random.Random(0).sample(walks, len(walks)), Tape()) == cold
+
+
+async def test_charged_and_spent_unit_by_unit():
+    text = model(FakeEngine(("ab\n",)), SelfCritique(), max_steps=2)
+    (_, start), (first, one), (_, two) = await solve(text)
+    prompt = len(QUESTION) + 1
+    assert start.usage.tolist() == [[0, 0, 0, prompt, 0, 0, 0]] and not start.spent.any()
+    assert one.usage.tolist() == [[1, 1, 3, 0, prompt, 3, 0]]
+    assert one.spent.tolist() == [[1, 1, 3, prompt, 0, 3, 0]]
+    assert two.usage.tolist() == [[1, 1, 3, 0, prompt + 3, 0, 0]], "no critic is asked about a dead end"
+    (_, _), (_, again), _ = await solve(text)
+    assert again.usage.tolist() == one.usage.tolist() and again.spent.tolist() == [[1, 0, 0, 0, 0, 0, 0]]
+    _, followed = await text.expand([first], [0], follow=True)
+    assert column(followed.usage, "model_calls") == 1, "its parent was not reached by a followed request"
+
+
+async def test_a_followed_request_is_spent_at_once_and_charged_step_by_step():
+    (_, _), (_, one), (_, two) = await solve(model(FakeEngine(("ab\n",)), max_steps=2), follow=True)
+    assert column(one.spent, "generated_tokens") == 6 and column(two.spent, "generated_tokens") == 0
+    assert column(one.usage, "generated_tokens") == 3 == column(two.usage, "generated_tokens")
+    assert column(two.usage, "cached_tokens") == 0 == column(two.usage, "model_calls")
+
+
+@pytest.mark.parametrize(
+    "lines, ended",
+    [(("c\n",), "depth"), ((None,), "end"), (("#### 1234567890123456789\n",), "length"), (("no end of words",), "length")],
+)
+@pytest.mark.parametrize("valued", ["all", "finished", "none"])
+async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ended, valued):
+    engine = FakeEngine(lines)
+    text = model(engine, SelfCritique(), max_steps=3, most=12)
+    *_, (state, expansion) = await solve(text, valued=valued)
+    assert state.ended == ended and not text.answered(state) and text.answer(state) is None
+    assert (expansion.reward[0], expansion.discount[0], expansion.value[0]) == (0, 0, 0)
+    assert len(engine.scored) == (state.depth - 1 if valued == "all" else 0)
+
+
+async def test_no_room_in_the_context_is_a_dead_end_and_asks_nobody():
+    for follow in (False, True):
+        engine = FakeEngine(("abcd\n",), context=len(QUESTION) + 1 + 3 + 10)
+        walk = await solve(model(engine), follow=follow)
+        assert [s.ended for s, _ in walk] == ["", "", "", "length"]
+        assert walk[-1][0].step == () and len(engine.generated) == (1 if follow else 2)
+        assert all(len(prompt) + 3 < engine.context for prompt, _, _ in engine.generated)
+        assert column([walk[-1][1].usage], "model_calls") == 0 and column([walk[-1][1].usage], "nodes") == 1
+
+
+async def test_a_question_longer_than_the_context_names_both_lengths():
+    with pytest.raises(ValueError, match="10 tokens.*3.*holds 12"):
+        await model(FakeEngine(context=12)).start([QUESTION])
+    with pytest.raises(ValueError, match="not empty"):
+        await model().start([" "])
+
+
+async def test_finished_solutions_are_rewarded_with_the_critics_score():
+    engine = FakeEngine(("#### 7\n",))
+    text = model(engine, SelfCritique())
+    (root,), start = await text.start([QUESTION])
+    (state,), expansion = await text.expand([root], [0])
+    assert text.answered(state) and text.answer(state) == 7 and start.value[0] == 0.5
+    score = await engine.score(state.tokens + tuple(map(ord, "ok?")), ())
+    assert expansion.reward[0] == pytest.approx(math.exp(score.logprobs[0]), abs=1e-6)
+    assert expansion.value[0] == 0 == expansion.discount[0] and engine.scored[0] == engine.scored[1]
+
+
+@pytest.mark.parametrize("valued, opened, finished", [("all", 1, 1), ("finished", 0, 1), ("none", 0, 0)])
+async def test_the_critic_runs_only_when_asked(valued, opened, finished):
+    for line, calls in (("c\n", opened), ("#### 7\n", finished)):
+        engine = FakeEngine((line,))
+        text = model(engine, SelfCritique())
+        (root,), _ = await text.start([QUESTION])
+        assert not engine.scored
+        _, expansion = await text.expand([root], [0], valued=valued)
+        assert len(engine.scored) == calls and column(expansion.usage, "value_tokens") == 3 * calls
+        assert (expansion.reward[0] + expansion.value[0] > 0) == bool(calls)
+
+
+async def test_siblings_of_the_same_words_are_equal_and_both_charged():
+    text = model(FakeEngine(("c\n",)), SelfCritique())
+    (root,), _ = await text.start([QUESTION])
+    (one, two), expansion = await text.expand([root, root], [0, 1])
+    assert one == two and hash(one) == hash(two) and one.stream != two.stream
+    assert expansion.value[0] == expansion.value[1] and column(expansion.usage, "nodes") == 2
+    assert one != TextState(one.tokens, "end") and one != root
+
+
+async def test_an_ended_state_stays_what_it_is_at_no_cost():
+    engine = FakeEngine(("#### 7\n",))
+    text = model(engine)
+    (root,), _ = await text.start([QUESTION])
+    (state,), _ = await text.expand([root], [0])
+    (again,), expansion = await text.expand([state], [0])
+    assert again is state and not expansion.usage.any() and len(engine.generated) == 1
+    assert (expansion.reward[0], expansion.discount[0]) == (0, 0)
+
+
+async def test_leaves_run_together_and_answers_do_not_depend_on_their_order():
+    text, again = model(value=SelfCritique()), model(value=SelfCritique())
+    roots, _ = await text.start([QUESTION, "And now?", "Why?"])
+    states, together = await text.expand(roots * 2, [0, 0, 0, 1, 1, 1])
+    backwards, apart = await again.expand(roots[::-1] * 2, [1, 1, 1, 0, 0, 0])
+    assert states == backwards[::-1] and together.value.tolist() == apart.value.tolist()[::-1]
+    assert together.reward.dtype == np.float32 and together.usage.shape == (6, len(UNITS)) == together.spent.shape
+    nothing, empty = await text.expand([], [])
+    assert nothing == [] and empty.usage.shape == (0, len(UNITS)) and len(empty.value) == 0
+
+
+async def test_greedy_is_one_path_whatever_the_slot_and_shares_the_tape():
+    text = model()
+    greedy = text.at(temperature=0.0)
+    (root,), _ = await greedy.start([QUESTION])
+    (one, two), _ = await greedy.expand([root, root], [0, 5])
+    assert one == two and len(text.engine.generated) == 1 and greedy.tape is text.tape and text.sampling.temperature
+    assert text.seeded(4).seed == 4 and text.seeded(4).tape is text.tape
+
+
+async def test_another_seed_temperature_or_model_is_another_record():
+    tape = Tape()
+    for settings in ({}, {"seed": 1}, {"temperature": 0.5}, {"top_p": 0.9}, {"most": 19}):
+        await solve(model(tape=tape, **settings), follow=True)
+    await solve(model(FakeEngine(fingerprint="other"), tape=tape), follow=True)
+    assert tape.misses == 6
+
+
+async def test_identical_requests_in_flight_are_one_call():
+    engine = FakeEngine()
+    text = model(engine, SelfCritique())
+    (root,), _ = await text.start([QUESTION])
+    _, expansion = await text.expand([root] * 5, [3] * 5)
+    assert len(engine.generated) == 1 == len(engine.scored)
+    assert column(expansion.usage, "model_calls") == 5 and column(expansion.spent, "model_calls") == 1
+    assert text.tape.misses == 2 and text.tape.merged + text.tape.hits == 8
+
+
+async def test_who_joined_a_cancelled_call_calls_anew():
+    engine = FakeEngine()
+    text = model(engine)
+    (root,), _ = await text.start([QUESTION])
+    first, second = (asyncio.create_task(text.expand([root], [0])) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    (state,), _ = await second
+    assert state.step and len(engine.generated) == 2 and first.cancelled()
+
+
+async def test_a_failed_call_fails_all_who_wait_and_may_be_tried_again():
+    class Failing(FakeEngine):
+        async def generate(self, prompt, sampling, stream):
+            if not self.generated:
+                self.generated.append(prompt)
+                await asyncio.sleep(0)
+                raise OSError("gone")
+            return await super().generate(prompt, sampling, stream)
+
+    text = model(Failing())
+    (root,), _ = await text.start([QUESTION])
+    failed = await asyncio.gather(*(text.expand([root], [0]) for _ in range(2)), return_exceptions=True)
+    assert [str(error) for error in failed] == ["gone", "gone"]
+    (state,), _ = await text.expand([root], [0])
+    assert state.step
+
+
+def test_one_tape_serves_several_event_loops():
+    text = model()
+    first, second = asyncio.run(solve(text)), asyncio.run(solve(text))
+    assert told(first) == told(second) and text.tape.hits == len(first) - 1 and len(text.tape) == len(first) - 1
+
+
+def test_the_first_record_stays_and_sizes_are_counted():
+    store = MemoryStore()
+    store.put(b"k", b"first")
+    store.put(b"k", b"second")
+    assert store.get(b"k") == b"first" and store.size == 5 and len(store) == 1 and store.get(b"other") is None
+
+
+@pytest.mark.parametrize(
+    "steps, ended, limit, wanted",
+    [
+        (["ab\n", "cd\n"], "stop", 9, ["ab\n|stop", "cd\n|stop"]),
+        (["ab\n", "####\n"], "end", 9, ["ab\n|stop", "####\n|end"]),
+        (["ab\n"], "end", 9, ["ab\n|stop", "|end"]),
+        (["ab\n", "c"], "end", 9, ["ab\n|stop", "c|end"]),
+        (["ab\n", "cdefg\n"], "stop", 3, ["ab\n|stop", "cde|length"]),
+        (["abc"], "end", 3, ["abc|length"]),
+        (["ab\n"], "length", 3, ["ab\n|stop"]),
+        ([], "end", 3, ["|end"]),
+    ],
+)
+def test_a_long_request_is_cut_into_what_short_ones_would_have_written(steps, ended, limit, wanted):
+    tokens = [tuple(map(ord, step)) for step in steps]
+    made = Generation(tokens, [(0.0,) * len(step) for step in tokens], ended, seconds=2.0)
+    found = cut(made, lambda start: limit, "\n", ("####",), Letters().decode)
+    assert [Letters().decode(step.tokens) + "|" + step.ended for step in found] == wanted
+    assert all(len(step.logprobs) == len(step.tokens) for step in found)
+
+
+@pytest.mark.parametrize("broken", [Generation([(1,)], [()], "stop"), Generation([(1,)], [(0.0,)], "done")])
+def test_an_engine_that_breaks_its_contract_is_named(broken):
+    with pytest.raises(ModelError, match="Generation"):
+        cut(broken, lambda start: 9, "\n", (), Letters().decode)
+
+
+async def test_values_of_log_probabilities_and_of_no_critic():
+    engine = FakeEngine(("c\n", "#### 7\n"))
+    walk = await solve(model(engine, LogProb()))
+    for state, expansion in walk[1:]:
+        mean = sum(state.logprobs) / len(state.logprobs)
+        assert expansion.value[0] + expansion.reward[0] == pytest.approx(math.exp(mean))
+    assert [float(e.value[0] + e.reward[0]) for _, e in await solve(model(engine))] == [0.5] * (len(walk) - 1) + [1.0]
+    assert not engine.scored and isinstance(value_named("none"), NoValue)
+
+
+def test_what_does_not_exist_is_answered_with_what_does():
+    with pytest.raises(ValueError, match="no value 'prm'; there are self, logprob, none"):
+        value_named("prm")
+    with pytest.raises(ValueError, match="no engine 'x'; there are transformers"):
+        load_text_model(engine="x")
+    with pytest.raises(ValueError, match="no model folder"):
+        load_text_model("./nowhere")
+    with pytest.raises(ValueError, match="max_steps"):
+        model(max_steps=0)
+
+
+async def test_wrong_arguments_of_expand_are_named():
+    text = model()
+    roots, _ = await text.start([QUESTION])
+    for slots, settings in (([0, 1], {}), ([-1], {}), ([0], {"valued": "some"})):
+        with pytest.raises(ValueError):
+            await text.expand(roots, slots, **settings)
+
+
+def test_a_model_folder_without_a_tokenizer_says_so(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match="tokenizer"):
+        load_text_model(tmp_path)
