@@ -6,9 +6,9 @@ look best; with CartPole's equal rewards all standing leaves look alike. These a
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -20,6 +20,7 @@ from ..planning.interface import Box
 from .dynamics.base import Dynamics
 from .dynamics.cartpole import CartPole
 from .dynamics.pendulum import Pendulum
+from .grid import Grid
 
 
 class GridValue:
@@ -48,58 +49,41 @@ class GridValue:
         if not 0.0 < gamma < 1.0:
             raise ValueError(f"GridValue wants gamma in (0, 1), got {gamma}")
         self.dynamics, self.gamma = dynamics, gamma
-        self.points, self.periodic = tuple(points), tuple(periodic)
-        self.low = torch.tensor(low, dtype=torch.float64)
-        cells = [n if turn else n - 1 for n, turn in zip(points, periodic)]
-        self.spacing = (torch.tensor(high, dtype=torch.float64) - self.low) / torch.tensor(cells)
-        self.table = self._iterate(torques, tolerance)
+        exact = Grid(low, high, points, periodic)
+        self.table = self._iterate(exact, torques, tolerance)[exact.home].to(torch.float32)
+        self.grid = exact.to(self.table)
 
     def __call__(self, seen: Tensor) -> Tensor:
-        """[K] values of physical states or observations, in their dtype and on their device."""
-        states = self.dynamics.physical(seen)
-        corners, weights = self._corners(states)
-        table = self.table.to(states)
-        return (table[corners] * weights).sum(-1)
+        """[K] values of physical states or observations, read in float32."""
+        if seen.device != self.table.device:
+            self.table = self.table.to(seen.device)
+            self.grid = self.grid.to(self.table)
+        corners, weights = self.grid.corners(self.dynamics.physical(seen).to(torch.float32))
+        return (self.table[corners] * weights).sum(-1).to(seen.dtype)
 
-    def _corners(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Flat indices and weights [K, 2^size] of the grid points around each state."""
-        place = (states - self.low.to(states)) / self.spacing.to(states)
-        index = torch.zeros(len(states), 1, dtype=torch.int64, device=states.device)
-        weight = torch.ones(len(states), 1, dtype=states.dtype, device=states.device)
-        for axis, (n, turn) in enumerate(zip(self.points, self.periodic)):
-            x = torch.remainder(place[:, axis], n) if turn else place[:, axis].clamp(0, n - 1)
-            lower = x.floor().clamp(max=n - 1 if turn else n - 2)
-            share = (x - lower)[:, None]
-            both = torch.stack((lower.long(), (lower.long() + 1) % n), -1)
-            index = (index[:, :, None] * n + both[:, None, :]).flatten(1)
-            weight = (weight[:, :, None] * torch.stack((1 - share, share), -1)).flatten(1)
-        return index, weight
-
-    def _grid(self) -> Tensor:
-        axes = [
-            (self.low[i] + self.spacing[i] * torch.arange(n, dtype=torch.float64)).tolist()
-            for i, n in enumerate(self.points)
-        ]
-        return torch.tensor(list(itertools.product(*axes)), dtype=torch.float64)
-
-    def _iterate(self, torques: int, tolerance: float) -> Tensor:
-        """Sweeps until the largest change is below `tolerance`; one sparse product a sweep."""
-        grid = self._grid()
-        rewards, follow = [], []
+    def _iterate(self, grid: Grid, torques: int, tolerance: float) -> Tensor:
+        """Values of all points: sweeps until the largest change is below `tolerance`, one sparse product a sweep."""
+        states = grid.states()
+        rewards, shares = [], []
         for action in actions_of(self.dynamics, torques):
-            reached, reward, discount = self.dynamics.step(grid, action.expand(len(grid), *action.shape))
-            corners, weights = self._corners(reached)
-            shares = (weights * discount[:, None] * self.gamma).numpy()
-            starts = np.arange(len(grid) + 1) * corners.shape[1]
-            shape = (len(grid), len(grid))
-            follow.append(scipy.sparse.csr_array((shares.ravel(), corners.numpy().ravel(), starts), shape=shape))
+            reached, reward, discount = self.dynamics.step(states, action.expand(len(states), *action.shape))
+            corners, weights = grid.corners(reached)
+            shares.append(sparse(grid.home[corners], weights * discount[:, None] * self.gamma, len(states)))
             rewards.append(reward.numpy())
-        step, gain = scipy.sparse.vstack(follow, format="csr"), np.concatenate(rewards)
-        value, change = np.zeros(len(grid)), math.inf
+        step, gain = scipy.sparse.vstack(shares, format="csr"), np.concatenate(rewards)
+        value, change = np.zeros(len(states)), math.inf
         while change > tolerance:
             better = (gain + step @ value).reshape(len(rewards), -1).max(0)
             change, value = float(np.abs(better - value).max()), better
         return torch.from_numpy(value)
+
+
+def sparse(columns: Tensor, weights: Tensor, width: int) -> Any:
+    """A sparse matrix [N, width] with `weights` [N, M] in `columns` [N, M]."""
+    starts = np.arange(len(columns) + 1) * columns.shape[1]
+    return scipy.sparse.csr_array(
+        (weights.numpy().ravel(), columns.numpy().ravel(), starts), shape=(len(columns), width)
+    )
 
 
 class BalanceValue:
@@ -115,11 +99,11 @@ class BalanceValue:
         dynamics: CartPole,
         *,
         weights: Sequence[float] = (1.0, 0.1, 10.0, 0.1),
-        scale: float = 200.0,
+        scale: float = 500.0,
         gamma: float = 0.99,
     ) -> None:
         self.dynamics, self.scale, self.gamma = dynamics, scale, gamma
-        self.cost = torch.from_numpy(riccati_of(dynamics, np.diag(weights)))
+        self.cost = torch.from_numpy(riccati_of(dynamics, np.diag(weights))).float()
 
     def __call__(self, seen: Tensor) -> Tensor:
         states = self.dynamics.physical(seen)

@@ -150,5 +150,3 @@ def finish(book: Book, grid: Grid, request: Request, head: Mapping[str, Any], co
     show(summary, console)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
     return Result(book.folder, report, summary)
-
-

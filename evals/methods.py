@@ -8,6 +8,9 @@ from typing import Any
 
 from .tasks.base import BadInput
 
+UNITS_OF_BUDGET = {"nodes": "nodes", "calls": "model_calls", "tokens": "generated_tokens", "seconds": "seconds"}
+"""The units of the command line and what the ledger calls them."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -23,9 +26,9 @@ class Method:
 
 
 def _greedy(width: int, steps: int) -> Method:
-    from ..planning import Greedy
+    from ..planning.beam import Beam
 
-    return Method("greedy", Greedy(), greedy=True)
+    return Method("greedy", Beam(beam=1, children=1, valued="none"), greedy=True)
 
 
 def _self_consistency(width: int, steps: int) -> Method:
@@ -54,13 +57,13 @@ def _mcts(name: str, **settings: Any) -> Callable[[int, int], Method]:
 
 
 def _bfs(width: int, steps: int) -> Method:
-    from ..planning import Beam
+    from ..planning.beam import Beam
 
     return Method("bfs", Beam())
 
 
 def _beam(width: int, steps: int) -> Method:
-    from ..planning import Beam
+    from ..planning.beam import Beam
 
     return Method("beam", Beam(beam=width, children=width))
 

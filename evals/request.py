@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .methods import METHODS, check_names
-from .solve import UNITS_OF_BUDGET
+from .methods import METHODS, UNITS_OF_BUDGET, check_names
 from .tasks import CONTROL, TASKS, BadInput
 
 CONTROL_PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n")

@@ -8,12 +8,10 @@ from typing import Any
 from ..planning.driver import aplan
 from ..planning.interface import keys_of
 from ..planning.ledger import Budget
-from .methods import Method
+from .methods import UNITS_OF_BUDGET, Method
 from .run import Job, Solved, ledger_of
 from .tasks.base import Problem, TextTask
 from .trees import record
-
-UNITS_OF_BUDGET = {"nodes": "nodes", "calls": "model_calls", "tokens": "generated_tokens", "seconds": "seconds"}
 
 
 class TextSolver:
@@ -30,9 +28,7 @@ class TextSolver:
         method = self.methods[job.planner]
         model = self._cold if method.greedy else self.model
         key = int(keys_of(self.seed, [job.number])[0])
-        outcome = await aplan(
-            method.planner, model, job.problem.question, Budget(**{self.unit: job.budget}), key=key
-        )
+        outcome = await aplan(method.planner, model, job.problem.question, Budget(**{self.unit: job.budget}), key=key)
         found = self.finished(outcome, job.problem)
         end = outcome.ends[0] if outcome.ends else None
         text = self.model.text(end) if end is not None and self.model.answered(end) else None

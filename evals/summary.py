@@ -127,9 +127,7 @@ def _at(planner: str, table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted((row for row in table if row["planner"] == planner), key=lambda row: row["budget"])
 
 
-def _by_budget(
-    one: str, two: str, table: Sequence[dict[str, Any]], grid: Mapping, unit: str
-) -> dict[str, Any] | None:
+def _by_budget(one: str, two: str, table: Sequence[dict[str, Any]], grid: Mapping, unit: str) -> dict[str, Any] | None:
     shared = {row["budget"] for row in _at(one, table)} & {row["budget"] for row in _at(two, table)}
     if not shared:
         return None

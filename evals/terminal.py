@@ -15,7 +15,7 @@ from .summary import EQUAL_TOKENS, tokens, total
 
 
 class Live:
-    """A progress bar over the rows of a run. quiet: show nothing. Use as a context manager and call it with each row."""
+    """A progress bar over the rows of a run; a context manager that is called with each row. quiet: show nothing."""
 
     def __init__(self, rows: int, console: Console, *, quiet: bool = False) -> None:
         self.scores: dict[str, tuple[float, int]] = {}
@@ -81,13 +81,18 @@ def _cells(row: Mapping[str, Any], against: str | None, control: bool) -> list[s
     cells = [row["planner"], f"{row['budget']:,}", str(row["n"]), _score(row["score"])]
     cells.append(f"{_score(row['low'])} {_score(row['high'])}")
     if against:
-        pair = row["paired"]
-        cells += [_sign(pair["difference"]), f"{_sign(pair['low'])} {_sign(pair['high'])}", _p(pair["p"])] if pair else [""] * 3
+        cells += _pair_cells(row["paired"])
     per = max(1.0, row["decisions"]) if control else 1.0
     cells.append(f"{total(row, 'nodes') / per:,.1f}")
     if not control:
-        cells += [f"{total(row, 'tokens'):,.0f}", f"{row['charged']['value_tokens'] + row['closing']['value_tokens']:,.0f}"]
+        cells += [f"{total(row, 'tokens'):,.0f}", f"{total(row, 'value_tokens'):,.0f}"]
     return [*cells, f"{total(row, 'seconds'):.2f}", str(row["answered"]), str(row["failed"])]
+
+
+def _pair_cells(pair: Mapping[str, Any] | None) -> list[str]:
+    if not pair:
+        return ["", "", ""]
+    return [_sign(pair["difference"]), f"{_sign(pair['low'])} {_sign(pair['high'])}", _p(pair["p"])]
 
 
 def verdict_lines(summary: Mapping[str, Any]) -> Sequence[str]:

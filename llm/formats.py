@@ -215,13 +215,13 @@ def _from_settings(tokenizer: Any, path: Path) -> Format:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         kind = settings.pop("format")
-    except (ValueError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f'{path}: not a JSON object with a "format": {error}') from None
     if kind not in kinds:
         raise ValueError(f"{path}: no format {kind!r}; there are {', '.join(kinds)}")
     try:
         return kinds[kind](tokenizer, **settings)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 

@@ -46,7 +46,7 @@ class TextModel:
 
     Reward 0 and discount 1 until the solution ends. A finished state (`ended == "answer"`) has discount 0, value 0 and
     as reward the critic's score of the solution, 0 with `valued="none"`. A dead end (`ended` "end", "length", "depth")
-    has discount 0 and the critic's low end as reward (0 with "none"), no critic is asked, and it is never an answer.
+    has discount 0, `dead` and the critic's low end as reward (0 with "none"); no critic is asked, and it is no answer.
     Open states have the critic's score as value with "all", else 0. The root has the middle of the critic's scale:
     there is nothing to judge yet. An ended state that is expanded stays what it is, at no cost.
 
@@ -137,13 +137,7 @@ class TextModel:
             raise ValueError(f"valued must be none, finished or all, got {valued!r}")
         walks = [self._walk(state, slot, follow, valued) for state, slot in zip(states, slots)]
         reached = [await walks[0]] if len(walks) == 1 else await asyncio.gather(*walks)
-        rewards, discounts, values = (
-            np.array([getattr(one, name) for one in reached], np.float32) for name in ("reward", "discount", "value")
-        )
-        empty = np.zeros((0, len(UNITS)))
-        usage = np.stack([one.usage for one in reached]) if reached else empty
-        spent = np.stack([one.spent for one in reached]) if reached else empty
-        return [one.state for one in reached], Expansion(rewards, discounts, values, usage=usage, spent=spent)
+        return [one.state for one in reached], _expansion(reached)
 
     def answered(self, state: TextState) -> bool:
         """Whether the solution is finished with an answer; a dead end never is."""
@@ -229,6 +223,19 @@ class TextModel:
         if child.ended not in ("", "answer"):
             return Judgement(self.value.low)
         return await self.value.score(self._taped, self.format, child)
+
+
+def _expansion(reached: Sequence[_Reached]) -> Expansion:
+    """The numbers of K answers as arrays [K]."""
+    rows = (len(reached), len(UNITS))
+    return Expansion(
+        reward=np.array([one.reward for one in reached], np.float32),
+        discount=np.array([one.discount for one in reached], np.float32),
+        value=np.array([one.value for one in reached], np.float32),
+        usage=np.array([one.usage for one in reached]).reshape(rows),
+        spent=np.array([one.spent for one in reached]).reshape(rows),
+        dead=np.array([one.state.ended not in ("", "answer") for one in reached], np.bool_),
+    )
 
 
 def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement) -> Usage:

@@ -45,8 +45,14 @@ def answer(model: Any, states: Any, query: Any) -> Any:
     reached, expansion = model.expand(
         states.get(query.row, query.parent), query.slot, follow=query.follow, valued=query.valued
     )
-    expansion.same_as = states.put(query.row, query.node, reached, query.parent)
+    expansion.same_as = keep(states, query, reached)
     return expansion
+
+
+def keep(states: Any, query: Leaves, reached: Any) -> Any:
+    """Store what a query reached; the earlier equal siblings, which followed solutions do not look for: they are
+    independent samples, each with its own noise to the end, and merging two would make one of them."""
+    return states.put(query.row, query.node, reached, None if query.follow else query.parent)
 
 
 def plan(
@@ -163,7 +169,7 @@ def _land(task: Any, group: Leaves, search: Any, states: ListStates, ledger: Led
         search.drop(group)
         ledger.release(group)
         raise
-    expansion.same_as = states.put(group.row, group.node, reached, group.parent)
+    expansion.same_as = keep(states, group, reached)
     search.tell(group, expansion)
     ledger.charge(group, expansion.usage, expansion.spent)
     for i, node in enumerate(group.node.tolist()):

@@ -62,7 +62,7 @@ class CartPole:
 
     def move(self, states: Tensor, force: Tensor) -> Tensor:
         """One Euler step under forces [K] in N, wherever the cart is."""
-        x, v, theta, omega = states.unbind(-1)
+        _, v, theta, omega = states.unbind(-1)
         cos, sin, total = torch.cos(theta), torch.sin(theta), self.cart + self.pole
         push = (force + self.pole * self.length * omega.square() * sin) / total
         inertia = self.length * (4.0 / 3.0 - self.pole * cos.square() / total)

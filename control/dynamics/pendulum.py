@@ -58,10 +58,10 @@ class Pendulum:
         theta, omega = wants("Pendulum.step states", states, 2).unbind(-1)
         torque = actions[..., 0].clamp(-self.max_torque, self.max_torque)
         reward = self._reward(theta, omega, torque)
-        pull = 1.5 * self.gravity / self.length * torch.sin(theta)
-        omega = omega + (pull + 3.0 / (self.mass * self.length**2) * torque) * self.dt
+        pull, push = 1.5 * self.gravity / self.length * self.dt, 3.0 / (self.mass * self.length**2) * self.dt
+        omega = torch.add(torch.add(omega, torch.sin(theta), alpha=pull), torque, alpha=push)
         omega = omega.clamp(-self.max_speed, self.max_speed)
-        return torch.stack((theta + omega * self.dt, omega), -1), reward, torch.ones_like(reward)
+        return torch.stack((torch.add(theta, omega, alpha=self.dt), omega), -1), reward, torch.ones_like(reward)
 
     def reward(self, seen: Tensor, actions: Tensor, reached: Tensor) -> Tensor:
         """[K] reward of a step out of states or observations `seen`; where it led does not matter here."""
@@ -69,7 +69,8 @@ class Pendulum:
         return self._reward(theta, omega, actions[..., 0].clamp(-self.max_torque, self.max_torque))
 
     def _reward(self, theta: Tensor, omega: Tensor, torque: Tensor) -> Tensor:
-        return -(wrap(theta).square() + 0.1 * omega.square() + 0.001 * torque.square())
+        swing = torch.addcmul(wrap(theta).square(), omega, omega, value=0.1)
+        return torch.addcmul(swing, torque, torque, value=0.001).neg_()
 
     def ended(self, states: Tensor) -> Tensor:
         return torch.zeros(len(states), dtype=torch.bool, device=states.device)

@@ -54,10 +54,7 @@ class AnalyticModel:
             raise ValueError(f"gamma is in (0, 1], got {gamma}")
         self.dynamics, self.value, self.gamma = dynamics, value, gamma
         self.dtype, self.device = dtype, device
-
-    @property
-    def actions(self) -> ActionSpace:
-        return self.dynamics.actions
+        self.actions: ActionSpace = dynamics.actions
 
     def start(self, problems: Any) -> tuple[Tensor, Expansion]:
         """A problem is a physical state or an observation."""

@@ -121,19 +121,18 @@ def descend(
     order = torch.Generator().manual_seed(fit.seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=fit.rate, weight_decay=fit.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, fit.epochs, fit.rate / 10)
-    best, rest, kept = float("inf"), 0, copy.deepcopy(net.state_dict())
-    for epoch in range(fit.epochs):
+    best, rest, passed, kept = float("inf"), 0, 0, copy.deepcopy(net.state_dict())
+    while passed < fit.epochs and rest < fit.patience:
         for index in torch.randperm(len(train[0]), generator=order).split(fit.batch):
             optimiser.zero_grad()
             loss(net(train[0][index]), train[1][index]).backward()
             optimiser.step()
         schedule.step()
+        passed += 1
         with torch.no_grad():
             now = float(loss(net(held_out[0]), held_out[1]))
         if not now < float("inf"):
             raise ValueError("training diverged: the held-out loss is not finite; lower Fit.rate")
         best, rest, kept = (now, 0, copy.deepcopy(net.state_dict())) if now < best else (best, rest + 1, kept)
-        if rest >= fit.patience:
-            break
     net.load_state_dict(kept)
-    return epoch + 1
+    return passed

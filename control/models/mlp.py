@@ -1,12 +1,13 @@
 """A multilayer perceptron as dynamics: it predicts how observations change, and what a step earns.
 
 Deterministic, mean squared error, normalised inputs, changes as targets (Nagabandi et al. 2018, "Neural network
-dynamics for model-based deep reinforcement learning with model-free fine-tuning", section IV-A). How it is trained is in
-`fit.py`.
+dynamics for model-based deep reinforcement learning with model-free fine-tuning", section IV-A). How it is trained is
+in `fit.py`.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -93,7 +94,7 @@ def perceptron(inputs: int, hidden: int, layers: int, outputs: int) -> nn.Sequen
     """`layers` hidden layers of `hidden` units with SiLU between, linear at the end."""
     sizes = [inputs] + [hidden] * layers
     parts: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:]):
+    for before, after in itertools.pairwise(sizes):
         parts += [nn.Linear(before, after), nn.SiLU()]
     return nn.Sequential(*parts, nn.Linear(sizes[-1], outputs))
 

@@ -76,7 +76,7 @@ class Tree:
         self.goals[self.grow(node, [words.critique])] = words.yes if right else words.no
 
 
-def gold_tree(story: Story, words: Words, rng: random.Random, wrong: float = 0.7, follow: float = 0.3) -> Tree:
+def gold_tree(story: Story, words: Words, rng: random.Random, wrong: float = 0.6, follow: float = 0.3) -> Tree:
     """The story with its solution, each line judged right, and wrong lines beside some of them.
 
     wrong: the chance of a wrong line beside each line. follow: the chance that one of the wrong lines

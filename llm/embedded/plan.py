@@ -21,20 +21,20 @@ class Plan:
     solutions are judged too; refresh: steps between drawings of them; sampled: their share of a batch.
     """
 
-    steps: int = 6000
-    batch: int = 48
+    steps: int = 3800
+    batch: int = 32
     seed: int = 0
-    rate: float = 2e-3
-    warmup: int = 150
+    rate: float = 3e-3
+    warmup: int = 100
     cooldown: float = 0.35
     critique_weight: float = 0.5
     sample_from: float = 0.45
     refresh: int = 250
-    sampled: float = 0.35
+    sampled: float = 0.3
     sample_stories: int = 256
     samples_each: int = 4
-    checkpoint_every: int = 400
-    evaluate_every: int = 800
+    checkpoint_every: int = 250
+    evaluate_every: int = 500
     shape: Shape = Shape()
 
     def rate_at(self, step: int) -> float:
@@ -86,7 +86,7 @@ class Feed:
         for i in range(GROUP * plan.batch):
             if self.pool and rng.random() < plan.sampled:
                 story, texts = rng.choice(self.pool)
-                trees.append(sampled_tree(story, texts, self.words))
+                trees.append(sampled_tree(story, rng.sample(texts, 2), self.words))
             else:
                 story = draw_story(plan, group * GROUP * plan.batch + i, progress, rng)
                 trees.append(gold_tree(story, self.words, rng))

@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LIMIT = 240  # no quantity of a story is larger
+LIMIT = 150  # no quantity of a story is larger
 FRACTIONS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
 
 
@@ -114,12 +114,12 @@ def evaluate(numbers: Sequence[str]) -> int | None:
 def leaf_value(kind: str, rng: random.Random) -> int:
     """A quantity for a new given fact that the kind can use: divisible where the kind divides."""
     if kind in ("fraction", "split"):
-        return rng.choice((2, 3, 4, 5)) * rng.randint(2, 20)
+        return rng.choice((2, 3, 4, 5)) * rng.randint(2, 12)
     if kind == "percent":
-        return 20 * rng.randint(1, 6)
+        return 20 * rng.randint(1, 5)
     if kind in ("times", "twice", "groups", "price", "extra"):
-        return rng.randint(2, 40)
-    return rng.randint(3, 80)
+        return rng.randint(2, 25)
+    return rng.randint(3, 50)
 
 
 def choose_numbers(kind: str, values: Sequence[int], rng: random.Random) -> tuple[int, ...] | None:
@@ -132,17 +132,17 @@ def choose_numbers(kind: str, values: Sequence[int], rng: random.Random) -> tupl
     if kind == "packs":
         return rng.randint(2, 9), rng.randint(3, 12)
     if kind in ("more", "received", "under"):
-        return (_amount(rng, 40),)
+        return (_amount(rng, 30),)
     if kind in ("fewer", "gave", "over"):
-        return (_amount(rng, min(40, first - 1)),) if first > 3 else None
+        return (_amount(rng, min(30, first - 1)),) if first > 3 else None
     if kind == "rest":
-        return (first + rng.randint(2, 60),)
+        return (first + rng.randint(2, 40),)
     return _factor(kind, first, rng)
 
 
 def _amount(rng: random.Random, most: int) -> int:
     # Small amounts are the usual case in such problems; large ones keep the sums from being few.
-    return rng.randint(2, min(most, 15) if rng.random() < 0.6 else most)
+    return rng.randint(2, min(most, 15) if rng.random() < 0.7 else most)
 
 
 def _factor(kind: str, first: int, rng: random.Random) -> tuple[int, ...] | None:

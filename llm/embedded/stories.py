@@ -169,7 +169,7 @@ def _distract(draft: _Draft, rng: random.Random) -> tuple[list[str], list[int]]:
                 pass  # some draw fits: `more` always does where quantities are below the limit
         elif what < 0.85:
             name = draft.names[len(draft.known)]
-            draft.given[name] = draft.known[name] = rng.randint(3, 80)
+            draft.given[name] = draft.known[name] = rng.randint(3, 50)
         else:
             asides.append(rng.randint(5, 20))
     return [name for name in draft.known if name not in before], asides

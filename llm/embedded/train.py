@@ -30,6 +30,7 @@ MANNERS = {
     "max_step_tokens": 32, "max_steps": 12,
 }  # fmt: skip
 BETAS, DECAY = (0.9, 0.98), 0.02
+LOG_EVERY = 100
 
 
 def train(
@@ -87,15 +88,15 @@ class Run:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self._note(float(text), float(critique), batch.ids.numel())
+        self._note(float(text.detach()), float(critique.detach()), batch.ids.numel())
 
     def _note(self, text: float, critique: float, tokens: int) -> None:
         self.sums = [a + b for a, b in zip(self.sums, (text, critique, tokens))]
-        if self.step % 100 == 0:
+        if self.step % LOG_EVERY == 0:
             seconds = time.perf_counter() - self.clock
             self.log(
-                f"step {self.step} text {self.sums[0] / 100:.4f} critique {self.sums[1] / 100:.4f} "
-                f"tokens/s {self.sums[2] / seconds:.0f} seconds/100 {seconds:.0f}"
+                f"step {self.step} text {self.sums[0] / LOG_EVERY:.4f} critique {self.sums[1] / LOG_EVERY:.4f} "
+                f"tokens/s {self.sums[2] / seconds:.0f} seconds {seconds:.0f}"
             )
             self.sums, self.clock = [0.0, 0.0, 0.0], time.perf_counter()
 

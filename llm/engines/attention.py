@@ -8,7 +8,6 @@ gathers them first (any device and type).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -48,48 +47,66 @@ AttentionInterface.register(NAME, attend)
 
 
 def _attend_in_place(query: Tensor, key: Tensor, value: Tensor, scale: float, layout: Layout) -> Tensor:
-    q = query[0].transpose(0, 1).contiguous()
+    q = (query[0].transpose(0, 1) * scale).contiguous()
     out = torch.empty((q.shape[0], q.shape[1], value.shape[2]))
-    kernel = _kernel(q.shape[2], value.shape[2], q.shape[1] // key.shape[1])
-    kernel(
-        q.numpy(), key.numpy(), value.numpy(), layout.tables, layout.places, layout.positions,
-        np.float32(scale), out.numpy(),
-    )  # fmt: skip
+    _kernel(q.numpy(), key.numpy(), value.numpy(), layout.tables, layout.places, layout.positions, out.numpy())
     return out[None]
 
 
-@lru_cache
-def _kernel(width: int, value_width: int, per_key: int):
-    """The numba kernel for these head sizes and this many query heads per key head: constants, so that loops unroll."""
+if numba is not None:
+    _jit = numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 
-    @numba.njit(cache=True, nogil=True, fastmath=True)
-    def kernel(query, keys, values, tables, places, positions, scale, out):
+    @_jit
+    def _kernel(query, keys, values, tables, places, positions, out):
+        """query [T, H, D], keys and values [slots, heads, D]; the loops are split so that LLVM vectorises each."""
         weights = np.empty(positions.max() + 1, dtype=np.float32)
-        total = np.empty(value_width, dtype=np.float32)
+        bits = weights.view(np.int32)
+        per_key = query.shape[1] // keys.shape[1]
         for t in range(query.shape[0]):
-            slots = tables[places[t]]
             count = positions[t] + 1
+            slots = tables[places[t], :count]
             for h in range(query.shape[1]):
-                kv = h // per_key
-                top = np.float32(-np.inf)
-                for j in range(count):
-                    dot = np.float32(0)
-                    for d in range(width):
-                        dot += query[t, h, d] * keys[slots[j], kv, d]
-                    weights[j] = dot * scale
-                    top = max(top, weights[j])
-                mass = np.float32(0)
-                for d in range(value_width):
-                    total[d] = 0
-                for j in range(count):
-                    weight = np.exp(weights[j] - top)
-                    mass += weight
-                    for d in range(value_width):
-                        total[d] += weight * values[slots[j], kv, d]
-                for d in range(value_width):
-                    out[t, h, d] = total[d] / mass
+                _dots(query[t, h], keys, h // per_key, slots, weights)
+                mass = _exponentials(weights[:count], bits[:count])
+                _mix(weights, values, h // per_key, slots, out[t, h])
+                for d in range(out.shape[2]):
+                    out[t, h, d] /= mass
 
-    return kernel
+    @_jit
+    def _dots(query, keys, head, slots, dots):
+        for j in range(slots.shape[0]):
+            key = keys[slots[j], head]
+            dot = np.float32(0)
+            for d in range(key.shape[0]):
+                dot += query[d] * key[d]
+            dots[j] = dot
+
+    @_jit
+    def _exponentials(x, bits):
+        """x becomes exp(x - max x), in place; gives the sum. 2^n by the exponent bits, 2^f by its Taylor series."""
+        top = np.float32(-np.inf)
+        for j in range(x.shape[0]):
+            top = max(top, x[j])
+        for j in range(x.shape[0]):
+            log2 = max((x[j] - top) * np.float32(1.4426950408889634), np.float32(-126))
+            whole = np.floor(log2)
+            f = (log2 - whole) * np.float32(0.6931471805599453)
+            series = np.float32(1 / 120) + f * (np.float32(1 / 720) + f * np.float32(1 / 5040))
+            series = np.float32(0.5) + f * (np.float32(1 / 6) + f * (np.float32(1 / 24) + f * series))
+            x[j] = np.float32(1) + f * (np.float32(1) + f * series)
+            bits[j] += np.int32(whole) << 23
+        mass = np.float32(0)
+        for j in range(x.shape[0]):
+            mass += x[j]
+        return mass
+
+    @_jit
+    def _mix(weights, values, head, slots, out):
+        out[:] = 0
+        for j in range(slots.shape[0]):
+            value, weight = values[slots[j], head], weights[j]
+            for d in range(out.shape[0]):
+                out[d] += weight * value[d]
 
 
 def _attend_gathered(query: Tensor, key: Tensor, value: Tensor, scale: float, layout: Layout) -> Tensor:

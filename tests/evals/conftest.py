@@ -6,6 +6,10 @@ import pytest
 
 from forethought.evals.summary import summarize
 from forethought.evals.tasks.base import Problem
+from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
+from forethought.llm.formats import PlainFormat
+from forethought.llm.text_model import TextModel
+from forethought.llm.values import value_named
 from forethought.planning.interface import UNITS
 
 COLUMNS = ["node", "parent", "slot", "visits", "value", "reward", "discount", "order", "text", "tokens"]
@@ -54,3 +58,103 @@ def summary_of(made_up):
         return summarize(rows, cells, [p.id for p in problems], "greedy", head)
 
     return build
+
+
+class Letters:
+    """A token per character."""
+
+    eos_token_id = 0
+
+    def encode(self, text, add_special_tokens=True):
+        return [ord(c) for c in text]
+
+    def decode(self, tokens, **_):
+        return "".join(map(chr, tokens))
+
+
+class FakeEngine:
+    """Adds the two numbers of a question, wrongly at two draws of three; its critic mostly knows right from wrong.
+
+    delay: seconds a request takes, different for every request. broken: questions that hold this raise.
+    """
+
+    tokenizer, context, fingerprint = Letters(), 2000, "fake-1"
+
+    def __init__(self, delay=0.0, broken="never"):
+        self.delay, self.broken, self.counters, self.requests = delay, broken, EngineCounters(), 0
+
+    def _numbers(self, prompt):
+        return [int(word) for word in re.findall(r"\d+", self.tokenizer.decode(prompt).split("?")[0])]
+
+    def _line(self, prompt, position, stream):
+        draw = random.Random(f"{stream} {position}")
+        one, two = self._numbers(prompt)
+        if draw.random() < 0.5:
+            return f"{one} and {two} make {one + two + draw.choice((0, 1, 2))}.\n"
+        return f"#### {one + two + draw.choice((0, 1, 2))}\n"
+
+    async def generate(self, prompt, sampling, stream):
+        self.requests += 1
+        await asyncio.sleep(self.delay * random.random())
+        if self.broken in self.tokenizer.decode(prompt):
+            raise RuntimeError("the engine has had enough")
+        stream = stream if sampling.temperature else 7
+        steps, position = [], len(prompt)
+        while len(steps) != sampling.max_steps:
+            step = tuple(map(ord, self._line(prompt, position, stream)))
+            steps.append(step)
+            position += len(step)
+            if "####" in self.tokenizer.decode(step):
+                return Generation(steps, [tuple(-0.1 for _ in s) for s in steps], "end", computed=len(prompt))
+        return Generation(steps, [tuple(-0.1 for _ in s) for s in steps], "stop", computed=len(prompt))
+
+    async def score(self, prompt, choices):
+        await asyncio.sleep(self.delay * random.random())
+        one, two = self._numbers(prompt)
+        text = self.tokenizer.decode(prompt)
+        told = int(re.findall(r"\d+", text)[-1])
+        right = 0.9 if told == one + two else 0.3
+        chance = right - 0.2 * random.Random(text).random()
+        return Score((math.log(chance), math.log(1 - chance)), computed=3)
+
+    async def close(self):
+        pass
+
+
+def fake_model(engine=None, seed=0, temperature=0.8, value="self"):
+    engine = engine or FakeEngine()
+    form = PlainFormat(engine.tokenizer, critique="ok?", yes="y", no="n")
+    sampling = Sampling(temperature=temperature, max_tokens=40)
+    return TextModel(engine, form, value_named(value), sampling, seed, max_steps=6)
+
+
+@pytest.fixture
+def engine():
+    return FakeEngine
+
+
+@pytest.fixture
+def model():
+    return fake_model
+
+
+@pytest.fixture
+def questions(tmp_path):
+    """A data file in GSM8K's format."""
+    path = tmp_path / "questions.jsonl"
+    rows = [{"question": f"What is {i} and {3 * i + 1}?", "answer": f"Easy.\n#### {4 * i + 1:,}"} for i in range(1, 25)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def faked(monkeypatch):
+    """Makes `evaluate` load a fake model; returns the list of engines loaded, to which settings can be given."""
+    made, settings = [], {}
+
+    def load(request):
+        made.append(FakeEngine(**settings))
+        return fake_model(made[-1], request.seed, request.temperature, request.value)
+
+    monkeypatch.setattr("forethought.evals.evaluate.load", load)
+    return made, settings

@@ -12,7 +12,7 @@ import torch
 from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
 from forethought.llm.formats import PlainFormat, format_for
 from forethought.llm.load import load_text_model
-from forethought.llm.steps import Step, TextState, cut, stream_of
+from forethought.llm.steps import TextState, cut, stream_of
 from forethought.llm.tape import MemoryStore, Tape
 from forethought.llm.text_model import TextModel
 from forethought.llm.values import LogProb, NoValue, SelfCritique, value_named
@@ -177,7 +177,12 @@ async def test_a_followed_request_is_spent_at_once_and_charged_step_by_step():
 
 @pytest.mark.parametrize(
     "lines, ended",
-    [(("c\n",), "depth"), ((None,), "end"), (("#### 1234567890123456789\n",), "length"), (("no end of words",), "length")],
+    [
+        (("c\n",), "depth"),
+        ((None,), "end"),
+        (("#### 1234567890123456789\n",), "length"),
+        (("no end of words",), "length"),
+    ],
 )
 @pytest.mark.parametrize("valued", ["all", "finished", "none"])
 async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ended, valued):
@@ -185,7 +190,7 @@ async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ende
     text = model(engine, SelfCritique(), max_steps=3, most=12)
     *_, (state, expansion) = await solve(text, valued=valued)
     assert state.ended == ended and not text.answered(state) and text.answer(state) is None
-    assert (expansion.reward[0], expansion.discount[0], expansion.value[0]) == (0, 0, 0)
+    assert (expansion.reward[0], expansion.discount[0], expansion.value[0]) == (0, 0, 0) and expansion.dead[0]
     assert len(engine.scored) == (state.depth - 1 if valued == "all" else 0)
 
 
@@ -200,7 +205,7 @@ async def test_no_room_in_the_context_is_a_dead_end_and_asks_nobody():
 
 
 async def test_a_question_longer_than_the_context_names_both_lengths():
-    with pytest.raises(ValueError, match="10 tokens.*3.*holds 12"):
+    with pytest.raises(ValueError, match=r"10 tokens.*3.*holds 12"):
         await model(FakeEngine(context=12)).start([QUESTION])
     with pytest.raises(ValueError, match="not empty"):
         await model().start([" "])
@@ -211,7 +216,7 @@ async def test_finished_solutions_are_rewarded_with_the_critics_score():
     text = model(engine, SelfCritique())
     (root,), start = await text.start([QUESTION])
     (state,), expansion = await text.expand([root], [0])
-    assert text.answered(state) and text.answer(state) == 7 and start.value[0] == 0.5
+    assert text.answered(state) and text.answer(state) == 7 and start.value[0] == 0.5 and not expansion.dead[0]
     score = await engine.score(state.tokens + tuple(map(ord, "ok?")), ())
     assert expansion.reward[0] == pytest.approx(math.exp(score.logprobs[0]), abs=1e-6)
     assert expansion.value[0] == 0 == expansion.discount[0] and engine.scored[0] == engine.scored[1]
@@ -388,3 +393,38 @@ def test_a_model_folder_without_a_tokenizer_says_so(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match="tokenizer"):
         load_text_model(tmp_path)
+
+
+@pytest.fixture(params=["tiny_llama", "tiny_qwen2"])
+def tiny(request):
+    """Makes engines on a small random model with a chat template (fixtures of conftest.py)."""
+    pytest.importorskip("transformers")
+    torch.set_num_threads(1)
+    from forethought.llm.engines.transformers import TransformersEngine
+
+    try:
+        source = request.getfixturevalue(request.param)
+    except pytest.FixtureLookupError:
+        pytest.skip(f"no fixture {request.param}")
+    return lambda: TransformersEngine(source)
+
+
+def on_tiny(engine, shared=None):
+    form = format_for(engine.tokenizer)
+    return TextModel(engine, form, SelfCritique(), Sampling(max_tokens=24), max_steps=3, tape=shared)
+
+
+async def test_followed_is_step_by_step_on_a_real_engine_whatever_else_is_in_flight(tiny):
+    one, other = on_tiny(tiny()), on_tiny(tiny())
+    slots = range(8)
+    alone = [await solve(one, slot) for slot in slots]
+    together = await asyncio.gather(*(solve(other, slot, follow=True) for slot in slots))
+    for a, b in zip(alone, together):
+        assert [s.tokens for s, _ in a] == [s.tokens for s, _ in b] and [s.ended for s, _ in a] == [
+            s.ended for s, _ in b
+        ]
+        np.testing.assert_allclose(
+            [(e.reward[0], e.value[0]) for _, e in a], [(e.reward[0], e.value[0]) for _, e in b], atol=1e-5
+        )
+        for unit in ("nodes", "generated_tokens", "prompt_tokens", "value_tokens"):
+            assert column([e.usage for _, e in a], unit) == column([e.usage for _, e in b], unit)

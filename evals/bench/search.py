@@ -1,0 +1,186 @@
+"""`forethought bench search`: what a search costs by itself, without any model.
+
+Answers are made before the clock starts, as torch tensors. The searches run through the public `begin`, `ask` and
+`tell`, with their journal and checks and a ledger, on one thread; the driver's own row has its loop and its store of
+states in addition. mctx runs beside them where it is installed.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from ...planning import MCTS, Budget, Expansion, Ledger, Size, Slots, keys_of, plan
+from ..summary import versions
+
+SHAPES = ((1, 2, 50), (32, 4, 50), (256, 4, 50), (256, 18, 50), (64, 82, 200))
+GROWTH = (100, 10_000)
+FLOOR_SECONDS = 0.25
+
+
+class Ready:
+    """Answers made in advance for B problems of A slots: a root, and one expansion per simulation."""
+
+    cost = 1
+
+    def __init__(self, rows: int, slots: int, simulations: int, seed: int = 0) -> None:
+        draw = torch.Generator().manual_seed(seed)
+        self.rows, self.slots, self.simulations = rows, slots, simulations
+        self.actions = Slots(slots)
+        self.root, *self.answers = [self._answer(draw) for _ in range(simulations + 1)]
+        self.states = torch.zeros(rows, 1)
+        self.asked = 0
+
+    def _answer(self, draw: torch.Generator) -> Expansion:
+        return Expansion(
+            reward=torch.rand(self.rows, generator=draw),
+            discount=torch.full((self.rows,), 0.99),
+            value=torch.rand(self.rows, generator=draw),
+            logits=torch.randn(self.rows, self.slots, generator=draw),
+        )
+
+    def start(self, problems: Any) -> tuple[torch.Tensor, Expansion]:
+        self.asked = 0
+        return self.states, self.root
+
+    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: str = "all") -> tuple[Any, Expansion]:
+        self.asked += 1
+        return states, self.answers[self.asked - 1]
+
+
+def search_once(ready: Ready, planner: MCTS) -> None:
+    """One whole search by hand."""
+    budget = Budget(nodes=ready.simulations)
+    search = planner.begin(ready.root, ready.actions, Size(ready.simulations), keys=keys_of(0, ready.rows))
+    ledger = Ledger(budget, ready.rows)
+    for answer in ready.answers:
+        query = search.ask(ledger.room())
+        ledger.reserve(query)
+        search.tell(query, answer)
+        ledger.charge(query, None)
+    if len(search.ask(ledger.room())):
+        raise RuntimeError("the search asks for more than its budget")
+
+
+def drive_once(ready: Ready, planner: MCTS) -> None:
+    """The same search by `plan`, which also keeps the states and reads off the plan."""
+    plan(planner, ready, ready.states, Budget(nodes=ready.simulations))
+
+
+def timed(work: Callable[[], None], repeats: int) -> float:
+    """Median processor seconds of `work`, which on one thread of a quiet machine are its wall seconds.
+
+    Each repeat is long enough to be measured; garbage is collected between repeats.
+    """
+    work()
+    begun = time.process_time()
+    work()
+    loops = max(1, int(FLOOR_SECONDS / max(1e-9, time.process_time() - begun)))
+    seconds = []
+    for _ in range(repeats):
+        gc.collect()
+        begun = time.process_time()
+        for _ in range(loops):
+            work()
+        seconds.append((time.process_time() - begun) / loops)
+    return statistics.median(seconds)
+
+
+def measure(shape: tuple[int, int, int], repeats: int) -> dict[str, Any]:
+    """Microseconds per simulation per root of one shape."""
+    rows, slots, simulations = shape
+    ready, planner = Ready(*shape), MCTS()
+    scale = 1e6 / (rows * simulations)
+    found: dict[str, Any] = {"rows": rows, "slots": slots, "simulations": simulations}
+    found["search"] = scale * timed(lambda: search_once(ready, planner), repeats)
+    found["driver"] = scale * timed(lambda: drive_once(ready, planner), repeats)
+    peer = mctx_search(ready)
+    found["mctx"] = None if peer is None else scale * timed(peer, repeats)
+    return found
+
+
+def growth(repeats: int) -> dict[str, float]:
+    """Microseconds a node of one tree at 100 nodes and at 10,000."""
+    cost = {}
+    for nodes in GROWTH:
+        ready = Ready(1, 4, nodes)
+        cost[nodes] = 1e6 / nodes * timed(lambda ready=ready: search_once(ready, MCTS()), repeats)  # type: ignore[misc]
+    few, many = (cost[nodes] for nodes in GROWTH)
+    return {"at_100": few, "at_10000": many, "ratio": many / few}
+
+
+def mctx_search(ready: Ready) -> Callable[[], None] | None:
+    """The same work by mctx's MuZero policy, compiled; None where it is not installed."""
+    try:
+        import jax
+        import jax.numpy as jnp
+        import mctx
+    except ImportError:
+        return None
+    fields = ("logits", "value", "reward", "discount")
+    root, *answers = [
+        tuple(jnp.asarray(np.asarray(getattr(a, name))) for name in fields) for a in (ready.root, *ready.answers)
+    ]
+    stacked = [jnp.stack(parts) for parts in zip(*answers)]
+
+    def recurrent(params: Any, rng: Any, action: Any, step: Any) -> tuple[Any, Any]:
+        logits, value, reward, discount = (part[step[0]] for part in params)
+        output = mctx.RecurrentFnOutput(reward=reward, discount=discount, prior_logits=logits, value=value)
+        return output, jnp.minimum(step + 1, ready.simulations - 1)
+
+    @jax.jit
+    def run(params: Any, key: Any) -> Any:
+        start = mctx.RootFnOutput(prior_logits=root[0], value=root[1], embedding=jnp.zeros(ready.rows, jnp.int32))
+        return mctx.muzero_policy(params, key, start, recurrent, ready.simulations, dirichlet_fraction=0.0).action
+
+    key = jax.random.PRNGKey(0)
+    return lambda: run(stacked, key).block_until_ready()
+
+
+def main(out: Path | None = None, *, repeats: int = 5, console: Console | None = None) -> dict[str, Any]:
+    """Measure, print, and write JSON to `out` if given."""
+    console, threads = console or Console(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        shapes = [measure(shape, repeats) for shape in SHAPES]
+        result = {
+            "unit": "processor microseconds per simulation per root, median", "machine": platform.machine(), "threads": 1,
+            "versions": versions(), "shapes": shapes, "growth": growth(repeats),
+        }  # fmt: skip
+    finally:
+        torch.set_num_threads(threads)
+    _show(result, console)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n")
+        console.print(f"written to {out}", highlight=False)
+    return result
+
+
+def _show(result: dict[str, Any], console: Console) -> None:
+    table = Table(title="processor microseconds per simulation per root, model excluded, one thread", box=None, pad_edge=False)
+    for name in ("problems", "slots", "simulations", "ask and tell", "plan()", "mctx"):
+        table.add_column(name, justify="right")
+    for row in result["shapes"]:
+        figures = [row["search"], row["driver"], row["mctx"]]
+        table.add_row(
+            *(str(row[name]) for name in ("rows", "slots", "simulations")),
+            *("not installed" if figure is None else f"{figure:.2f}" for figure in figures),
+        )
+    console.print(table)
+    grown = result["growth"]
+    console.print(
+        f"one tree: {grown['at_100']:.2f} us a node at 100 nodes, {grown['at_10000']:.2f} at 10,000 "
+        f"(ratio {grown['ratio']:.2f})", highlight=False,
+    )  # fmt: skip
