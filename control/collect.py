@@ -12,7 +12,7 @@ import torch
 from .transitions import Transitions
 
 Policy = Callable[[np.ndarray], Any]
-"""Observation [O] -> action, as the environment takes it."""
+"""Observation [O] -> action, as the environment takes it. A `reset` (`MPCAgent` has one) is called between episodes."""
 
 
 def random_policy(env: Any, seed: int = 0, *, hold: int = 1) -> Policy:
@@ -59,6 +59,7 @@ def collect(
         observation, age = reached, age + 1
         if ended or cut or age == fresh:
             (observation, _), age = env.reset(), 0
+            getattr(act, "reset", lambda: None)()
     return _tensors(rows)
 
 

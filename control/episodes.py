@@ -1,7 +1,7 @@
 """Whole episodes of real gymnasium environments under a planner: the loop of model predictive control.
 
-One environment per seed; all live episodes are planned for as one batch. A row's random choices come from the planning
-seed, its episode's seed and the step, so an episode is the same alone and among others.
+One environment per seed, all planned for as one batch. An ended episode stays in the batch at its last observation,
+which a model that knows ends plans for at no cost, and is neither charged nor stepped.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from ..planning.driver import Outcome, first_actions, plan
-from ..planning.interface import UNITS, Keys, Usage, keys_of
+from ..planning.interface import UNITS, Usage
 from ..planning.ledger import Budget
+from .agents.mpc import MPCAgent
+from .tasks import ControlTask
 
 
 @dataclass(frozen=True)
@@ -64,87 +65,56 @@ class Worlds:
             env.close()
 
 
-def decision_keys(seed: int, step: int, seeds: Sequence[int]) -> Keys:
-    """uint64 [E], one key per episode for the decision at `step`."""
-    return keys_of(int(keys_of(seed, [step])[0]), seeds)
+Watch = Callable[[Worlds], None]
 
 
 def run_episodes(
     planner: Any,
     model: Any,
-    env_id: str,
+    task: ControlTask | str,
     seeds: Sequence[int],
     nodes_per_decision: int | None = None,
     *,
     budget: Budget | None = None,
     seed: int = 0,
     warm: bool = True,
-    to_action: Callable[[Any], Any] | None = None,
-    watch: Callable[[int, NDArray[np.float64], NDArray[np.bool_]], None] | None = None,
+    watch: Watch | None = None,
     **settings: Any,
 ) -> Episodes:
     """Plan, take the first action, look again, until every episode has ended.
 
-    model: plans from observations (`AnalyticModel`, `MLPModel` and their wrappers do).
+    model: as the planner is to see it, `view(task, model, name)`. task: a `ControlTask`, or a gymnasium id.
     seeds: of `reset`, one episode each. nodes_per_decision or budget: the cap of each decision.
-    seed: of the planner's own choices. warm: go on from the plan before, where the search can; never for a model whose
-        actions are held, since the world takes one step and the plan's first action several.
-    to_action: what the environment takes, from a plan's first action; None: `action_of(model)`.
-    watch: told the step, the returns so far and which episodes live, after each step.
+    seed: of the planner's own choices. warm: see `MPCAgent`. watch: called after each step.
     settings: for `gymnasium.make`.
+
+    Errors: ValueError for no seeds, for both or neither cap, and whatever planner and model raise.
     """
-    if (budget is None) == (nodes_per_decision is None):
-        raise ValueError("run_episodes wants either nodes_per_decision or budget")
+    if not len(seeds) or (budget is None) == (nodes_per_decision is None):
+        raise ValueError("run_episodes wants at least one seed, and either nodes_per_decision or budget")
     cap = budget or Budget(nodes=nodes_per_decision)
-    worlds = Worlds(env_id, seeds, **settings)
-    act = to_action or action_of(model)
-    charged, spent = np.zeros((len(seeds), len(UNITS))), np.zeros((len(seeds), len(UNITS)))
-    after: Outcome | None = None
-    planning, step = 0.0, 0
+    agent = MPCAgent(planner, model, cap, seeds=seeds, seed=seed, warm=warm)
+    worlds = Worlds(task if isinstance(task, str) else task.env_id, seeds, **settings)
+    charged, spent, planning = np.zeros((len(seeds), len(UNITS))), np.zeros((len(seeds), len(UNITS))), 0.0
     while worlds.live.any():
         begun = time.perf_counter()
-        outcome = plan(planner, model, worlds.seen, cap, keys=decision_keys(seed, step, seeds), after=after)
+        actions, outcome = agent.decide(worlds.seen)
         planning += time.perf_counter() - begun
         charged[worlds.live] += outcome.charged[worlds.live]
         spent[worlds.live] += outcome.spent[worlds.live]
-        taken = first_actions(outcome.plan)
-        worlds.step([act(a) for a in taken])
-        after = outcome if warm and steps_per_action(model) == 1 and carries_on(outcome, taken) else None
-        step += 1
+        worlds.step(actions)
         if watch is not None:
-            watch(step, worlds.returns, worlds.live)
+            watch(worlds)
     worlds.close()
     return Episodes(tuple(seeds), worlds.returns, worlds.lengths, charged, spent, planning)
 
 
-def carries_on(outcome: Outcome, taken: Any) -> bool:
-    """Moves the search on past the actions taken; False where it cannot (a tree without reuse)."""
-    search = outcome.search
-    reusable = not hasattr(search, "tree") or bool(getattr(search.planner, "reuse", False))
-    if hasattr(search, "advance") and reusable:
-        search.advance(taken)
-        return True
-    return False
-
-
-def steps_per_action(model: Any) -> int:
-    """Real steps that one action of the model stands for."""
-    steps = 1
-    while model is not None:
-        steps *= getattr(model, "k", 1)
-        model = getattr(model, "model", None)
-    return steps
-
-
-def action_of(model: Any) -> Callable[[Any], Any]:
-    """From an action of the model to one of its environment: slots of a grid to vectors, tensors to numpy."""
-    table = None
-    while model is not None and table is None:
-        table, model = getattr(model, "table", None), getattr(model, "model", None)
-
-    def act(action: Any) -> Any:
-        if table is not None:
-            return table[int(action)].cpu().numpy()
-        return action.cpu().numpy() if hasattr(action, "cpu") else int(action)
-
-    return act
+def random_episodes(task: ControlTask | str, seeds: Sequence[int], **settings: Any) -> NDArray[np.float64]:
+    """Returns [E] of the policy that draws every action evenly: the floor of every comparison."""
+    worlds = Worlds(task if isinstance(task, str) else task.env_id, seeds, **settings)
+    for env, seed in zip(worlds.envs, seeds):
+        env.action_space.seed(int(seed))
+    while worlds.live.any():
+        worlds.step([env.action_space.sample() for env in worlds.envs])
+    worlds.close()
+    return worlds.returns

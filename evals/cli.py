@@ -74,16 +74,15 @@ def evaluate(
 
 @train.command("reasoner")
 def train_reasoner(
-    out: Out = None,
+    out: Annotated[Path, typer.Option(help="Folder for the training's state and the model.")] = Path("runs/reasoner"),
     seed: int = 0,
-    minutes: Annotated[float, typer.Option(help="Stop training after so long.")] = 100.0,
-    device: str = "cpu",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; by default those of the shipped model.")] = None,
 ) -> None:
-    """Train the built-in language model from scratch on generated stories."""
+    """Train the built-in language model from scratch on generated stories; a stopped training goes on."""
     with _plain_errors():
         from .training import reasoner
 
-        reasoner(out, seed=seed, minutes=minutes, device=device)
+        reasoner(out, seed=seed, steps=steps)
 
 
 @train.command("mlp")

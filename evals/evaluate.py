@@ -40,8 +40,8 @@ class Result:
     summary: dict[str, Any]
 
 
-def evaluate(request: Request, console: Console | None = None) -> Result:
-    """Run what the request asks for and is not on disk yet; then summarise all of it.
+def evaluate(request: Request, console: Console | None = None, *, tell: bool = True) -> Result:
+    """Run what the request asks for and is not on disk yet; then summarise all of it, and print it if `tell`.
 
     Errors: BadInput for what the user can put right; KeyboardInterrupt leaves a folder that the next call goes on with.
     """
@@ -50,7 +50,17 @@ def evaluate(request: Request, console: Console | None = None) -> Result:
     if isinstance(task, ControlTask):
         from .episodes import evaluate_control
 
-        return evaluate_control(request, task, console)
+        result = evaluate_control(request, task, console)
+    else:
+        result = evaluate_text(request, task, console)
+    if tell:
+        show(result.summary, console)
+        console.print(f"report: {result.report}", highlight=False, soft_wrap=True)
+    return result
+
+
+def evaluate_text(request: Request, task: TextTask, console: Console) -> Result:
+    """The part of `evaluate` for questions in words."""
     problems = task.problems(request.limit, request.seed)
     model = load(request)
     methods = {name: METHODS[name](request.width, model.max_steps) for name in request.planners}
@@ -59,7 +69,7 @@ def evaluate(request: Request, console: Console | None = None) -> Result:
         grid = Grid([(name, budget) for budget in request.budgets for name in request.planners], problems)
         asyncio.run(_run(grid, book, solver, request, console))
         head = head_of(request, task, [BUILTIN_NOTE] if (request.model, task.name) == ("builtin", "gsm8k") else [])
-        return finish(book, grid, request, head, console)
+        return finish(book, grid, request, head)
 
 
 def load(request: Request) -> Any:
@@ -135,8 +145,8 @@ def _mean_tokens(cell: tuple[str, int], problems: Sequence[Problem], book: Book)
     return sum(total(row, "tokens") for row in rows) / len(rows)
 
 
-def finish(book: Book, grid: Grid, request: Request, head: Mapping[str, Any], console: Console) -> Result:
-    """Write `summary.json` and `report.html`, print the table."""
+def finish(book: Book, grid: Grid, request: Request, head: Mapping[str, Any]) -> Result:
+    """Write `summary.json` and `report.html`."""
     cells = sorted(grid.cells, key=lambda cell: (request.planners.index(cell[0]), cell[1]))
     against = request.against or ("greedy" if "greedy" in request.planners else None)
     if against is None and "best_of_n" in request.planners and len(request.planners) > 1:
@@ -147,6 +157,4 @@ def finish(book: Book, grid: Grid, request: Request, head: Mapping[str, Any], co
     trees = {(r["planner"], r["budget"], r["problem"]): book.tree(r["tree"]) for r in rows if r.get("tree")}
     report = book.folder / "report.html"
     write_report(report, summary, rows, grid.problems, trees)
-    show(summary, console)
-    console.print(f"report: {report}", highlight=False, soft_wrap=True)
     return Result(book.folder, report, summary)

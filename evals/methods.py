@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..planning import CEM, MCTS, MPPI, BestOfN
+from ..planning.beam import Beam
 from .tasks.base import BadInput
 
 UNITS_OF_BUDGET = {"nodes": "nodes", "calls": "model_calls", "tokens": "generated_tokens", "seconds": "seconds"}
@@ -26,45 +28,32 @@ class Method:
 
 
 def _greedy(width: int, steps: int) -> Method:
-    from ..planning.beam import Beam
-
-    return Method("greedy", Beam(beam=1, children=1, valued="none"), greedy=True)
+    return Method("greedy", BestOfN(population=1, valued="none"), greedy=True)
 
 
 def _self_consistency(width: int, steps: int) -> Method:
-    from ..planning import BestOfN
-
-    return Method("self_consistency", BestOfN(horizon=steps, valued="none"), vote=True)
+    return Method("self_consistency", BestOfN(valued="none"), vote=True)
 
 
 def _shooting(name: str) -> Callable[[int, int], Method]:
     def make(width: int, steps: int) -> Method:
-        from .. import planning
-
-        kind = {"best_of_n": "BestOfN", "cem": "CEM", "mppi": "MPPI"}[name]
-        return Method(name, getattr(planning, kind)(horizon=steps))
+        return Method(name, {"best_of_n": BestOfN, "cem": CEM, "mppi": MPPI}[name]())
 
     return make
 
 
 def _mcts(name: str, **settings: Any) -> Callable[[int, int], Method]:
     def make(width: int, steps: int) -> Method:
-        from ..planning import MCTS
-
         return Method(name, MCTS(width=width, **settings))
 
     return make
 
 
 def _bfs(width: int, steps: int) -> Method:
-    from ..planning.beam import Beam
-
     return Method("bfs", Beam())
 
 
 def _beam(width: int, steps: int) -> Method:
-    from ..planning.beam import Beam
-
     return Method("beam", Beam(beam=width, children=width))
 
 

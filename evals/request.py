@@ -98,8 +98,8 @@ def _check(request: Request) -> None:
 
         check_names([request.engine], tuple(ENGINES), "engine")
         check_names([request.value], tuple(VALUES), "value")
-    if request.kind == "control" and request.unit in ("calls", "tokens"):
-        raise BadInput(f"{request.task} is budgeted in nodes or seconds, not in {request.unit}")
+    if request.kind == "control" and request.unit == "tokens":
+        raise BadInput(f"{request.task} has no tokens; its units are nodes, calls and seconds")
     if request.data is not None and request.task != "gsm8k":
         raise BadInput(f"--data is for gsm8k; {request.task} brings its own problems")
     if request.data is not None and not request.data.is_file():

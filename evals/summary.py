@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
@@ -33,7 +34,8 @@ def summarize(
     grid = {cell: found for cell, found in grid.items() if found}
     table = [_row(cell, found) for cell, found in grid.items()]
     _pair(table, grid, against)
-    return {**head, "versions": versions(), "rows": table, "verdicts": verdicts(table, grid, head.get("unit", "nodes"))}
+    told = {"versions": versions(), "rows": table, "verdicts": verdicts(table, grid, head.get("unit", "nodes"))}
+    return {**head, **told, "failures": _failures(grid)}
 
 
 def versions() -> dict[str, str]:
@@ -75,6 +77,12 @@ def _row(cell: tuple[str, int], found: Sequence[Row]) -> dict[str, Any]:
     if notes:
         row["note"] = ", ".join(sorted(notes))
     return row
+
+
+def _failures(grid: Mapping[tuple[str, int], Sequence[Row]]) -> dict[str, int]:
+    """How often each reason of failure was met, the most frequent ten."""
+    reasons = Counter(row["failed"] for found in grid.values() for row in found if row["failed"])
+    return dict(reasons.most_common(10))
 
 
 def _groups(found: Sequence[Row]) -> dict[str, dict[str, float]]:

@@ -13,6 +13,9 @@ from rich.table import Table
 from .book import Row
 from .summary import EQUAL_TOKENS, tokens, total
 
+MIN_WIDTH = 110
+"""A table is not squeezed into less, whatever the terminal says; a log file says 80."""
+
 
 class Live:
     """A progress bar over the rows of a run; a context manager that is called with each row. quiet: show nothing."""
@@ -43,6 +46,10 @@ class Live:
         self.scores[row["planner"]] = score + row["score"], n + 1
         self._bar.update(self._task, completed=self.done, spend=self._spend(), scores=self._running())
 
+    def say(self, text: str) -> None:
+        """Show what goes on between two rows."""
+        self._bar.update(self._task, scores=text)
+
     def _spend(self) -> str:
         rate = self.done / max(1e-9, time.perf_counter() - self.begun)
         parts = [f"{rate:.1f}/s", f"{_short(self.nodes)} nodes"]
@@ -53,40 +60,49 @@ class Live:
 
 
 def show(summary: Mapping[str, Any], console: Console) -> None:
-    """Print the table, the verdicts and the notes of a run."""
-    console.print(table_of(summary))
+    """Print the table, the failures, the verdicts and the notes of a run."""
+    wide = Console(file=console.file, width=max(MIN_WIDTH, console.width))
+    wide.print(table_of(summary))
+    for reason, count in (summary.get("failures") or {}).items():
+        wide.print(f"failed {count}x: {reason}", highlight=False, markup=False, style="red")
     for line in verdict_lines(summary):
-        console.print(line, highlight=False)
+        wide.print(line, highlight=False, markup=False)
     for note in summary.get("notes") or []:
-        console.print(f"note: {note}", highlight=False, style="yellow")
+        wide.print(f"note: {note}", highlight=False, markup=False)
 
 
 def table_of(summary: Mapping[str, Any]) -> Table:
-    """One line per planner and budget; ledgers are means, charged and closing together."""
+    """One line per planner and budget; costs are means, charged and closing together."""
+    rows = summary["rows"]
     control = summary.get("kind") == "control"
-    per = "decision" if control else "problem"
-    table = Table(title=f"{summary['task']}, {summary['model']}", title_justify="left", box=None, pad_edge=False)
-    against = next((row["paired"]["against"] for row in summary["rows"] if row["paired"]), None)
-    names = ["planner", "budget", "n", "return" if control else "score", "95 %"]
-    names += [f"- {against}", "95 %", "p"] if against else []
-    names += [f"nodes/{per}"] + ([] if control else ["tokens", "of these critic"]) + ["s", "answered", "failed"]
+    counts = "-".join(str(n) for n in sorted({row["n"] for row in rows}))
+    title = f"{summary['task']}, {summary['model']}: {counts} {'episodes' if control else 'problems'}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    against = next((row["paired"]["against"] for row in rows if row["paired"]), None)
+    names = ["planner", "budget", "return" if control else "score", "95 %"]
+    names += [f"over {against}", "95 %", "p"] if against else []
+    names += ["nodes/decision"] if control else ["nodes", "tokens"]
+    names += ["seconds"] + [name for name in ("unanswered", "failed") if any(_count(row, name) for row in rows)]
     for i, name in enumerate(names):
         table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
-    for row in summary["rows"]:
-        table.add_row(*_cells(row, against, control), end_section=False)
+    for row in rows:
+        table.add_row(*_cells(row, names, control))
     return table
 
 
-def _cells(row: Mapping[str, Any], against: str | None, control: bool) -> list[str]:
-    cells = [row["planner"], f"{row['budget']:,}", str(row["n"]), _score(row["score"])]
-    cells.append(f"{_score(row['low'])} {_score(row['high'])}")
-    if against:
+def _count(row: Mapping[str, Any], name: str) -> int:
+    return row["failed"] if name == "failed" else row["n"] - row["answered"] - row["failed"]
+
+
+def _cells(row: Mapping[str, Any], names: Sequence[str], control: bool) -> list[str]:
+    cells = [row["planner"], f"{row['budget']:,}", _score(row["score"]), f"{_score(row['low'])} {_score(row['high'])}"]
+    if "p" in names:
         cells += _pair_cells(row["paired"])
-    per = max(1.0, row["decisions"]) if control else 1.0
-    cells.append(f"{total(row, 'nodes') / per:,.1f}")
+    cells.append(f"{total(row, 'nodes') / (max(1.0, row['decisions']) if control else 1.0):,.1f}")
     if not control:
-        cells += [f"{total(row, 'tokens'):,.0f}", f"{total(row, 'value_tokens'):,.0f}"]
-    return [*cells, f"{total(row, 'seconds'):.2f}", str(row["answered"]), str(row["failed"])]
+        cells.append(f"{total(row, 'tokens'):,.0f}")
+    cells.append(f"{total(row, 'seconds'):.2f}")
+    return cells + [str(_count(row, name) or "") for name in ("unanswered", "failed") if name in names]
 
 
 def _pair_cells(pair: Mapping[str, Any] | None) -> list[str]:

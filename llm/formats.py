@@ -28,6 +28,8 @@ CRITIQUE = (
     "Look at the steps so far, whether or not the solution is finished. Is every step correct and useful for answering "
     "the question? Reply with one word, Yes or No."
 )
+YES = ("Yes", "yes", " Yes", " yes", "YES")
+NO = ("No", "no", " No", " no", "NO")
 EXAMPLES: tuple[tuple[str, str], ...] = (
     (
         "Mara buys 3 boxes of 8 pencils and gives 5 pencils to her brother. How many pencils does she keep?",
@@ -52,8 +54,9 @@ class Format(Protocol):
     """What the text model needs to know of a way to ask.
 
     delimiter: ends a step. ends: a step that holds one is the last. max_step_tokens, max_steps: defaults for this
-    model. yes, no: ids of the spellings of the critic's two answers, each one token. eos_answers: whether a solution
-    that just stops is answered by its last number (GSM8K's rule for a model that ends its turn) or is a dead end.
+    model. yes, no: ids of the first token of the critic's two answers, in their spellings. eos_answers: whether a
+    solution that just stops is answered by its last number (GSM8K's rule for a model that ends its turn), else it is a
+    dead end.
     critique_tokens: the critic's question, to append to a state whose last step ended with the delimiter.
     """
 
@@ -79,7 +82,7 @@ class PlainFormat:
     """Text in, text on: the question, then the steps, one a line. For the built-in model and for base models.
 
     prompt: holds `{question}`. critique: stands on a line of its own after the steps. yes, no: one spelling each or
-    several, of which those that are one token count.
+    several, of which those that are one token count; where none is, the first token of each.
     """
 
     eos_answers = False
@@ -105,7 +108,7 @@ class PlainFormat:
         self.max_step_tokens, self.max_steps = max_step_tokens, max_steps
         self.critique_tokens = _ids(tokenizer, critique)
         self._end_line = _ids(tokenizer, delimiter)
-        self.yes, self.no = _words(tokenizer, yes), _words(tokenizer, no)
+        self.yes, self.no = _verdicts(tokenizer, yes, no)
 
     def prompt_tokens(self, question: str) -> Tokens:
         ids = list(self._tokenizer.encode(self._prompt.replace("{question}", question)))
@@ -144,8 +147,7 @@ class ChatFormat:
         self._tokenizer, self._system, self._examples = tokenizer, system, tuple(examples)
         self.max_step_tokens, self.max_steps = max_step_tokens, max_steps
         self.critique_tokens = _ids(tokenizer, self._after_assistant(critique))
-        self.yes = _words(tokenizer, ("Yes", "yes", " Yes", " yes", "YES"))
-        self.no = _words(tokenizer, ("No", "no", " No", " no", "NO"))
+        self.yes, self.no = _verdicts(tokenizer, YES, NO)
 
     def prompt_tokens(self, question: str) -> Tokens:
         return _ids(self._tokenizer, self._render([("user", question)]))
@@ -186,8 +188,8 @@ def few_shot_format(tokenizer: Any, examples: Sequence[tuple[str, str]] = EXAMPL
         tokenizer,
         prompt=shown + "Question: {question}\nAnswer:\n",
         critique="\nQuestion: Are the steps of the last answer correct so far, Yes or No?\nAnswer:",
-        yes=(" Yes", " yes", "Yes", "yes"),
-        no=(" No", " no", "No", "no"),
+        yes=YES,
+        no=NO,
         ends=ENDS,
         max_step_tokens=100,
         max_steps=12,
@@ -229,11 +231,18 @@ def _ids(tokenizer: Any, text: str) -> Tokens:
     return tuple(tokenizer.encode(text, add_special_tokens=False))
 
 
-def _words(tokenizer: Any, spellings: str | Sequence[str]) -> Tokens:
-    """The ids of those spellings that are one token, each once; ValueError where none is."""
-    spellings = (spellings,) if isinstance(spellings, str) else spellings
-    ids = [_ids(tokenizer, spelling) for spelling in spellings]
-    single = dict.fromkeys(one[0] for one in ids if len(one) == 1)
-    if not single:
-        raise ValueError(f"the tokenizer has no single token for any of {', '.join(map(repr, spellings))}")
-    return tuple(single)
+def _verdicts(tokenizer: Any, yes: str | Sequence[str], no: str | Sequence[str]) -> tuple[Tokens, Tokens]:
+    """The ids that say yes and those that say no, less those that say both; ValueError where none is left."""
+    ayes, nays = _first(tokenizer, yes), _first(tokenizer, no)
+    both = set(ayes) & set(nays)
+    ayes, nays = tuple(i for i in ayes if i not in both), tuple(i for i in nays if i not in both)
+    if not ayes or not nays:
+        raise ValueError(f"the tokenizer's first tokens of {yes!r} and of {no!r} do not tell yes from no")
+    return ayes, nays
+
+
+def _first(tokenizer: Any, spellings: str | Sequence[str]) -> Tokens:
+    """The ids of those spellings that are one token, each once; where none is, the first token of each."""
+    ids = [_ids(tokenizer, spelling) for spelling in ([spellings] if isinstance(spellings, str) else spellings)]
+    single = [one[0] for one in ids if len(one) == 1]
+    return tuple(dict.fromkeys(single or [one[0] for one in ids if one]))

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..planning.interface import ModelError
@@ -61,9 +60,9 @@ class Step:
     seconds: float = 0.0
 
 
-def packed(tokens: Iterable[int]) -> bytes:
+def packed(tokens: Sequence[int]) -> bytes:
     """Token ids as bytes, four each."""
-    return array("i", tokens).tobytes()
+    return struct.pack(f"<{len(tokens)}i", *tokens)
 
 
 def stream_of(seed: int, parent: Sequence[int], slot: int) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..planning.interface import UNITS, Expansion, Slots, Usage, Valued
 from .answers import extract
-from .engines.base import Engine, Generation, Sampling
+from .engines.base import Engine, Generation, Sampling, Tokens
 from .formats import Format
 from .steps import Step, TextState, stream_of
 from .tape import Tape, Taped
@@ -194,8 +194,10 @@ class TextModel:
         return _Reached(child, reward, 0.0 if ended else 1.0, value, usage, spent)
 
     def _child(self, parent: TextState, step: Step, stream: int, follow: bool) -> TextState:
-        child = TextState(
-            tokens=parent.tokens + step.tokens,
+        tokens = parent.tokens + step.tokens
+        return TextState(
+            tokens=tokens,
+            ended=self._ended(parent, step, tokens),
             prompt_length=parent.prompt_length,
             step_start=len(parent.tokens),
             stream=stream,
@@ -203,9 +205,8 @@ class TextModel:
             followed=follow,
             logprobs=parent.logprobs + step.logprobs,
         )
-        return replace(child, ended=self._ended(child, step))
 
-    def _ended(self, child: TextState, step: Step) -> str:
+    def _ended(self, parent: TextState, step: Step, tokens: Tokens) -> str:
         """Whether and how the solution is over; a step cut by the token limit never finishes it."""
         if step.ended == "length":
             return "length"
@@ -213,9 +214,9 @@ class TextModel:
         if any(end in words for end in self.format.ends):
             return "answer"
         if step.ended == "end":
-            told = self.format.eos_answers and extract(self.text(child)) is not None
+            told = self.format.eos_answers and extract(self._decode(tokens[parent.prompt_length :])) is not None
             return "answer" if told else "end"
-        return "depth" if child.depth >= self.max_steps else ""
+        return "depth" if parent.depth + 1 >= self.max_steps else ""
 
     async def _judge(self, child: TextState, valued: Valued) -> Judgement:
         if valued == "none" or (valued == "finished" and not child.ended):

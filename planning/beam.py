@@ -49,7 +49,7 @@ BEAM, WIDTH, LAYER, COUNT, BEAM_CUT, WIDTH_CUT, REACHED = range(7)
 anything out, and the deepest layer that any sweep completed."""
 
 GROW_BEAM, GROW_WIDTH, HORIZON, TREES, CAP = range(5)
-"""Words of the settings, int64 S: which widths grow, the deepest layer (0: no limit), DVTS's sub-beams, widest width."""
+"""Words of the settings, int64 S: which widths grow, deepest layer (0: no limit), DVTS's sub-beams, widest width."""
 
 
 @njit
@@ -112,8 +112,7 @@ def deepen(I: Any, F: Any, T: Any, S: Any, front: Any, group: Any, pool: Any, co
     child of the better parent, then to the lower slot, so that neither drops nor the order of tells matters."""
     found = gather(I, F, T, S, front, group, pool, cost, b)
     T[b, LAYER] += 1
-    if found > 0:
-        T[b, REACHED] = max(T[b, REACHED], T[b, LAYER])
+    T[b, REACHED] = max(T[b, REACHED], T[b, LAYER])
     members = np.zeros(max(S[TREES], 1), np.int32)
     kept = 0
     for at in np.argsort(cost[:found], kind="mergesort"):
@@ -198,16 +197,10 @@ def nodes_below(I: Any, b: int, share: Any) -> None:
 
 @njit
 def best_end(I: Any, F: Any, b: int, layer: int) -> int:
-    """Of the finished, the stuck and the open states of one layer (0: of the deepest told) the one of the largest
-    return so far plus discounted value, ties to the lower id; the root where there is none."""
-    header = I.shape[1] - 1
-    told = I[b, header, NEXT_NODE]
-    if layer == 0:
-        for n in range(told):
-            if I[b, n, STATUS] == OPENED and I[b, n, TERMINAL] == ONGOING:
-                layer = max(layer, I[b, n, DEPTH])
-    best, most = I[b, header, ROOT], -np.inf
-    for n in range(told):
+    """Of the finished, the stuck and the open states of one layer the one of the largest return so far plus discounted
+    value, ties to the lower id; -1 where there is none."""
+    best, most = -1, -np.inf
+    for n in range(I[b, I.shape[1] - 1, NEXT_NODE]):
         if I[b, n, STATUS] != OPENED or I[b, n, ORDER] == 0 or I[b, n, TERMINAL] == DEAD:
             continue
         going = I[b, n, TERMINAL] == ONGOING and (I[b, n, NEXT_SLOT] >= 0 or I[b, n, FIRST] >= 0)
@@ -317,7 +310,7 @@ class BeamSearch:
         )  # fmt: skip
         row, parent, slot, node = out[:, :count].copy()
         query = Leaves(row, parent, slot, node, False, self.planner.valued)
-        self.journal.append(("ask", room, query))
+        self.journal.append(("ask", room.copy(), query))
         return query
 
     def tell(self, query: Leaves, answer: Expansion) -> None:
@@ -357,12 +350,16 @@ class BeamSearch:
 
     def _best(self, row: int) -> int:
         """Of `Slots(None)` the best finished leaf, else the best open one. Of `Slots(n)` the best of the finished, the
-        stuck, and the deepest complete layer: states of one depth, since rewards are seldom of one sign with values."""
+        stuck, and the deepest complete layer: states of one depth, since costs alone make every shallow state look best."""
         if self.actions.n is None:
             best = self.tree.best_finished(row)
             return best if best >= 0 else self.tree.best_open(row)
-        tree = self.tree
-        return int(best_end(tree.I, tree.F, row, self.sweeps[row, REACHED]))
+        tree, layer = self.tree, int(self.sweeps[row, REACHED])
+        if layer == 0:
+            layer = int(tree.I[row, : tree.nodes, DEPTH].max())
+        while (best := best_end(tree.I, tree.F, row, layer)) < 0 and layer > 0:
+            layer -= 1
+        return best if best >= 0 else int(tree.root[row])
 
     def weights(self) -> NDArray[np.float32]:
         """[B, A] shares of the nodes below each slot of the roots."""

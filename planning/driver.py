@@ -18,6 +18,9 @@ from .ledger import PLAIN, Budget, Ledger
 from .rollout import rollout
 from .states import ListStates, store_for
 
+MOST_CLOSING = 1000
+"""Steps after which closing gives up: a world without an end (most control problems) is never solved."""
+
 
 @dataclass
 class Outcome:
@@ -81,7 +84,7 @@ def plan(
         after=None if after is None else after.search,
     )
     states = _store(start, search, after, rows)
-    ledger = Ledger(budget, rows, model.cost)
+    ledger = Ledger(budget, rows, model.cost, getattr(model, "most_tokens", 0))
     while len(query := search.ask(ledger.room())):
         ledger.reserve(query)
         reply = answer(model, states, query)
@@ -150,8 +153,10 @@ async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger,
             for task in [t for t in flying if t in landed]:
                 _land(task, flying.pop(task), search, states, ledger, booked)
     finally:
-        for task in flying:
+        for task, group in flying.items():
             task.cancel()
+            search.drop(group)
+            ledger.release(group)
         await asyncio.gather(*flying, return_exceptions=True)
 
 
@@ -165,12 +170,12 @@ def _land(task: Any, group: Leaves, search: Any, states: ListStates, ledger: Led
     """Tell the search what a finished call answered; give the leaves back if it failed."""
     try:
         reached, expansion = task.result()
+        expansion.same_as = keep(states, group, reached)
+        search.tell(group, expansion)
     except BaseException:
         search.drop(group)
         ledger.release(group)
         raise
-    expansion.same_as = keep(states, group, reached)
-    search.tell(group, expansion)
     ledger.charge(group, expansion.usage, expansion.spent)
     for i, node in enumerate(group.node.tolist()):
         booked[0, node] = PLAIN if expansion.usage is None else expansion.usage[i]
@@ -183,11 +188,13 @@ async def _end(outcome: Outcome, model: Any, close: bool) -> None:
     node = int(outcome.plan.best[0])
     state = outcome.states.states[0, node]
     solved = any(f.node == node for f in outcome.plan.finished[0])
-    while close and not solved and isinstance(model.actions, Slots):
+    steps = 0
+    while close and not solved and isinstance(model.actions, Slots) and steps < MOST_CLOSING:
+        steps += 1
         (state,), expansion = await model.expand([state], np.zeros(1, np.int32), follow=True, valued="finished")
-        if expansion.usage is not None:
-            outcome.closing += expansion.usage
-            outcome.spent += expansion.usage if expansion.spent is None else expansion.spent
+        usage = PLAIN if expansion.usage is None else expansion.usage
+        outcome.closing += usage
+        outcome.spent += usage if expansion.spent is None else expansion.spent
         solved = bool(np.asarray(expansion.discount)[0] == 0)
     outcome.ends = [state]
 

@@ -178,6 +178,8 @@ class GaussianSearch:
         finite return; then nothing was told.
         """
         rows = self._waiting(query, "tell")
+        if not len(rows):
+            return
         scores = self.planner.reduce(_checked(query, answer).to(self.best_return))
         at = self._at(rows)
         samples = torch.cat([self.kept[at], query.sequences], 1)

@@ -179,7 +179,7 @@ class Plan:
     actions: per problem the slots along `path`, int32 [length]; for vectors a tensor [B, H, D].
     value: [B] estimated return of that plan.
     weights: [B, A] share of the root's visits per slot (a training target); None without a tree; for `Slots(None)`
-        as wide as the widest root.
+        as wide as the most draws.
     finished: per problem every finished leaf, in the order they were told.
     why: per problem the reason for stopping: budget, exhausted, converged, stalled, or "" while it runs.
     """

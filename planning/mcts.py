@@ -27,20 +27,25 @@ from .tree import (
     NEXT,
     NEXT_NODE,
     NEXT_SLOT,
+    ODD,
     ONGOING,
     OPEN,
     OPENED,
     PARENT,
+    PRIOR,
     RAW,
     REWARD,
     ROOT,
+    SLOT,
     STATUS,
     TERMINAL,
     VISITS,
     WALKS,
     Q,
     Tree,
+    as_numpy,
     check_awaited,
+    child_at,
     give_back,
     merge,
     next_slot,
@@ -115,9 +120,7 @@ def walk_row(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, b: 
 
 
 @njit
-def walk(
-    I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, room: Any, why: Any, out: Any
-) -> int:
+def walk(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, room: Any, why: Any, out: Any) -> int:
     """Up to LEAVES walks in every row that is not done; fills `out` [4, K] (row, parent, slot, node), returns K."""
     header = I.shape[1] - 1
     count = 0
@@ -142,7 +145,7 @@ def walk(
             I[b, header, WALKS] += 1
             if node >= 0:
                 out[0, count], out[1, count] = b, I[b, node, PARENT]
-                out[2, count], out[3, count] = I[b, node, sel.SLOT], node
+                out[2, count], out[3, count] = I[b, node, SLOT], node
                 count += 1
                 left -= 1
         if I[b, header, FLYING] == 0:
@@ -190,6 +193,37 @@ def land(
 
 
 @njit
+def descend(I: Any, F: Any, b: int, node: int, by_value: bool) -> int:
+    """The leaf that the most visited children lead to (ties: the larger Q, the lower slot), or those of largest Q."""
+    while True:
+        best = -1
+        child = I[b, node, FIRST]
+        while child >= 0:
+            if I[b, child, STATUS] == OPENED:
+                first = best < 0
+                more = 0 if by_value or first else I[b, child, VISITS] - I[b, best, VISITS]
+                gain = 0.0 if first else F[b, child, Q] - F[b, best, Q]
+                lower = not first and I[b, child, SLOT] < I[b, best, SLOT]
+                if first or more > 0 or (more == 0 and (gain > 0 or (gain == 0 and lower))):
+                    best = child
+            child = I[b, child, NEXT]
+        if best < 0:
+            return node
+        node = best
+
+
+@njit
+def count_visits(I: Any, visits: Any) -> None:
+    """Visits of the roots' children by slot into `visits` [B, A]."""
+    for b in range(I.shape[0]):
+        child = I[b, I[b, I.shape[1] - 1, ROOT], FIRST]
+        while child >= 0:
+            if I[b, child, STATUS] == OPENED:
+                visits[b, I[b, child, SLOT]] = I[b, child, VISITS]
+            child = I[b, child, NEXT]
+
+
+@njit
 def move_root(I: Any, P: Any, b: int, child: int) -> None:
     """Make `child` the root of row b and free everything that is not below it. No node changes its id."""
     header = I.shape[1] - 1
@@ -215,8 +249,6 @@ def move_root(I: Any, P: Any, b: int, child: int) -> None:
             I[b, n, STATUS] = 0
             I[b, n, NEXT] = I[b, header, FREE]
             I[b, header, FREE] = n
-
-
 
 
 def halving(considered: int, simulations: int) -> list[int]:
@@ -274,10 +306,21 @@ class MCTS:
     valued: Valued = "all"
 
     def __post_init__(self) -> None:
-        if self.selection not in ("puct", "uct", "gumbel"):
-            raise ValueError(f"selection is {self.selection!r}; there are puct, uct, gumbel")
+        for name, allowed in (
+            ("selection", ("puct", "uct", "gumbel")),
+            ("backup", ("mean", "max")),
+            ("terminal", (None, "close", "absorb")),
+            ("choose", (None, "visits", "value", "finished")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(map(str, allowed))}")
+        bounds = self.normalise
+        if bounds not in ("tree", "siblings") and not (isinstance(bounds, tuple) and bounds[0] < bounds[1]):
+            raise ValueError(f"normalise is {bounds!r}; there are tree, siblings and (low, high) with low < high")
         if self.leaves < 1 or self.width < 1 or (self.simulations is not None and self.simulations < 1):
             raise ValueError("leaves, width and simulations must be at least 1")
+        if self.reuse and self.selection == "gumbel":
+            raise ValueError("reuse is for puct and uct: Gumbel's sequential halving needs a fresh root")
 
     def begin(
         self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: MCTSSearch | None = None
@@ -325,22 +368,27 @@ class MCTSSearch:
         self, planner: MCTS, root: Expansion, actions: Slots, size: Size, keys: Keys, after: MCTSSearch | None
     ) -> None:
         limit = planner.simulations or size.nodes
-        if planner.selection == "gumbel" and actions.n is None:
-            actions = Slots(planner.width)
+        slots = (planner.width if planner.selection == "gumbel" else 0) if actions.n is None else actions.n
         self.planner, self.actions, self.keys = planner, actions, keys
         new = min(limit, size.nodes)
         if after is not None and planner.reuse:
-            self.tree = after.tree
+            self.tree: Tree = after.tree
+            if self.tree.rows != len(root.value):
+                raise ValueError(f"after was a search over {self.tree.rows} rows, this is one over {len(root.value)}")
+            lost = (self.tree.root < 0) | (as_numpy(root.discount, "discount", (self.tree.rows,)) == 0)
+            if lost.any():
+                self.tree.replant(root, np.flatnonzero(lost))
             self.tree.header(WALKS)[:] = 0
         else:
-            self.tree = Tree(root, (2 if planner.reuse else 1) * new + 1, actions.n or 0)
+            self.tree = Tree(root, (2 if planner.reuse else 1) * new + 1, slots)
         self.rows = self.tree.rows
         self.settings = planner.kernel_settings(actions, limit)
         self.why_codes = np.zeros(self.rows, np.int32)
         self.most = self.rows * planner.leaves
-        self.scratch = np.zeros((5, actions.n or 0))
+        self.scratch = np.zeros((5, slots))
         self.noise, self.table = self._gumbel(limit)
-        most = self.tree.nodes + limit + planner.leaves
+        begun = self.tree.I[np.arange(self.rows), self.tree.root, VISITS].max(initial=0)
+        most = int(begun) + limit + planner.leaves
         self.fixed = (self.settings, sel.bonus_table(self.settings, most), self.noise, self.table, self.scratch)
         if planner.dirichlet is not None:
             self._mix_dirichlet(*planner.dirichlet)
@@ -366,7 +414,9 @@ class MCTSSearch:
             real = prior >= 0
             draw = np.random.Generator(np.random.Philox(int(key) ^ 1)).dirichlet([alpha] * int(real.sum()))
             prior[real] = (1 - fraction) * prior[real] + fraction * draw
-            tree.I[b, tree.root[b], NEXT_SLOT] = -1
+            for child in tree.children(b, int(tree.root[b])):  # of a reused root
+                tree.F[b, child, PRIOR] = prior[self._slot(b, child)]
+            tree.I[b, tree.root[b], NEXT_SLOT], tree.I[b, tree.root[b], ODD] = -1, 1
             next_slot(tree.I, tree.F, tree.P, b, int(tree.root[b]))
 
     @property
@@ -406,15 +456,23 @@ class MCTSSearch:
         self.journal.append(("drop", query, None))
 
     def advance(self, taken: Int) -> None:
-        """The slots [B] were taken in the roots: their children become the roots of a later `begin(after=...)`."""
+        """The slots [B] were taken in the roots: their children become the roots of a later `begin(after=...)`.
+
+        A row that was never answered there, or ended, has no subtree to go on with and starts anew. ValueError while
+        answers are outstanding.
+        """
+        tree = self.tree
+        if tree.header(FLYING).any():
+            raise ValueError(f"advance wants all answers told or dropped; {tree.header(FLYING).sum()} are awaited")
         for b, slot in enumerate(taken.tolist()):
-            child = next((c for c in self.tree.children(b, int(self.tree.root[b])) if self._slot(b, c) == slot), None)
-            if child is None or self.tree.I[b, child, TERMINAL]:
-                raise ValueError(f"row {b} has no subtree below slot {slot} to go on with")
-            move_root(self.tree.I, self.tree.P, b, child)
+            child = child_at(tree.I, b, int(tree.root[b]), slot)
+            if child < 0 or tree.I[b, child, TERMINAL] != ONGOING:
+                tree.I[b, tree.nodes, ROOT] = -1
+            else:
+                move_root(tree.I, tree.P, b, child)
 
     def _slot(self, row: int, node: int) -> int:
-        return int(self.tree.I[row, node, sel.SLOT])
+        return int(self.tree.I[row, node, SLOT])
 
     def plan(self) -> Plan:
         choose = self.planner.choose or ("finished" if self.actions.n is None else "visits")
@@ -443,37 +501,27 @@ class MCTSSearch:
         node = int(tree.root[row])
         if self.planner.selection == "gumbel":
             node = self._gumbel_choice(row)
-        while children := tree.children(row, node):
-            if choose == "value":
-                node = max(children, key=lambda c: float(tree.F[row, c, Q]))
-            else:
-                node = max(children, key=lambda c: (int(tree.I[row, c, VISITS]), float(tree.F[row, c, Q])))
-        return node
+        return descend(tree.I, tree.F, row, node, choose == "value")
 
     def _gumbel_choice(self, row: int) -> int:
-        """The child of the largest g + logits + sigma(q) among the most visited (Danihelka et al. 2022, algorithm 2)."""
+        """The child of the largest g + logits + sigma(q) among the most visited (Danihelka et al., algorithm 2)."""
         tree, root, X = self.tree, int(self.tree.root[row]), self.scratch
         if not tree.children(row, root):
             return root
         sel.edges_of(tree.I, tree.F, tree.P, self.settings, row, root, X)
-        logits = np.log(np.maximum(tree.P[row, root], 1e-38))
-        score = np.where(X[1] == X[1].max(), self.noise[row] + logits + X[4], -np.inf)
-        return int(X[0, int(np.argmax(score))])
+        score = self.noise[row] + np.log(np.maximum(tree.P[row, root], 1e-38)) + X[4]
+        return max(tree.children(row, root), key=lambda c: (X[1, self._slot(row, c)], score[self._slot(row, c)]))
 
     def weights(self) -> NDArray[np.float32]:
-        """[B, A] shares of the roots' visits; for gumbel the improved policy softmax(logits + sigma(q)), equation 11."""
+        """[B, A] shares of the roots' visits; for gumbel softmax(logits + sigma(q)), equation 11."""
         tree = self.tree
-        lines = [[(self._slot(b, c), int(tree.I[b, c, VISITS])) for c in tree.children(b, int(tree.root[b]))]
-                 for b in range(self.rows)]  # fmt: skip
-        wide = tree.slots or max([s + 1 for line in lines for s, _ in line], default=1)
-        weights = np.zeros((self.rows, wide), np.float32)
-        for b, line in enumerate(lines):
-            for slot, visits in line:
-                weights[b, slot] = visits
-            if self.planner.selection == "gumbel":
+        weights = np.zeros((self.rows, tree.slots or int(self.settings[sel.MOST_DRAWS])), np.float32)
+        count_visits(tree.I, weights)
+        if self.planner.selection == "gumbel":
+            for b in range(self.rows):
                 sel.edges_of(tree.I, tree.F, tree.P, self.settings, b, int(tree.root[b]), self.scratch)
-                score = self.scratch[2] + self.scratch[4]
-                weights[b] = np.exp(score - score.max())
+                prior = tree.P[b, tree.root[b]]  # closed edges keep their weight
+                score = np.where(prior >= 0, np.log(np.maximum(prior, 1e-38)) + self.scratch[4], -np.inf)
+                weights[b] = np.exp(score - max(score.max(), -1e30))
         total = weights.sum(1, keepdims=True)
         return np.divide(weights, total, out=weights, where=total > 0)
-

@@ -83,10 +83,11 @@ _ONE: Usage = np.array([float(unit in ("nodes", "model_calls")) for unit in UNIT
 def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0) -> Returns:
     """Answer `candidates` by stepping `model` to the horizon and asking for the value there.
 
-    states: of all B problems; `candidates.row` says whose are wanted. gamma: a factor on every step beside the
+    states: of the M problems asked about, in the order of `candidates.row`. gamma: a factor on every step beside the
         model's own discounts.
     A model may offer two things beyond the protocol. `step(states, actions) -> (states, reward, discount)` spares
-    the inner steps everything that only leaves need. `particles` (P > 1) with `repeat(states, keys)` makes N states
+    the inner steps everything that only leaves need; it is used where it costs one node, that is, where `model.cost` is
+    no more than P. `particles` (P > 1) with `repeat(states, keys)` makes N states
     into N * P, the particles of one state side by side; keys uint64 [N] are alike for all candidates of a row, so
     that these are compared under the same noise. Usage counts K * H * P nodes and model calls unless the model says.
 
@@ -94,21 +95,20 @@ def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0)
     """
     count, number = candidates.sequences.shape[:2]
     particles = int(getattr(model, "particles", 1))
-    row = torch.as_tensor(np.asarray(candidates.row), dtype=torch.int64)
-    states = take(states, row.repeat_interleave(number))
+    states = take(states, torch.arange(count).repeat_interleave(number))
     if particles > 1:
         keys = np.zeros(count, np.uint64) if candidates.keys is None else candidates.keys
         states = model.repeat(states, np.repeat(keys, number))
     flat = candidates.sequences.flatten(0, 1).repeat_interleave(particles, 0).transpose(0, 1).contiguous()
     run = _Sum(count * number * particles, flat, gamma)
-    returns = _follow(model, states, flat, run).view(count, number, particles)
+    step = getattr(model, "step", None) if int(getattr(model, "cost", 1)) <= particles else None
+    returns = _follow(model, step, states, flat, run).view(count, number, particles)
     usage, spent = run.ledger()
     return Returns(returns, _per_row(usage, count), None if spent is None else _per_row(spent, count))
 
 
-def _follow(model: Any, states: Any, actions: Tensor, run: _Sum) -> Tensor:
-    """Returns [N] of walking actions [H, N, D] from N states."""
-    step = getattr(model, "step", None)
+def _follow(model: Any, step: Any, states: Any, actions: Tensor, run: _Sum) -> Tensor:
+    """Returns [N] of walking actions [H, N, D] from N states, inner ones by `step` where there is one."""
     for action in actions[:-1]:
         if step is None:
             states, said = model.expand(states, action, valued="none")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .gaussian import GaussianSearch
-from .interface import ActionSpace, Box, Expansion, Keys, Size
+from .interface import ActionSpace, Box, Expansion, Keys, Size, Valued
 
 Array = TypeVar("Array", Tensor, NDArray[Any])
 Risk = Literal["mean", "worst"] | tuple[Literal["cvar"], float]
@@ -44,7 +44,8 @@ class Schedule:
 class Shooting(ABC):
     """Settings that the three planners share.
 
-    horizon: H, actions in a sequence; shortened to a smaller budget. For slots: the most steps of a path.
+    horizon: H, actions in a sequence; shortened to a smaller budget. For slots: the most steps of a path; an unbounded
+        offer (text) is walked to its ends.
     iterations: the most refits. population: candidates of each; None shares the budget out, so that all of it is
         used, over as many iterations as have at least `fewest` candidates each (the first get the odd ones).
     keep: best sequences carried into the next iteration with the returns they had, not evaluated again.
@@ -57,10 +58,12 @@ class Shooting(ABC):
         itself; repeat_last, whether a warm start fills its open end with the last action or the middle of the box;
         beta, colour of the noise (0 white, 1 pink, 2 red).
     For slots only: width, slots of an unbounded offer considered at every node, None leaves it to the search;
-        prior, weight of the prior against counts in a refit.
+        prior, weight of the prior against counts in a refit; parallel, candidates of a problem under way at once, None:
+        one for `Slots(None)`, as many as the budget holds whole for `Slots(n)`; valued, which states the model is to
+        judge, None: finished ones of an unbounded offer, all of `Slots(n)`.
     """
 
-    horizon: int = 16
+    horizon: int = 20
     iterations: int = 4
     population: int | None = None
     fewest: int = 12
@@ -77,12 +80,15 @@ class Shooting(ABC):
     beta: float = 0.0
     width: int | None = None
     prior: float = 1.0
+    parallel: int | None = None
+    valued: Valued | None = None
 
     def __post_init__(self) -> None:
         for name in ("horizon", "iterations", "fewest"):
             _want(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _want(self.population is None or self.population >= 1, "population", "at least 1 or None", self.population)
         _want(self.width is None or self.width >= 1, "width", "at least 1 or None", self.width)
+        _want(self.parallel is None or self.parallel >= 1, "parallel", "at least 1 or None", self.parallel)
         _want(self.keep >= 0, "keep", "at least 0", self.keep)
         _want(0 <= self.smoothing < 1, "smoothing", "in [0, 1)", self.smoothing)
         for name in ("std", "least_std", "prior"):
@@ -92,9 +98,7 @@ class Shooting(ABC):
         cvar = isinstance(self.risk, tuple) and self.risk[0] == "cvar" and 0 < self.risk[1] <= 1
         _want(cvar or self.risk in ("mean", "worst"), "risk", "mean, worst or ('cvar', 0 < alpha <= 1)", self.risk)
 
-    def begin(
-        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None
-    ) -> Any:
+    def begin(self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None) -> Any:
         """A `GaussianSearch` over vectors, a `PathsSearch` over slots; see `Planner.begin`."""
         if isinstance(actions, Box):
             return GaussianSearch(self, root, actions, size, keys, after)

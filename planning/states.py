@@ -55,9 +55,12 @@ class ListStates:
 
     def put(self, row: Int, node: Int, states: Sequence[Any], parent: Int | None = None) -> Int | None:
         """Keep K states; with `parent`, the id of each one's earlier equal sibling (-1: none), None without twins."""
+        if len(states) != len(row):
+            raise ModelError(f"the model's states are {len(states)}, expected {len(row)}")
         same = np.full(len(row), -1, np.int32)
         for i, (b, n) in enumerate(zip(row.tolist(), node.tolist())):
             self.states[b, n] = states[i]
+            self.twins.pop((b, n), None)  # ids of a reused tree come back with other children
             if parent is not None:
                 first = self.twins.setdefault((b, int(parent[i])), {}).setdefault(states[i], n)
                 same[i] = -1 if first == n else first

@@ -28,7 +28,7 @@ CHILDREN, DRAWS, DEPTH, ORDER, COPIES, ODD, RAW, RETURN, GAMMA, TERMINAL, SAME_A
 R = 32
 
 # words of the header
-NEXT_NODE, FREE, ROOT, CLOCK, FLYING, WALKS, LOW, HIGH, NANS, MERGES = range(10)
+NEXT_NODE, FREE, ROOT, CLOCK, FLYING, WALKS, LOW, HIGH, NANS, MERGES, SOLUTIONS = range(11)
 
 FREED, AWAITED, OPENED, MERGED = range(4)
 """STATUS: unused, asked for, told, told to be the same state as an earlier sibling."""
@@ -170,12 +170,12 @@ def set_prior(P: Any, b: int, node: int, logits: Any, k: int) -> None:
         return
     top = np.float32(-np.inf)
     for a in range(slots):
-        if logits[k, a] > top:
+        if logits[k, a] > top and logits[k, a] < np.inf:
             top = logits[k, a]
     total = np.float32(0.0)
     for a in range(slots):
         x = logits[k, a]
-        if x > -np.inf and x < np.inf:
+        if x > -np.inf and x < np.inf:  # NaN and +inf are no slots either
             p = np.exp(x - top)
             P[b, node, a] = p
             total += p
@@ -202,6 +202,7 @@ def write(I: Any, F: Any, b: int, node: int, reward: float, discount: float, val
     parent = I[b, node, PARENT]
     I[b, node, STATUS] = OPENED
     I[b, node, TERMINAL] = (DEAD if dead or not finite else SOLVED) if terminal else ONGOING
+    I[b, header, SOLUTIONS] += I[b, node, TERMINAL] == SOLVED
     I[b, header, CLOCK] += 1
     I[b, node, ORDER] = I[b, header, CLOCK]
     F[b, node, REWARD], F[b, node, DISCOUNT] = reward, discount
@@ -298,6 +299,7 @@ def plant(I: Any, F: Any, P: Any, discount: Any, value: Any, logits: Any) -> Non
         next_slot(I, F, P, b, 0)
 
 
+FLOAT32 = np.dtype(np.float32)
 NO_SAME = np.zeros(0, np.int32)
 ALL_ALIVE = np.zeros(0, np.bool_)
 NO_LOGITS = np.zeros((0, 0), np.float32)
@@ -309,12 +311,17 @@ def as_numpy(x: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         try:
             x = x.numpy()
         except (RuntimeError, TypeError):  # on another device, or part of a graph
-            x = x.detach().cpu().numpy()
+            x = x.detach().to("cpu", torch.float32).numpy()
+    elif not isinstance(x, np.ndarray):
+        x = np.asarray(x)
     if x.shape != shape:
         raise ModelError(f"the model's {name} has shape {tuple(x.shape)}, expected {shape}")
-    if x.dtype != np.float32:
-        x = x.astype(np.float32)
-    return x  # type: ignore[no-any-return]
+    if (
+        x.dtype is not FLOAT32 and x.dtype != FLOAT32
+    ) or not x.flags.carray:
+        # a strided or read-only array would compile the kernels anew
+        x = np.array(x, np.float32, order="C")
+    return x
 
 
 class Tree:
@@ -332,6 +339,13 @@ class Tree:
         value = np.where(np.isfinite(value), value, np.float32(0))
         plant(self.I, self.F, self.P, discount, value, self.logits_of(root, rows))
 
+    def replant(self, root: Expansion, rows: Any) -> None:
+        """Start the rows at these places (int [M]) anew from their part of `root` [B]."""
+        fresh = Tree(root, 1, self.slots)
+        self.I[rows], self.P[rows] = 0, 0
+        self.I[rows, 0], self.I[rows, self.nodes] = fresh.I[rows, 0], fresh.I[rows, 1]
+        self.P[rows, 0] = fresh.P[rows, 0]
+
     def logits_of(self, answer: Expansion, rows: int) -> NDArray[np.float32]:
         """[K, A] logits of an answer; [0, 0] where the model has none."""
         if self.slots == 0 or answer.logits is None:
@@ -346,8 +360,8 @@ class Tree:
             as_numpy(answer.discount, "discount", shape),
             as_numpy(answer.value, "value", shape),
             self.logits_of(answer, rows),
-            NO_SAME if answer.same_as is None else answer.same_as,
-            ALL_ALIVE if answer.dead is None else answer.dead,
+            NO_SAME if answer.same_as is None else as_numpy(answer.same_as, "same_as", shape).astype(np.int32),
+            ALL_ALIVE if answer.dead is None else as_numpy(answer.dead, "dead", shape) != 0,
         )
 
     @property
@@ -388,6 +402,8 @@ class Tree:
 
     def finished(self, row: int) -> list[Finished]:
         """Every finished leaf with its discounted return from the root, in the order told."""
+        if self.I[row, self.nodes, SOLUTIONS] == 0:
+            return []
         root = int(self.root[row])
         base, scale = float(self.F[row, root, RETURN]), float(self.F[row, root, GAMMA])
         I = self.I[row, : self.nodes]

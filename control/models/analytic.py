@@ -66,10 +66,14 @@ class AnalyticModel:
     def expand(
         self, states: Tensor, actions: Any, *, follow: bool = False, valued: Valued = "all"
     ) -> tuple[Tensor, Expansion]:
+        reached, reward, discount = self.step(states, actions)
+        return reached, Expansion(reward, discount, value_of(self.value, reached, discount, valued))
+
+    def step(self, states: Tensor, actions: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """[K, size] and actions -> next states [K, size], rewards [K], discounts [K]."""
         if isinstance(self.actions, Slots):
             actions = slots_tensor(actions, self.actions.n or 0, states.device)
         else:
             actions = torch.as_tensor(actions).to(dtype=states.dtype, device=states.device)
         reached, reward, alive = self.dynamics.step(states, actions)
-        discount = alive if self.gamma == 1.0 else self.gamma * alive
-        return reached, Expansion(reward, discount, value_of(self.value, reached, discount, valued))
+        return reached, reward, alive if self.gamma == 1.0 else self.gamma * alive

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
@@ -76,11 +76,12 @@ def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = Fit()) -> tuple[MLP
 
 
 def set_scales(net: MLPNet, config: MLPConfig, data: Transitions) -> None:
-    """Means and deviations of inputs and targets; a component that never varies keeps scale 1."""
+    """Means and deviations of inputs and targets. An input that never varies keeps scale 1; a target that never varies
+    (CartPole's reward) gets scale 0, so that the network answers with that number and nothing else."""
     for name, rows in (("input", inputs_of(config, data.seen, data.actions)), ("output", targets_of(data))):
         std, mean = torch.std_mean(rows, 0)
         getattr(net, f"{name}_mean").copy_(mean)
-        getattr(net, f"{name}_std").copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+        getattr(net, f"{name}_std").copy_(torch.where(std > 1e-6, std, 1.0 if name == "input" else 0.0))
 
 
 def targets_of(data: Transitions) -> Tensor:
@@ -90,24 +91,22 @@ def targets_of(data: Transitions) -> Tensor:
 
 def normalised(net: MLPNet, config: MLPConfig, data: Transitions) -> tuple[Tensor, Tensor]:
     x, y = inputs_of(config, data.seen, data.actions), targets_of(data)
-    return (x - net.input_mean) / net.input_std, (y - net.output_mean) / net.output_std
+    spread = torch.where(net.output_std > 0, net.output_std, 1.0)
+    return (x - net.input_mean) / net.input_std, (y - net.output_mean) / spread
 
 
 def fit_end(net: MLPNet, train: Transitions, held_out: Transitions, fit: Fit) -> None:
-    """Train the judge of ends on reached observations, the rarer class weighted up."""
+    """Train the judge of ends on reached observations. Unweighted: ends are rare, but a bound drawn too far in would
+    forbid states that are still worth visiting. Longer than the body: it is small, and a bound is sharp."""
     size = train.seen.shape[1]
-    ends = train.ended.float()
-    weight = ((1 - ends).sum() / ends.sum().clamp(min=1)).clamp(1, 100)
 
     def pairs(data: Transitions) -> tuple[Tensor, Tensor]:
         seen = (data.reached - net.input_mean[:size]) / net.input_std[:size]
         return seen, data.ended.float()[:, None]
 
-    def loss(logit: Tensor, truth: Tensor) -> Tensor:
-        return nn.functional.binary_cross_entropy_with_logits(logit, truth, pos_weight=weight)
-
     assert net.end is not None
-    descend(net.end, pairs(train), pairs(held_out), loss, fit)
+    longer = replace(fit, epochs=5 * fit.epochs, patience=5 * fit.patience, rate=3 * fit.rate)
+    descend(net.end, pairs(train), pairs(held_out), nn.functional.binary_cross_entropy_with_logits, longer)
 
 
 def descend(

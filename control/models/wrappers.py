@@ -130,11 +130,17 @@ def usage_of(expansion: Expansion, rows: int) -> Usage:
 
 
 class WithValue(Wrapper):
-    """The same model with another value of reached states: `value` maps the model's states to [K]."""
+    """The same model with another value of reached states.
 
-    def __init__(self, model: Model[Tensor], value: ValueFn) -> None:
+    value: maps the model's states to [K]. gamma: the factor on everything after a step that `value` was made for; the
+    model's discounts are multiplied by it, so that rewards on the way and the value at the leaf speak of one return.
+    """
+
+    def __init__(self, model: Model[Tensor], value: ValueFn, gamma: float = 1.0) -> None:
         super().__init__(model)
-        self.value = value
+        if not 0.0 < gamma <= 1.0:
+            raise ValueError(f"gamma is in (0, 1], got {gamma}")
+        self.value, self.gamma = value, gamma
 
     def start(self, problems: Any) -> tuple[Tensor, Expansion]:
         states, root = self.model.start(problems)
@@ -146,5 +152,6 @@ class WithValue(Wrapper):
     ) -> tuple[Tensor, Expansion]:
         asked: Valued = "none" if valued == "all" else valued
         reached, step = self.model.expand(states, actions, follow=follow, valued=asked)
-        step.value = value_of(self.value, reached, torch.as_tensor(step.discount), valued)
+        step.discount = torch.as_tensor(step.discount) * self.gamma
+        step.value = value_of(self.value, reached, step.discount, valued)
         return reached, step

@@ -155,7 +155,8 @@ def main(out: Path | None = None, *, repeats: int = 5, console: Console | None =
     try:
         shapes = [measure(shape, repeats) for shape in SHAPES]
         result = {
-            "unit": "processor microseconds per simulation per root, median", "machine": platform.machine(), "threads": 1,
+            "unit": "processor microseconds per simulation per root, median", "threads": 1,
+            "machine": platform.machine(),
             "versions": versions(), "shapes": shapes, "growth": growth(repeats),
         }  # fmt: skip
     finally:
@@ -169,7 +170,9 @@ def main(out: Path | None = None, *, repeats: int = 5, console: Console | None =
 
 
 def _show(result: dict[str, Any], console: Console) -> None:
-    table = Table(title="processor microseconds per simulation per root, model excluded, one thread", box=None, pad_edge=False)
+    table = Table(
+        title="processor microseconds per simulation per root, model excluded, one thread", box=None, pad_edge=False
+    )
     for name in ("problems", "slots", "simulations", "ask and tell", "plan()", "mctx"):
         table.add_column(name, justify="right")
     for row in result["shapes"]:
@@ -180,7 +183,6 @@ def _show(result: dict[str, Any], console: Console) -> None:
         )
     console.print(table)
     grown = result["growth"]
-    console.print(
-        f"one tree: {grown['at_100']:.2f} us a node at 100 nodes, {grown['at_10000']:.2f} at 10,000 "
-        f"(ratio {grown['ratio']:.2f})", highlight=False,
-    )  # fmt: skip
+    few, many, ratio = (grown[name] for name in ("at_100", "at_10000", "ratio"))
+    line = f"one tree: {few:.2f} us a node at 100 nodes, {many:.2f} at 10,000 (ratio {ratio:.2f})"
+    console.print(line, highlight=False)

@@ -10,8 +10,8 @@ from .stories import Stories
 
 CONTROL = {
     # Pendulum's cost is at most pi^2 + 0.1 * 8^2 + 0.001 * 2^2 a step over 200 steps.
-    "pendulum": ControlTask("pendulum", "Pendulum-v1", worst=-3255.0, episodes=20),
-    "cartpole": ControlTask("cartpole", "CartPole-v1", worst=0.0, episodes=5),
+    "pendulum": ControlTask("pendulum", worst=-3255.0, episodes=20),
+    "cartpole": ControlTask("cartpole", worst=0.0, episodes=5),
 }
 TEXT = ("stories", "gsm8k")
 TASKS = (*TEXT, *CONTROL)

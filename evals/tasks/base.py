@@ -54,13 +54,12 @@ class TextTask(Protocol):
 
 @dataclass(frozen=True)
 class ControlTask:
-    """Episodes of a gymnasium environment; a problem is the seed that an episode starts from.
+    """Episodes of the environment that `control.tasks` knows by this name; a problem is the seed of an episode.
 
-    worst: the return given to an episode that failed, the lowest there is. solved: the best return, for plots.
+    worst: the return given to an episode that failed, the lowest there is. episodes: how many without a limit.
     """
 
     name: str
-    environment: str
     worst: float
     episodes: int
     kind: Literal["control"] = "control"

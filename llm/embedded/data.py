@@ -89,7 +89,8 @@ def gold_tree(story: Story, words: Words, rng: random.Random, wrong: float = 0.6
         if i == carried or rng.random() < wrong:
             bad = corrupt_step(story, i, rng)
             if bad is not None:
-                later = carry_on(story, i, bad) if i == carried and bad.split(" ", 1)[0] == line.split(" ", 1)[0] else []
+                same_name = bad.split(" ", 1)[0] == line.split(" ", 1)[0]
+                later = carry_on(story, i, bad) if i == carried and same_name else []
                 grow_judged(tree, node, [bad, *later], [False] * (1 + len(later)), words)
         node = tree.teach(node, words.encode(line + "\n"))
         tree.ask(node, words, True)

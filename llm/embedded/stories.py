@@ -12,36 +12,9 @@ import random
 from dataclasses import dataclass
 
 from .relations import FRACTIONS, KINDS, LIMIT, Relation, choose_numbers, leaf_value
+from .scenes import SCENES, Scene
 
 SPLITS = ("train", "validation", "test")
-PEOPLE = tuple(
-    "Ann Tom Bob Eva Max Zoe Leo Mia Sam Ivy Ben Kim Dan Amy Joe Lia Ned Sue Ray Una Gus Fay Hal Joy".split()
-)
-TANKS = tuple("Coral Reef Lagoon Pearl Tide Wave Shell Anchor Harbor Bay".split())
-FARMS = tuple("Hilltop Meadow Oakfield Brook Valley Orchard Willow Maple Cedar Ridge".split())
-SHOPS = tuple("Corner Market Plaza Station Garden Bridge Castle Tower Mill Park".split())
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A scenario family: who may own quantities, the verb (as told, as asked) and the nouns."""
-
-    names: tuple[str, ...]
-    verb: str
-    ask: str
-    nouns: tuple[str, ...]
-    aside: str
-
-
-SCENES = (
-    Scene(PEOPLE, "has", "does {X} have", ("marbles", "coins", "stamps", "cards", "toys"), "{X} is {k} years old."),
-    Scene(PEOPLE, "picked", "did {X} pick", ("apples", "pears", "plums", "berries"), "{X} has {k} baskets."),
-    Scene(PEOPLE, "owns", "does {X} own", ("books", "pens", "stickers"), "{X} lives at number {k}."),
-    Scene(PEOPLE, "baked", "did {X} bake", ("cookies", "rolls", "muffins"), "{X} got up at {k}."),
-    Scene(TANKS, "holds", "does {X} hold", ("fish", "snails", "shrimps"), "{X} is {k} years old."),
-    Scene(FARMS, "keeps", "does {X} keep", ("sheep", "goats", "hens"), "{X} has {k} gates."),
-    Scene(SHOPS, "sold", "did {X} sell", ("cakes", "lamps", "hats", "bags"), "{X} opened at {k}."),
-)
 UNARY = tuple(kind for kind, spec in KINDS.items() if spec.arity == 1)
 UNARY_WEIGHTS = tuple(KINDS[kind].weight for kind in UNARY)
 BINARY = ("sum", "difference", "list")
@@ -55,7 +28,8 @@ class Story:
     question: the text, one paragraph. steps: the solution's lines, the last one `#### answer`.
     given: the quantities told outright. relations: every relation told, those of distractors too, in
     an order in which each one's sources are known. asked: the name whose quantity is the answer.
-    length: the derivations needed. Names in `useless` occur only in distractors.
+    length: the derivations needed. `useless` has an entry for each distractor's quantity: its name, or
+    "" for an aside that gives no quantity.
     """
 
     question: str
@@ -189,9 +163,8 @@ def generate(
     rng = random.Random(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little"))
     while True:
         scene = rng.choice(SCENES)
-        # Long stories of many branches need more names than a small pool has.
         names = rng.sample(scene.names, len(scene.names))
-        try:
+        try:  # a long story of many branches may need more names than a small pool has
             draft = _draft(rng, names, steps)
             if draft is None:
                 continue

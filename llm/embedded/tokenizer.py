@@ -1,8 +1,7 @@
 """The reasoner's tokenizer: byte-level BPE whose every story word, and every digit, is one token.
 
-Words are cut at letters, digits and signs, each with the space before it; a line break is a token of
-its own and nothing is merged across it. The vocabulary holds all 256 bytes, so that any text comes
-back as it went in.
+Words, digits and signs are cut apart; a line break is a token of its own and nothing is merged
+across it. The vocabulary holds all 256 bytes, so that any text comes back as it went in.
 """
 
 from __future__ import annotations
@@ -14,11 +13,14 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from .stories import FARMS, PEOPLE, SHOPS, TANKS, generate
+from .scenes import FARMS, PEOPLE, SHOPS, TANKS
+from .stories import generate
 
 END, PAD = "<|end|>", "<|pad|>"
 CRITIQUE, YES, NO = "Right?", " yes", " no"
-_CUT = r"Right\?|####| ?[A-Za-z]+| ?[0-9]|\n| ?[^\sA-Za-z0-9]|\s"
+# A capitalised word never takes the space before it, the sign or word before takes it instead; so a
+# name is the same token at the beginning of a line and within it, which makes it far easier to look up.
+_CUT = r"Right\?|####|[A-Z][a-z]*| ?[a-z]+(?: (?=[A-Z]))?| ?[0-9]|\n| ?[^\sA-Za-z0-9](?: (?=[A-Z]))?|\s"
 
 
 def train_tokenizer(texts: Iterable[str], least: int = 5) -> PreTrainedTokenizerFast:
@@ -50,7 +52,7 @@ def story_tokenizer(stories: int = 3000) -> PreTrainedTokenizerFast:
     """The tokenizer trained on generated training stories, their solutions and the critique's words."""
     drawn = [generate(0, i, 2 + i % 5, i % 2 == 1) for i in range(stories)]
     texts = [story.question + "\n" + "\n".join(story.steps) + "\n" for story in drawn]
-    names = [f"{name} {name}" for name in (*PEOPLE, *TANKS, *FARMS, *SHOPS)]
+    names = [" ".join((*PEOPLE, *TANKS, *FARMS, *SHOPS))]
     return train_tokenizer([*texts, *names * 5, *[CRITIQUE + YES + NO] * 5])
 
 

@@ -104,7 +104,8 @@ class Run:
         """Put solutions of the model's own in the pool, half of which is kept from the time before."""
         plan, rng = self.plan, random.Random(f"{self.plan.seed}/pool/{self.step}")
         # Indices below zero are never used by the feed, so these stories are new to the model.
-        stories = [draw_story(plan, -1 - self.step * plan.sample_stories - i, 1.0, rng) for i in range(plan.sample_stories)]
+        first = -1 - self.step * plan.sample_stories
+        stories = [draw_story(plan, first - i, 1.0, rng) for i in range(plan.sample_stories)]
         questions = [story.question for story in stories for _ in range(plan.samples_each)]
         texts = sample_solutions(self.model, self.tokenizer, questions, rng.choice((0.8, 0.9, 1.0)))
         each = plan.samples_each

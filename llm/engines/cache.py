@@ -93,8 +93,9 @@ class PagedLayer(CacheLayerMixin):
         self.cache = cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        # zeros: masked slots are multiplied by 0, which NaN would survive
         self.keys, self.values = (
-            torch.empty((self.cache.slots, x.shape[1], x.shape[3]), dtype=x.dtype, device=x.device)
+            torch.zeros((self.cache.slots, x.shape[1], x.shape[3]), dtype=x.dtype, device=x.device)
             for x in (key_states, value_states)
         )
         self.is_initialized = True

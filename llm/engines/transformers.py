@@ -26,9 +26,10 @@ class TransformersEngine:
     """Continues and scores token sequences with a transformers model; see `base.Engine`.
 
     model: a folder, a hub id, or a loaded causal model (then give its `tokenizer`; its attention is replaced).
-    device: "cpu", "cuda", "cuda:1", ... dtype: torch type or its name; None is float32 on CPU, the stored one elsewhere.
-    max_batch: rows in flight. cache_tokens: positions whose keys and values are kept; None fills `cache_bytes`.
-    Use it from one event loop at a time.
+    device: "cpu", "cuda", "cuda:1", ... dtype: torch type or its name; None: float32 on CPU, the stored one elsewhere.
+    max_batch: rows in flight. cache_tokens: positions whose keys and values are kept; None: as many as
+        `cache_bytes` hold, by default 1 GiB, on a GPU half of its free memory.
+    Its event loop is blocked during a tick, as long as one forward. Use it from one event loop at a time.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class TransformersEngine:
         dtype: torch.dtype | str | None = None,
         max_batch: int = 64,
         cache_tokens: int | None = None,
-        cache_bytes: int = 1 << 30,
+        cache_bytes: int | None = None,
     ) -> None:
         """Raises ValueError for a folder that is no model, or a model whose attention cannot be paged."""
         if max_batch < 1 or (cache_tokens is not None and cache_tokens < 2):
@@ -51,7 +52,7 @@ class TransformersEngine:
             raise ValueError("a loaded model needs its tokenizer")
         self.tokenizer = tokenizer
         self._network = Network(model)
-        slots = cache_tokens or max(cache_bytes // self._network.bytes_per_token, 2)
+        slots = cache_tokens or max((cache_bytes or self._network.spare_bytes()) // self._network.bytes_per_token, 2)
         self.context = min(self._network.context, slots - 1)
         self.fingerprint = fingerprint(model, tokenizer)
         self._decoder = Decoder(self._network, self.context, eos_of(model, tokenizer), max_batch, slots)
@@ -84,7 +85,7 @@ class TransformersEngine:
         self._decoder.drop(RuntimeError("the engine was closed"))
 
     def _checked(self, prompt: Sequence[int], new: int) -> tuple[int, ...]:
-        prompt = tuple(int(t) for t in prompt)
+        prompt = tuple(map(int, prompt))
         if not prompt:
             raise ValueError("the prompt is empty: give at least one token")
         if len(prompt) + new > self.context:

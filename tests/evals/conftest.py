@@ -1,6 +1,10 @@
 """Rows and trees of a made-up run, for tests of everything that comes after a run."""
 
+import asyncio
+import json
+import math
 import random
+import re
 
 import pytest
 

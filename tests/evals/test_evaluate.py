@@ -3,11 +3,12 @@
 import json
 
 import pytest
+from rich.console import Console
+
 from forethought.evals.book import Book
 from forethought.evals.evaluate import evaluate
 from forethought.evals.request import checked
 from forethought.evals.tasks.base import BadInput
-from rich.console import Console
 
 PLANNERS = "greedy,bfs,mcts"
 
@@ -28,7 +29,8 @@ def answers(out):
     told = {}
     for row in rows_of(out):
         charged = {unit: x for unit, x in row["ledger"]["charged"].items() if unit != "seconds"}
-        told[row["planner"], row["budget"], row["problem"]] = row["answer"], row["finished"], charged
+        found = sorted((leaf["answer"], leaf["score"]) for leaf in row["finished"])
+        told[row["planner"], row["budget"], row["problem"]] = row["answer"], found, charged
     return told
 
 
@@ -98,7 +100,7 @@ def test_planners_budgets_and_problems_may_be_added_later(questions, tmp_path, f
     assert [row["n"] for row in result.summary["rows"]] == [8] * 4
 
 
-@pytest.mark.parametrize("planner", ["greedy", "bfs", "mcts"])
+@pytest.mark.parametrize("planner", ["greedy", "self_consistency", "best_of_n", "bfs", "mcts"])
 def test_the_same_seed_gives_the_same_answers_whatever_is_in_flight(questions, tmp_path, faked, planner):
     faked[1]["delay"] = 0.002
     run(questions, tmp_path / "one", planner=planner, in_flight=1)
@@ -114,7 +116,11 @@ def test_another_seed_is_another_tree(questions, tmp_path, faked):
 
 @pytest.mark.parametrize(
     ("flags", "told"),
-    [({"seed": 3}, "seed was 0, is 3"), ({"value": "none"}, 'value was "self", is "none"'), ({"width": 2}, "planners was")],
+    [
+        ({"seed": 3}, "seed was 0, is 3"),
+        ({"value": "none"}, 'value was "self", is "none"'),
+        ({"width": 2}, "planners was"),
+    ],
 )
 def test_other_settings_are_refused_by_name(questions, tmp_path, faked, flags, told):
     run(questions, tmp_path / "out", limit=2)

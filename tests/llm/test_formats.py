@@ -135,7 +135,8 @@ def test_a_plain_critique_stands_on_a_line_of_its_own(tmp_path):
         ({**PLAIN, "colour": "red"}, "colour"),
         ({**PLAIN, "prompt": "Solve!"}, "question"),
         ({**PLAIN, "delimiter": ""}, "delimiter"),
-        ({**PLAIN, "yes": "certainly so"}, "no single token for any of 'certainly so'"),
+        ({**PLAIN, "yes": " no way"}, "do not tell yes from no"),
+        ({**PLAIN, "no": []}, "do not tell yes from no"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path, settings, why):
@@ -146,3 +147,12 @@ def test_wrong_settings_are_named(tmp_path, settings, why):
 def test_a_prompt_begins_with_what_the_tokenizer_puts_first_and_never_ends_the_sequence():
     form = PlainFormat(make_tokenizer(bos=True))
     assert text_of(form.prompt_tokens("Q?")) == "<s>Q?\n" and text_of(form.critique_tokens) == "Right?"
+
+
+def test_a_tokenizer_without_the_words_is_asked_for_their_first_tokens():
+    tokenizer = make_tokenizer(words=("Yes",))
+    form = format_for(tokenizer)
+    assert [tokenizer.decode([i]) for i in form.yes] == ["Yes"]
+    assert [tokenizer.decode([i]) for i in form.no] == ["N", "n", " "]
+    form = format_for(make_tokenizer(words=()))
+    assert len(form.yes) == len(form.no) == 2, "what begins a yes and a no says neither"

@@ -4,14 +4,15 @@ import asyncio
 import hashlib
 import math
 import random
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
-from forethought.llm.formats import PlainFormat, format_for
-from forethought.llm.load import load_text_model
+from forethought.llm.formats import ChatFormat, PlainFormat
+from forethought.llm.load import BUILTIN, load_text_model
 from forethought.llm.steps import TextState, cut, stream_of
 from forethought.llm.tape import MemoryStore, Tape
 from forethought.llm.text_model import TextModel
@@ -397,34 +398,54 @@ def test_a_model_folder_without_a_tokenizer_says_so(tmp_path):
 
 @pytest.fixture(params=["tiny_llama", "tiny_qwen2"])
 def tiny(request):
-    """Makes engines on a small random model with a chat template (fixtures of conftest.py)."""
-    pytest.importorskip("transformers")
+    """A folder with a small random model; one of them has a chat template."""
     torch.set_num_threads(1)
-    from forethought.llm.engines.transformers import TransformersEngine
-
-    try:
-        source = request.getfixturevalue(request.param)
-    except pytest.FixtureLookupError:
-        pytest.skip(f"no fixture {request.param}")
-    return lambda: TransformersEngine(source)
+    return request.getfixturevalue(request.param)
 
 
-def on_tiny(engine, shared=None):
-    form = format_for(engine.tokenizer)
-    return TextModel(engine, form, SelfCritique(), Sampling(max_tokens=24), max_steps=3, tape=shared)
+def short(tokenizer):
+    """A format whose prompts fit the tiny models' 128 tokens."""
+    if tokenizer.chat_template:
+        return ChatFormat(tokenizer, system="Go", critique="Ok?", max_step_tokens=24, max_steps=3)
+    return PlainFormat(tokenizer, max_step_tokens=24, max_steps=3)
 
 
 async def test_followed_is_step_by_step_on_a_real_engine_whatever_else_is_in_flight(tiny):
-    one, other = on_tiny(tiny()), on_tiny(tiny())
-    slots = range(8)
+    from forethought.llm.engines.transformers import TransformersEngine
+
+    engines = [TransformersEngine(tiny) for _ in range(2)]
+    one, other = (TextModel(engine, short(engine.tokenizer), SelfCritique()) for engine in engines)
+    slots = range(6)
     alone = [await solve(one, slot) for slot in slots]
     together = await asyncio.gather(*(solve(other, slot, follow=True) for slot in slots))
+    assert {s.ended for walk in alone for s, _ in walk} >= {"", "length"}
     for a, b in zip(alone, together):
-        assert [s.tokens for s, _ in a] == [s.tokens for s, _ in b] and [s.ended for s, _ in a] == [
-            s.ended for s, _ in b
-        ]
-        np.testing.assert_allclose(
-            [(e.reward[0], e.value[0]) for _, e in a], [(e.reward[0], e.value[0]) for _, e in b], atol=1e-5
-        )
+        assert [(s.tokens, s.ended) for s, _ in a] == [(s.tokens, s.ended) for s, _ in b]
+        worth = [[(e.reward[0], e.value[0]) for _, e in walk] for walk in (a, b)]
+        np.testing.assert_allclose(*worth, atol=1e-5)
         for unit in ("nodes", "generated_tokens", "prompt_tokens", "value_tokens"):
             assert column([e.usage for _, e in a], unit) == column([e.usage for _, e in b], unit)
+
+
+async def test_a_folder_is_loaded_with_the_format_it_asks_for(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    (folder / "forethought.json").write_text('{"format": "plain", "yes": "y", "no": "n", "max_steps": 2}')
+    text = load_text_model(folder, value="logprob", temperature=0, max_step_tokens=9, seed=3)
+    assert (text.max_steps, text.most_tokens, text.seed, text.sampling.temperature) == (2, 9, 3, 0)
+    *_, (state, expansion) = await solve(text)
+    assert state.ended and expansion.discount[0] == 0 and len(state.solution) <= 18
+    with pytest.raises(ValueError, match=r"longer than the context.*holds 128"):
+        await text.start(["why " * 100])
+
+
+def test_the_built_in_model_solves_a_story_in_its_own_format():
+    if not (BUILTIN / "config.json").is_file():
+        pytest.skip("the built-in model is not trained yet")
+    text = load_text_model()
+    question = "Ann has 3 apples. Bob has 4 more apples than Ann. How many apples does Bob have?"
+    (root,), _ = asyncio.run(text.start([question]))
+    assert text.engine.tokenizer.decode(root.tokens).startswith(question) and len(text.format.critique_tokens) == 1
+    (states, expansion) = asyncio.run(text.expand([root] * 4, range(4), follow=True))
+    opened = [i for i, state in enumerate(states) if not state.ended]
+    assert opened and all(text.step_text(states[i]).endswith("\n") for i in opened)
+    assert ((expansion.value[opened] > 0) & (expansion.value[opened] < 1)).all()

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from forethought.planning import MCTS, Budget, Expansion, Leaves, ModelError, Size, Slots, keys_of, plan
+from forethought.planning import MCTS, Budget, Expansion, ModelError, Size, Slots, keys_of, plan
 from forethought.planning.known import Table, bandit, chain
 from forethought.planning.mcts import halving
-from forethought.planning.tree import AWAITED, CLOSED, MERGED, NANS, NEXT_NODE, PARENT, PENDING, SLOT, STATUS, VISITS, Q
+from forethought.planning.tree import CLOSED, MERGED, NANS, NEXT_NODE, PARENT, PENDING, SLOT, STATUS, VISITS, Q
 
 MakeTable = Callable[..., Table]
 
@@ -204,7 +205,8 @@ class Slow:
                     other.copies += 1
                     return
         discount = float(self.model.discount[number, a])
-        self.fill(node, node.state[0], float(self.model.reward[number, a]), discount, float(self.model.value[node.state[0]]))
+        reward, value = float(self.model.reward[number, a]), float(self.model.value[node.state[0]])
+        self.fill(node, node.state[0], reward, discount, value)
         self.back_up(node, node.raw)
 
     def back_up(self, node: Node, value: float) -> None:
@@ -275,13 +277,13 @@ def compared(planner: MCTS, model: Table, simulations: int = 60) -> Any:
 
 
 @pytest.mark.parametrize("name", PLANNERS)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_trees_are_those_of_the_slow_reference(name: str, seed: int, table: MakeTable) -> None:
     compared(PLANNERS[name], table(seed, slots=2 + seed % 4))
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_trees_over_unbounded_offers_are_those_of_the_slow_reference(name: str, seed: int, table: MakeTable) -> None:
     outcome = compared(ENDLESS[name], table(seed, slots=3, endless=True, ends=0.3))
     if ENDLESS[name].width > 4:
@@ -307,16 +309,16 @@ def test_visits_and_choices_are_those_of_mctx(case: dict[str, Any]) -> None:
     """Stored from mctx's muzero_policy (no noise, qtransform_by_parent_and_siblings) and gumbel_muzero_policy."""
     arrays = {k: np.array(case[k]) for k in ("next", "reward", "value", "logits", "discount")}
     model, starts = Table(**arrays), case["starts"]
-    states, root = model.start(starts)
+    _, root = model.start(starts)
     root.logits = np.where(np.array(case["invalid"]) == 1, -np.inf, root.logits).astype(np.float32)
     planner = MCTS(selection=case["kind"], normalise="siblings", considered=case.get("considered", 16))
     search = planner.begin(root, model.actions, Size(case["simulations"]), keys=keys_of(0, len(starts)))
     if case["kind"] == "gumbel":
         search.noise[:] = case["gumbel"]
-    found = drive(search, model, starts, case["simulations"])
+    drive(search, model, starts, case["simulations"])
     assert len({str(v) for v in case["visits"]}) > 3
     for row, visits in enumerate(case["visits"]):
-        children = {found.slots_of(row, c): c for c in search.tree.children(row, 0)}
+        children = {int(search.tree.I[row, c, SLOT]): c for c in search.tree.children(row, 0)}
         assert [int(search.tree.I[row, children[a], VISITS]) if a in children else 0 for a in range(4)] == visits
         for a, c in children.items():
             assert search.tree.F[row, c, Q] == pytest.approx(case["qvalues"][row][a], abs=1e-3)
@@ -325,24 +327,200 @@ def test_visits_and_choices_are_those_of_mctx(case: dict[str, Any]) -> None:
         np.testing.assert_allclose(search.plan().weights, case["action_weights"], atol=2e-3)
 
 
-@dataclass
-class Driven:
-    search: Any
-
-    def slots_of(self, row: int, node: int) -> int:
-        return int(self.search.tree.I[row, node, SLOT])
-
-
-def drive(search: Any, model: Table, starts: list[int], nodes: int) -> Driven:
+def drive(search: Any, model: Table, starts: list[int], nodes: int) -> None:
     """The lock-step loop, written out: what a reader would write."""
-    states = {(b, 0): s for b, s in enumerate(model.start(starts)[0])}
+    states = dict(zip(((b, 0) for b in range(len(starts))), model.start(starts)[0]))
     room = np.full(len(starts), nodes, np.int32)
     while len(query := search.ask(room)):
-        import torch
-
         parents = torch.stack([states[b, p] for b, p in zip(query.row.tolist(), query.parent.tolist())])
         reached, answer = model.expand(parents, query.slot)
         states.update({(b, n): s for b, n, s in zip(query.row.tolist(), query.node.tolist(), reached)})
         np.subtract.at(room, query.row, 1)
         search.tell(query, answer)
-    return Driven(search)
+
+
+# problems with known answers
+
+
+@pytest.mark.parametrize("selection", ["puct", "uct"])
+@pytest.mark.parametrize("n", [64, 512])
+def test_regret_on_a_bandit_is_within_the_bound_of_ucb1(selection: Any, n: int) -> None:
+    """At most c^2 log n / gap^2 + 1 visits of a worse arm without noise (Auer et al. 2002, theorem 1), gaps in [0, 1]."""
+    arms = np.array([0.3, 0.9, 0.5, 0.1])
+    found = plan(MCTS(selection=selection), bandit(list(arms)), [0], Budget(nodes=n)).plan
+    assert found.actions[0].tolist() == [1]
+    gaps = (0.9 - arms)[[0, 2, 3]] / 0.8
+    assert (found.weights[0, [0, 2, 3]] * n <= 2 * np.log(n) / gaps**2 + 1).all()
+
+
+def test_gumbel_halves_a_bandit_down_to_the_best_arms() -> None:
+    outcome = plan(MCTS(selection="gumbel", value_scale=1.0), bandit([0.3, 0.9, 0.5, 0.1]), [0] * 5, Budget(nodes=32))
+    assert [a.tolist() for a in outcome.plan.actions] == [[1]] * 5
+    assert (outcome.plan.weights.argmax(1) == 1).all() and (outcome.plan.weights[:, 1] > 0.9).all()
+
+
+@pytest.mark.parametrize("selection", ["puct", "uct"])
+def test_a_closing_search_walks_a_chain_to_its_end_and_stops_when_all_is_known(selection: Any) -> None:
+    found = plan(MCTS(selection=selection, terminal="close", choose="value"), chain(6), [0], Budget(nodes=100))
+    assert found.plan.actions[0].tolist() == [1] * 6
+    assert found.plan.why == ["exhausted"] and found.charged[0, 0] == 12
+    assert max(f.value for f in found.plan.finished[0]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_max_backup_converges_to_value_iteration(seed: int, table: MakeTable) -> None:
+    model = table(seed, states=5, slots=2, gamma=0.5)
+    model.logits[:] = 0.0
+    best = model.optimum()
+    planner = MCTS(selection="uct", backup="max", c_uct=4.0, choose="value")
+    found = plan(planner, model, list(range(5)), Budget(nodes=1500)).plan
+    np.testing.assert_allclose(found.value, best, atol=0.03)
+
+
+@pytest.mark.parametrize("selection", ["puct", "uct", "gumbel"])
+def test_mean_backup_takes_an_optimal_first_action(selection: Any, table: MakeTable) -> None:
+    model = table(11, states=6, slots=3, gamma=0.6)
+    model.logits[:] = 0.0
+    q = model.reward + model.discount * model.optimum()[model.next]
+    if selection == "gumbel":  # below the root it opens nothing that the values speak against, so these must be right
+        model.value = model.optimum().astype(np.float32)
+    planner = MCTS(selection=selection, value_scale=1.0)
+    found = plan(planner, model, list(range(6)), Budget(nodes=800)).plan
+    for row, actions in enumerate(found.actions):
+        assert q[row, int(actions[0])] > q[row].max() - 0.05
+
+
+def test_halving_gives_equal_visits_to_the_survivors_of_each_round() -> None:
+    assert halving(4, 16) == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert halving(1, 3) == [0, 1, 2]
+
+
+# answers that break the contract, and those that come late, twice or never
+
+
+def begun(planner: MCTS, slots: int = 3, rows: int = 2, nodes: int = 30) -> Any:
+    zero = np.zeros(rows, np.float32)
+    return planner.begin(Expansion(zero, zero + 1, zero), Slots(slots), Size(nodes), keys=keys_of(0, rows))
+
+
+def answer(k: int, **fields: Any) -> Expansion:
+    plain = {"reward": np.zeros(k), "discount": np.full(k, 0.9), "value": np.linspace(0.1, 0.7, k)}
+    return Expansion(**{name: np.asarray(x, np.float32) for name, x in (plain | fields).items()})
+
+
+ROOM = np.full(2, 30, np.int32)
+
+
+@pytest.mark.parametrize("field", ["reward", "discount", "value", "logits", "dead", "same_as"])
+def test_a_field_of_a_wrong_shape_is_a_model_error_that_names_it(field: str) -> None:
+    search = begun(MCTS())
+    query = search.ask(ROOM)
+    with pytest.raises(ModelError, match=field):
+        search.tell(query, answer(2, **{field: np.zeros((2, 5) if field == "logits" else 3)}))
+    search.tell(query, answer(2))
+
+
+@pytest.mark.parametrize("convert", [torch.from_numpy, np.ndarray.tolist, lambda x: torch.from_numpy(x).bfloat16()])
+def test_answers_may_be_tensors_lists_and_half_precision(convert: Any) -> None:
+    search = begun(MCTS())
+    query = search.ask(ROOM)
+    plain = answer(2)
+    search.tell(query, Expansion(convert(plain.reward), convert(plain.discount), convert(plain.value)))
+    assert search.tree.I[:, 0, VISITS].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("field", ["reward", "discount", "value"])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_not_finite_closes_the_node_at_the_worst_value_seen(field: str, odd: float) -> None:
+    search = begun(MCTS(terminal="close"), rows=1)
+    for reward in (0.5, -0.25):
+        search.tell(search.ask(ROOM[:1]), answer(1, reward=[reward], value=[0.0]))
+    query = search.ask(ROOM[:1])
+    search.tell(query, answer(1, **{field: [odd]}))
+    node = int(query.node[0])
+    assert search.tree.F[0, node, Q] == pytest.approx(-0.25)
+    assert search.tree.I[0, node, CLOSED] == 1 and search.tree.header(NANS).tolist() == [1]
+    assert np.isfinite(search.plan().value).all() and node not in [f.node for f in search.plan().finished[0]]
+
+
+def test_logits_that_are_not_finite_are_no_slots() -> None:
+    search = begun(MCTS(), rows=1)
+    search.tell(search.ask(ROOM[:1]), answer(1, logits=[[np.nan, np.inf, 0.5]]))
+    np.testing.assert_array_equal(search.tree.P[0, 1], [-1, -1, 1])
+
+
+@pytest.mark.parametrize("planner", [MCTS(), MCTS(leaves=3), MCTS(selection="gumbel")], ids=["one", "three", "gumbel"])
+def test_told_twice_dropped_twice_and_told_after_a_drop_are_value_errors(planner: MCTS) -> None:
+    search = begun(planner)
+    query = search.ask(ROOM)
+    search.tell(query, answer(len(query)))
+    for call in (lambda: search.tell(query, answer(len(query))), lambda: search.drop(query)):
+        with pytest.raises(ValueError, match="not awaited"):
+            call()
+    query = search.ask(ROOM)
+    search.drop(query)
+    for call in (lambda: search.tell(query, answer(len(query))), lambda: search.drop(query)):
+        with pytest.raises(ValueError, match="not awaited"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["puct, by tree", "puct, four leaves", "uct", "gumbel", "puct, closing"])
+def test_a_dropped_call_leaves_the_search_as_if_it_had_not_been_made(name: str, table: MakeTable) -> None:
+    model, starts = table(2), [0, 1, 2]
+    searches = []
+    for failing in (False, True):
+        states, root = model.start(starts)
+        search = PLANNERS[name].begin(root, model.actions, Size(30), keys=keys_of(0, 3))
+        known = dict(zip(((b, 0) for b in range(3)), states))
+        room, calls = np.full(3, 30, np.int32), 0
+        while len(query := search.ask(room)):
+            calls += 1
+            if failing and calls % 3 == 1:
+                search.drop(query)
+                assert not search.tree.I[:, :-1, PENDING].any()
+                query = search.ask(room)
+            parents = torch.stack([known[b, p] for b, p in zip(query.row.tolist(), query.parent.tolist())])
+            reached, said = model.expand(parents, query.slot)
+            known.update({(b, n): s for b, n, s in zip(query.row.tolist(), query.node.tolist(), reached)})
+            np.subtract.at(room, query.row, 1)
+            search.tell(query, said)
+        searches.append(search)
+    assert searches[0].why == searches[1].why
+    for row in range(3):
+        assert shape_of(searches[0].tree, row, 0) == shape_of(searches[1].tree, row, 0)
+
+
+def shape_of(tree: Any, row: int, node: int) -> Any:
+    """A tree without its ids."""
+    inner = [(int(tree.I[row, c, SLOT]), shape_of(tree, row, c)) for c in tree.children(row, node)]
+    return int(tree.I[row, node, VISITS]), float(tree.F[row, node, Q]), inner
+
+
+@pytest.mark.parametrize("selection", ["puct", "uct", "gumbel"])
+def test_plan_may_be_called_while_calls_are_under_way(selection: Any, table: MakeTable) -> None:
+    model, search = table(4), begun(MCTS(selection=selection, leaves=3))
+    for _ in range(8):
+        query = search.ask(ROOM)
+        found = search.plan()
+        for row in range(2):
+            assert not set(found.path[row]) & set(query.node[query.row == row].tolist())
+            assert np.isfinite(found.weights[row]).all() and np.isfinite(found.value[row])
+        search.tell(query, answer(len(query), value=np.random.default_rng(0).normal(size=len(query))))
+    assert model.actions.n == 3
+
+
+def test_gumbel_over_unbounded_offers_closes_finished_states_and_chooses_the_best_of_them() -> None:
+    found = plan(MCTS(selection="gumbel"), bandit([0.2, 0.9, 0.4, 0.1], endless=True), [(0)], Budget(nodes=20))
+    assert found.plan.why == ["exhausted"] and found.charged[0, 0] == 4
+    assert found.plan.actions[0].tolist() == [1] and np.isfinite(found.plan.weights).all()
+
+
+def test_settings_that_do_not_exist_are_value_errors_that_list_what_does() -> None:
+    for wrong in ({"selection": "alpha"}, {"backup": "median"}, {"terminal": "stop"}, {"choose": "best"}):
+        with pytest.raises(ValueError, match="there are"):
+            MCTS(**wrong)
+    for wrong in ({"leaves": 0}, {"width": 0}, {"simulations": 0}, {"normalise": (1.0, 1.0)}, {"normalise": "row"}):
+        with pytest.raises(ValueError):
+            MCTS(**wrong)
+    with pytest.raises(ValueError, match="fresh root"):
+        MCTS(selection="gumbel", reuse=True)

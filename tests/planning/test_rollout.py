@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from forethought.planning.interface import UNITS, Box, Candidates, Expansion, ModelError, Slots
 from forethought.planning.rollout import content_bits, rollout, rollout_value, take
@@ -19,7 +20,7 @@ class Line:
 
     wall: float = 1e9
     cost: int = 1
-    actions: Any = Box(torch.tensor([-1.0]), torch.tensor([1.0]))
+    actions: Any = field(default_factory=lambda: Box(torch.tensor([-1.0]), torch.tensor([1.0])))
 
     def start(self, problems: Any) -> tuple[torch.Tensor, Expansion]:
         x = torch.as_tensor(problems, dtype=torch.float64)
@@ -50,7 +51,7 @@ def test_returns_are_those_of_a_loop_and_an_end_ends_only_its_own(gamma: float, 
     actions = torch.rand(2, 6, 5, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     model = Line(wall)
     states = model.start([0.9, 0.0, -0.3])[0]
-    answer = rollout(model, states, Candidates(np.array([2, 0], dtype=np.int32), actions), gamma)
+    answer = rollout(model, states[[2, 0]], Candidates(np.array([2, 0], dtype=np.int32), actions), gamma)
     for m, x in enumerate((-0.3, 0.9)):
         for k in range(6):
             wanted = by_hand(x, actions[m, k, :, 0].tolist(), gamma, wall)
@@ -58,7 +59,7 @@ def test_returns_are_those_of_a_loop_and_an_end_ends_only_its_own(gamma: float, 
 
 
 def test_usage_is_one_node_and_one_call_a_step() -> None:
-    answer = rollout(Line(), torch.zeros(3), Candidates(np.array([1], dtype=np.int32), torch.zeros(1, 4, 7, 1)))
+    answer = rollout(Line(), torch.zeros(1), Candidates(np.array([1], dtype=np.int32), torch.zeros(1, 4, 7, 1)))
     assert answer.usage is not None and answer.usage.shape == (1, len(UNITS))
     assert dict(zip(UNITS, answer.usage[0]))["nodes"] == 28
     assert answer.usage[0, :2].tolist() == [28, 28] and answer.usage[0, 2:].sum() == 0
@@ -99,6 +100,7 @@ def test_step_is_taken_for_inner_steps_and_gives_the_same() -> None:
 
 def test_particles_lie_side_by_side_and_are_charged() -> None:
     class Swarm(Line):
+        cost = 3
         particles = 3
 
         def repeat(self, states: Any, keys: Any) -> Any:
@@ -195,9 +197,11 @@ def test_random_policies_draw_as_their_logits_say(logits: Any, policy: Any, mean
 
 
 def test_uniform_over_a_box_fills_the_box() -> None:
-    _, root = rollout_value(Line(), 1, "uniform").start(torch.linspace(0, 0.001, 1))
-    _, many = rollout_value(Line(), 1, "uniform").start(torch.randn(4000, dtype=torch.float64))
-    assert root.value.shape == (1,) and float(many.value.std()) > 0
+    model = Line(actions=Box(torch.tensor([-3.0]), torch.tensor([1.0])))
+    starts = torch.randn(4000, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    _, root = rollout_value(model, 1, "uniform").start(starts)
+    drawn = (root.value / 11 - starts).numpy()
+    assert stats.kstest(drawn, stats.uniform(-3, 4).cdf).pvalue > 1e-3
 
 
 def test_value_belongs_to_the_state_and_the_seed_and_not_to_the_batch() -> None:

@@ -1,0 +1,144 @@
+"""Control tasks: which environment, and how each planner is to see its models.
+
+A task says for each planner a `View`: the torques a tree is offered, the steps an action is held, the leaf value.
+Reports name it. Trees need a leaf value on Pendulum, where a value of 0 flatters shallow leaves, and everything needs
+one on CartPole, where within a short horizon all sequences that stand are worth the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from ..planning.interface import Box
+from .dynamics import CartPole, Dynamics, Pendulum
+from .models.analytic import AnalyticModel, ValueFn
+from .models.wrappers import GridActions, Hold, WithValue
+from .values import BalanceValue, pendulum_value
+
+PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n")
+
+
+@dataclass(frozen=True)
+class View:
+    """How a planner sees a model. torques: values offered per component of a Box, None for vectors as they are.
+    hold: steps an action lasts. leaf: whether the task's leaf value stands at the leaves."""
+
+    torques: int | None = None
+    hold: int = 1
+    leaf: bool = False
+
+
+@dataclass(frozen=True)
+class ControlTask:
+    """An environment with its defaults.
+
+    steps: the environment's time limit. horizon: steps a shooting planner looks ahead.
+    value: makes the leaf value of physical states or observations; value_name: what reports call it; gamma: the factor
+        it was made with. views: by planner. settings: by planner, keyword arguments that suit its class here.
+    """
+
+    name: str
+    env_id: str
+    dynamics: Dynamics
+    steps: int
+    horizon: int
+    value: Callable[[], ValueFn]
+    value_name: str
+    gamma: float
+    views: Mapping[str, View]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def discrete(self) -> bool:
+        return not isinstance(self.dynamics.actions, Box)
+
+    def analytic(self) -> AnalyticModel:
+        """The equations as a model, undiscounted and without a leaf value; a `View` adds that."""
+        return AnalyticModel(self.dynamics)
+
+
+PENDULUM = ControlTask(
+    name="pendulum",
+    env_id=Pendulum.env_id,
+    dynamics=Pendulum(),
+    steps=200,
+    horizon=20,
+    value=cache(pendulum_value),
+    value_name="GridValue (value iteration, 61 x 61)",
+    gamma=0.99,
+    views={name: View(torques=5, leaf=True) if name in ("mcts", "bfs") else View() for name in PLANNERS},
+    settings={
+        "cem": {"horizon": 20, "std": 1.0, "smoothing": 0.1},
+        "mppi": {
+            "horizon": 20,
+            "std": 0.75,
+            "adapt": False,
+            "iterations": 3,
+            "temperature": 0.5,
+            "scale": "absolute",
+        },
+        "best_of_n": {"horizon": 20, "std": 1.0},
+        "mcts": {"leaves": 8},
+    },
+)
+
+CARTPOLE = ControlTask(
+    name="cartpole",
+    env_id=CartPole.env_id,
+    dynamics=CartPole(),
+    steps=500,
+    horizon=20,
+    value=cache(lambda: BalanceValue(CartPole())),
+    value_name="BalanceValue (LQR cost-to-go)",
+    gamma=0.99,
+    views={name: View(leaf=True) for name in PLANNERS},
+    settings={name: {"horizon": 20} for name in ("cem", "mppi", "best_of_n")} | {"mcts": {"leaves": 8}},
+)
+
+TASKS: dict[str, ControlTask] = {task.name: task for task in (PENDULUM, CARTPOLE)}
+
+
+def task_named(name: str) -> ControlTask:
+    """Errors: ValueError that lists what exists."""
+    if name not in TASKS:
+        raise ValueError(f"unknown control task {name!r}; there are {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def view(task: ControlTask, model: Any, planner: str, **changes: Any) -> Any:
+    """`model` (analytic or learned) as `planner` is to see it; `changes` are fields of `View` to set otherwise.
+
+    The leaf value is innermost, so that its gamma counts per step, then the held steps, then the torques.
+    Errors: ValueError for an unknown planner, or torques where actions are discrete already.
+    """
+    settings = view_of(task, planner, **changes)
+    if settings.leaf:
+        model = WithValue(model, task.value(), task.gamma)
+    if settings.hold > 1:
+        model = Hold(model, settings.hold)
+    return model if settings.torques is None else GridActions(model, settings.torques)
+
+
+def view_of(task: ControlTask, planner: str, **changes: Any) -> View:
+    """The `View` of a planner. Errors: as in `view`."""
+    if planner not in task.views:
+        raise ValueError(f"unknown planner {planner!r}; there are {', '.join(task.views)}")
+    settings = replace(task.views[planner], **changes)
+    if task.discrete and settings.torques is not None:
+        raise ValueError(f"{task.name} has discrete actions, torques cannot be set")
+    return settings
+
+
+def describe(task: ControlTask, planner: str, **changes: Any) -> str:
+    """The view in words, for a report: "5 torques, held 4 steps, leaf value GridValue (...)"."""
+    settings = view_of(task, planner, **changes)
+    words = ["vectors" if settings.torques is None else f"{settings.torques} torques a component"]
+    if task.discrete:
+        words = ["the environment's actions"]
+    if settings.hold > 1:
+        words.append(f"held {settings.hold} steps")
+    words.append(f"leaf value {task.value_name}" if settings.leaf else "no leaf value")
+    return ", ".join(words)

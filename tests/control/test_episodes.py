@@ -1,0 +1,119 @@
+"""Episodes of the real environments: who plays, what is counted, and that rows do not touch each other."""
+
+import numpy as np
+import pytest
+import torch
+
+from forethought.control import (
+    CARTPOLE,
+    PENDULUM,
+    AnalyticModel,
+    GridActions,
+    Hold,
+    MPCAgent,
+    Pendulum,
+    collect,
+    describe,
+    random_episodes,
+    run_episodes,
+    task_named,
+    view,
+    view_of,
+)
+from forethought.control.agents.mpc import action_of, steps_per_action
+from forethought.planning import CEM, MCTS, BestOfN, Budget
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def test_mcts_balances_the_real_cartpole_where_random_actions_do_not():
+    model = view(CARTPOLE, CARTPOLE.analytic(), "mcts")
+    played = run_episodes(MCTS(leaves=4), model, CARTPOLE, [0, 1], 8, max_episode_steps=150)
+    assert played.returns.tolist() == [150.0, 150.0]
+    assert played.lengths.tolist() == [150, 150]
+    assert (random_episodes(CARTPOLE, [0, 1]) < 100).all()
+
+
+def test_cem_swings_the_real_pendulum_up():
+    played = run_episodes(
+        CEM(**PENDULUM.settings["cem"]), view(PENDULUM, PENDULUM.analytic(), "cem"), PENDULUM, [0, 1, 2], 512
+    )
+    assert played.returns.mean() > -300 > -700 > random_episodes(PENDULUM, [0, 1, 2]).mean()
+    per = played.per_decision()
+    assert (per[:, 0] <= 512).all() and (per[:, 0] > 400).all()
+    assert played.planning > 0
+
+
+def test_an_episode_alone_is_the_same_among_others_and_runs_repeat():
+    model = PENDULUM.analytic()
+    options = {"nodes_per_decision": 40, "max_episode_steps": 12, "seed": 3}
+    planner = CEM(horizon=5, iterations=2, fewest=4)
+    together = run_episodes(planner, model, PENDULUM, [4, 5, 6], **options)
+    again = run_episodes(planner, model, PENDULUM, [4, 5, 6], **options)
+    alone = run_episodes(planner, model, PENDULUM, [6], **options)
+    assert together.returns.tolist() == again.returns.tolist()
+    assert alone.returns[0] == pytest.approx(together.returns[2], abs=1e-4)
+
+
+def test_an_ended_episode_is_neither_stepped_nor_charged():
+    """A model that believes nothing ever ends plays badly enough for episodes of unequal lengths."""
+    model = CARTPOLE.analytic()
+    played = run_episodes(MCTS(leaves=2), model, CARTPOLE, [0, 1, 2, 3], 3, max_episode_steps=80)
+    assert len(set(played.lengths.tolist())) > 1
+    assert played.returns.tolist() == played.lengths.tolist()
+    assert (played.charged[:, 0] <= 3 * played.lengths).all()
+    assert (played.charged[:, 0] > 0).all()
+
+
+def test_held_torques_go_into_the_real_world_as_vectors_one_step_at_a_time():
+    model = GridActions(Hold(AnalyticModel(Pendulum()), 4), 3)
+    assert steps_per_action(model) == 4 and not MCTS().reuse
+    assert action_of(model)(2).tolist() == [2.0]
+    played = run_episodes(MCTS(), model, PENDULUM, [0], 24, max_episode_steps=5)
+    assert played.lengths[0] == 5 and played.charged[0, 0] == 5 * 24
+    agent = MPCAgent(CEM(), Hold(AnalyticModel(Pendulum()), 2), 8)
+    assert not agent.warm
+
+
+def test_an_agent_warms_up_within_an_episode_and_forgets_between_them():
+    agent = MPCAgent(CEM(horizon=4, iterations=1), AnalyticModel(Pendulum()), 48)
+    agent(np.array([1.0, 0.0, 0.0], dtype=np.float32))
+    assert agent._after is not None
+    agent.reset()
+    assert agent._after is None
+
+
+def test_an_agent_collects():
+    agent = MPCAgent(BestOfN(horizon=3), AnalyticModel(Pendulum()), Budget(nodes=12))
+    data = collect("Pendulum-v1", 6, policy=agent, fresh=3)
+    assert len(data) == 6 and (data.actions.abs() <= 2).all()
+
+
+def test_watchers_see_every_step():
+    seen = []
+    run_episodes(
+        BestOfN(horizon=2), PENDULUM.analytic(), "Pendulum-v1", [0], 4, max_episode_steps=3,
+        watch=lambda worlds: seen.append(int(worlds.lengths[0])),
+    )  # fmt: skip
+    assert seen == [1, 2, 3]
+
+
+def test_caps_and_names_are_checked():
+    with pytest.raises(ValueError, match="either nodes_per_decision or budget"):
+        run_episodes(CEM(), PENDULUM.analytic(), PENDULUM, [0])
+    with pytest.raises(ValueError, match="there are pendulum, cartpole"):
+        task_named("acrobot")
+    with pytest.raises(ValueError, match="there are cem, mppi"):
+        view(PENDULUM, PENDULUM.analytic(), "dfs")
+    with pytest.raises(ValueError, match="discrete"):
+        view_of(CARTPOLE, "mcts", torques=3)
+
+
+def test_views_say_what_they_are():
+    assert describe(PENDULUM, "mcts", leaf=False, hold=4) == "5 torques a component, held 4 steps, no leaf value"
+    assert describe(CARTPOLE, "cem").startswith("the environment's actions, leaf value BalanceValue")
+    assert view(PENDULUM, PENDULUM.analytic(), "bfs", hold=4, leaf=False).cost == 4
+    assert not PENDULUM.discrete and CARTPOLE.discrete

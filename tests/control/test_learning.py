@@ -1,0 +1,141 @@
+"""Collecting from a real environment, learning from it, keeping what was learnt."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from forethought.control import Fit, MLPModel, Transitions, collect, config_for, fit_mlp, join
+from forethought.control.models.fit import targets_of
+
+QUICK = Fit(epochs=60, patience=30)
+
+
+@pytest.fixture(scope="module")
+def pendulum():
+    torch.set_num_threads(1)
+    data = collect("Pendulum-v1", 800, seed=0)
+    return (*fit_mlp(data, config_for("Pendulum-v1", hidden=32), QUICK), data)
+
+
+def test_collected_steps_are_the_environments_own():
+    env = gymnasium.make("Pendulum-v1")
+    data = collect(env, 250, seed=7)
+    assert len(data) == 250 and data.seen.shape == (250, 3) and data.actions.shape == (250, 1)
+    assert torch.equal(data.seen[1:200], data.reached[:199])
+    assert not torch.equal(data.seen[200], data.reached[199])  # the time limit began a new episode
+    assert not data.ended.any()
+    again = collect("Pendulum-v1", 250, seed=7)
+    assert torch.equal(data.reached, again.reached)
+
+
+def test_collected_ends_are_terminations_and_actions_are_indices():
+    data = collect("CartPole-v1", 200, seed=0)
+    assert data.actions.dtype == torch.int64 and 4 < int(data.ended.sum()) < 30
+    assert (data.rewards == 1).all()
+
+
+def test_a_policy_is_asked_and_told_of_new_episodes():
+    class Left:
+        resets = 0
+
+        def reset(self):
+            self.resets += 1
+
+        def __call__(self, observation):
+            return 0
+
+    policy = Left()
+    data = collect("CartPole-v1", 50, policy=policy, seed=0)
+    assert (data.actions == 0).all() and policy.resets == int(data.ended.sum()) > 0
+
+
+def test_held_torques_repeat():
+    data = collect("Pendulum-v1", 150, seed=0, hold=4)
+    same = (data.actions[1:] == data.actions[:-1]).float().mean()
+    assert 0.5 < same < 0.9
+
+
+def test_it_learns_pendulum_from_800_steps_and_predicts_others(pendulum):
+    model, report, _ = pendulum
+    assert report.held_out < 0.05 and report.epochs <= 60
+    other = collect("Pendulum-v1", 500, seed=100)
+    reached, said = model.expand(other.seen, other.actions)
+    truth = targets_of(other)
+    error = torch.cat((reached - other.reached, (said.reward - other.rewards)[:, None]), 1)
+    share = error.square().mean(0) / truth.var(0)
+    assert (share < 0.05).all(), share
+    assert (said.discount == 1).all()
+
+
+def test_saved_and_loaded_it_predicts_the_same(pendulum, tmp_path):
+    model, _, data = pendulum
+    model.save(tmp_path / "model")
+    loaded = MLPModel.load(tmp_path / "model")
+    assert loaded.config == model.config
+    before, after = model.expand(data.seen, data.actions), loaded.expand(data.seen, data.actions)
+    assert torch.equal(before[0], after[0]) and torch.equal(before[1].reward, after[1].reward)
+
+
+def test_training_again_gives_the_same_weights_and_leaves_the_global_noise_alone(pendulum):
+    _, _, data = pendulum
+    few, config = data.take(torch.arange(100)), config_for("Pendulum-v1", hidden=8)
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    one, two = (fit_mlp(few, config, Fit(epochs=3))[0].net.state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_cartpole_is_learnt_with_its_ends():
+    data = collect("CartPole-v1", 600, seed=0)
+    model, report = fit_mlp(data, config_for("CartPole-v1", hidden=32, ended="learned"), QUICK)
+    assert report.held_out < 0.2
+    other = collect("CartPole-v1", 300, seed=50)
+    _, said = model.expand(other.seen, other.actions)
+    assert ((said.discount == 0) == other.ended).float().mean() > 0.95
+    assert (said.reward[~model.ended(other.seen)] - 1).abs().max() < 0.05
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(ValueError, match="holds no trained model"):
+        MLPModel.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"format": 99, "kind": "mlp"}')
+    with pytest.raises(ValueError, match="wanted"):
+        MLPModel.load(tmp_path)
+
+
+def test_transitions_refuse_what_would_spoil_training():
+    step = collect("CartPole-v1", 5, seed=0)
+    with pytest.raises(ValueError, match="NaN or infinity in rewards"):
+        Transitions(step.seen, step.actions, torch.full((5,), float("nan")), step.reached, step.ended)
+    with pytest.raises(ValueError, match="one length"):
+        Transitions(step.seen[:2], step.actions, step.rewards, step.reached, step.ended)
+    with pytest.raises(ValueError, match="nothing to join"):
+        join([])
+    rest, out = join([step, step]).split(0.2)
+    assert (len(rest), len(out)) == (8, 2)
+
+
+def test_spaces_it_cannot_learn_are_named():
+    class Odd:
+        observation_space = gymnasium.spaces.Box(-1, 1, (2, 2))
+        action_space = gymnasium.spaces.Discrete(2)
+        spec = type("spec", (), {"id": "Odd-v0"})
+
+    with pytest.raises(ValueError, match="FlattenObservation"):
+        config_for(Odd())
+    Odd.observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    Odd.action_space = gymnasium.spaces.MultiBinary(3)
+    with pytest.raises(ValueError, match="Odd-v0 has MultiBinary"):
+        config_for(Odd())
+
+
+def test_unbounded_actions_are_refused_with_the_remedy():
+    class Free:
+        observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+        action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
+        spec = type("spec", (), {"id": "Free-v0"})
+
+    with pytest.raises(ValueError, match="RescaleAction or ClipAction"):
+        config_for(Free(), reward="learned", ended="learned")

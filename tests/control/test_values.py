@@ -1,0 +1,63 @@
+"""Leaf values: the grid reads what was put into it, and solves what it says it solves."""
+
+import math
+
+import pytest
+import torch
+
+from forethought.control import BalanceValue, CartPole, GridValue, Pendulum, pendulum_value
+from forethought.control.grid import Grid
+
+
+def test_a_grid_reads_a_multilinear_function_exactly_and_turns():
+    grid = Grid((0.0, -1.0), (4.0, 1.0), (8, 5), (False, False))
+    points = grid.states()
+    table = (points[:, 0] * points[:, 1])[grid.home]
+    torch.manual_seed(0)
+    states = torch.rand(50, 2, dtype=torch.float64) * torch.tensor([4.0, 2.0]) - torch.tensor([0.0, 1.0])
+    corners, weights = grid.corners(states)
+    torch.testing.assert_close((table[corners] * weights).sum(1), states.prod(1))
+    ring = Grid((-math.pi,), (math.pi,), (16,), (True,))
+    corners, weights = ring.corners(torch.tensor([[math.pi - 0.01], [-math.pi - 0.01], [math.pi]], dtype=torch.float64))
+    value = (torch.cos(ring.states()[:, 0])[ring.home][corners] * weights).sum(1)
+    torch.testing.assert_close(value[0], value[1])
+    assert value[2].item() == pytest.approx(-1.0)
+
+
+def test_beyond_a_border_the_border_counts_and_nan_stays_nan():
+    value = pendulum_value(points=21)
+    inside, outside = torch.tensor([[1.0, 8.0]]), torch.tensor([[1.0, 30.0]])
+    assert value(inside).item() == value(outside).item()
+    assert math.isnan(value(torch.tensor([[math.nan, 0.0]])).item())
+
+
+def test_grid_value_is_a_fixed_point_of_its_bellman_operator():
+    value = pendulum_value(points=31)
+    points = Grid((-math.pi, -8), (math.pi, 8), (31, 31), (True, False)).states().float()
+    best = torch.full((len(points),), -math.inf)
+    for torque in torch.linspace(-2, 2, 9):
+        reached, reward, _ = Pendulum().step(points, torque.expand(len(points), 1))
+        best = torch.maximum(best, reward + value.gamma * value(reached))
+    torch.testing.assert_close(value(points), best, atol=5e-3, rtol=1e-3)
+
+
+def test_pendulum_value_is_best_upright_and_alike_for_observations():
+    value = pendulum_value(points=31)
+    states = torch.tensor([[0.0, 0.0], [1.0, 0.0], [math.pi, 0.0]])
+    up, aside, down = value(states).tolist()
+    assert 0 >= up > -2 and up > aside > down
+    torch.testing.assert_close(value(Pendulum().observe(states)), value(states), atol=1e-2, rtol=1e-3)
+
+
+def test_grid_value_of_cartpole_knows_who_falls():
+    bounds = (2.4, 3.0, 0.21, 3.0)
+    value = GridValue(CartPole(), [-b for b in bounds], bounds, (7, 7, 7, 7), (False,) * 4, gamma=0.9)
+    stands, falls = value(torch.tensor([[0.0, 0, 0, 0], [0.0, 0, 0.2, 3.0]])).tolist()
+    assert stands > falls > 0
+
+
+def test_balance_value_is_the_return_of_standing_and_falls_off():
+    value = BalanceValue(CartPole(), gamma=0.99)
+    rest, moved, tilted = value(torch.tensor([[0.0, 0, 0, 0], [1.0, 0, 0, 0], [0.0, 0, 0.2, 1.0]])).tolist()
+    assert rest == pytest.approx(100.0)
+    assert rest > moved > 0 and rest > tilted >= 0

@@ -1,0 +1,57 @@
+"""Small randomly initialised models in folders, made once a session: no download, no training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+TEXT = ["Tom has 3 apples.\nHe buys 4 more.\n3 + 4 = 7\n#### 7\n", "Is this step right? yes or no: yes\n"] * 4
+CHAT = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def make_tokenizer(eos: str, extra: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of about 300 tokens; "\\n" is always a token of its own."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=[eos, *extra], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    bpe.train_from_iterator(TEXT, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=eos)
+
+
+def sizes(vocabulary: int) -> dict:
+    """Two layers, two query heads a key head, weights large enough for uneven distributions."""
+    return dict(
+        vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=128, bos_token_id=None, eos_token_id=0, initializer_range=0.25,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory):
+    """A folder: Llama, untied, no chat template, eos "</s>" with id 0."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny_llama")
+    tokenizer = make_tokenizer("</s>")
+    LlamaForCausalLM(LlamaConfig(**sizes(len(tokenizer)))).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen2(tmp_path_factory):
+    """A folder: Qwen2, tied embeddings, a ChatML template, eos "<|im_end|>" with id 0."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("tiny_qwen2")
+    tokenizer = make_tokenizer("<|im_end|>", ("<|im_start|>",))
+    tokenizer.chat_template = CHAT
+    Qwen2ForCausalLM(Qwen2Config(**sizes(len(tokenizer)), tie_word_embeddings=True)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

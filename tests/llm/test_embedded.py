@@ -1,0 +1,186 @@
+"""The embedded reasoner: tokenizer, packing, training that resumes exactly, and the shipped weights."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from forethought.llm import embedded
+from forethought.llm.embedded.data import IGNORE, Tree, Words, gold_tree, pack, sampled_tree
+from forethought.llm.embedded.evaluate import as_text, auc, measure
+from forethought.llm.embedded.net import Shape, build_model, tree_hidden
+from forethought.llm.embedded.plan import Feed, Plan
+from forethought.llm.embedded.sample import judge, sample_solutions
+from forethought.llm.embedded.stories import generate, held_out
+from forethought.llm.embedded.tokenizer import NO, YES, story_tokenizer
+from forethought.llm.embedded.train import Run, export_model, losses, make_optimizer
+
+torch.set_num_threads(1)
+FOLDER = Path(embedded.__file__).parent / "reasoner"
+TINY = Plan(
+    steps=8, batch=4, warmup=2, sample_from=0.5, refresh=2, sample_stories=4, samples_each=2,
+    checkpoint_every=100, evaluate_every=100, shape=Shape(hidden=32, layers=1, heads=2, inner=48),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return story_tokenizer(1500)
+
+
+@pytest.fixture(scope="module")
+def words(tokenizer):
+    return Words(tokenizer)
+
+
+def tiny_model(words, seed=0):
+    torch.manual_seed(seed)
+    return build_model(TINY.shape, len(words.tokenizer), words.end, words.pad)
+
+
+def test_the_tokenizer_keeps_digits_and_lines_apart(tokenizer, words):
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    assert 400 <= len(tokenizer) <= 700
+    assert all(sum(c.isdigit() for c in piece) <= 1 for piece in pieces)
+    assert not any("Ċ" in piece for piece in pieces if piece != "Ċ")
+    assert len(words.encode(YES)) == len(words.encode(NO)) == 1
+    assert tokenizer.bos_token_id is None and tokenizer.pad_token_id != tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("text", [
+    "".join(map(chr, range(128))), "Ann = Tom + 3 = 12 + 3 = 15\n\n#### 15\n", "naïve — ½ 1234 xyzzy",
+    " Two  spaces, How Are you?Right? ", "than  Ann.  Bob",
+])  # fmt: skip
+def test_any_text_comes_back(tokenizer, text):
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_every_story_word_is_one_token(words):
+    for i in range(60):
+        story = generate(9, i, 2 + i % 5, i % 2 == 1)
+        for text in (story.question, *story.steps):
+            longest = sum(max(1, sum(c.isdigit() for c in w)) + (w[-1] in ".,?%") for w in text.split())
+            assert len(words.encode(text)) <= longest
+
+
+def test_a_tree_runs_like_its_branches(words):
+    story, model = generate(0, 1, 3, True), tiny_model(words).eval()
+    wrong = story.steps[0][:-1] + "\n" + story.steps[1] + "\n"
+    tree = sampled_tree(story, [wrong], words)
+    batch = pack([tree, Tree([5], [-1], [IGNORE])], words.pad)
+    with torch.no_grad():
+        logits = model.lm_head(tree_hidden(model, batch.ids, batch.positions, batch.mask))[0]
+        for lines in (story.steps, wrong.split("\n")[:-1]):
+            ids = words.encode(story.question + "\n" + "\n".join(lines) + "\n") + [words.critique]
+            node, path = -1, []
+            for token in ids:
+                node = tree.children[(node, token)]
+                path.append(node)
+            alone = model(torch.tensor([ids])).logits[0]
+            torch.testing.assert_close(logits[path], alone, atol=1e-4, rtol=1e-3)
+
+
+def test_goals_teach_the_solution_and_judge_every_line(words):
+    story = generate(0, 2, 4, False)
+    tree = sampled_tree(story, ["".join(line + "\n" for line in story.steps)], words)
+    asked = [goal for token, goal in zip(tree.tokens, tree.goals) if token == words.critique]
+    assert asked == [words.yes] * len(story.steps)
+    taught = sum(goal != IGNORE for goal in tree.goals) - len(asked)
+    assert taught == len(words.encode("\n".join(story.steps) + "\n")) + 1  # and the end
+    mixed = [gold_tree(story, words, random.Random(i)) for i in range(20)]
+    verdicts = [goal for t in mixed for token, goal in zip(t.tokens, t.goals) if token == words.critique]
+    assert verdicts.count(words.no) > 20 and verdicts.count(words.yes) == 20 * len(story.steps)
+
+
+def test_steps_on_a_fixed_batch_reduce_the_loss(words):
+    model = tiny_model(words)
+    optimizer = make_optimizer(model)
+    batch = Feed(TINY, words).batch(0)
+    seen = []
+    for _ in range(12):
+        text, critique = losses(model, batch, words)
+        seen.append(float((text + critique).detach()))
+        (text + critique).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert seen[-1] < seen[0] - 0.1
+
+
+def weights_after(folder, stops):
+    for stop in stops:
+        run = Run(TINY, folder, log=lambda line: None)
+        while run.step < stop:
+            run.advance()
+        run.save()
+    return run
+
+
+@pytest.mark.slow
+def test_a_resumed_run_ends_in_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("forethought.llm.embedded.train.story_tokenizer", lambda: story_tokenizer(300))
+    whole, parts = weights_after(tmp_path / "a", [6]), weights_after(tmp_path / "b", [3, 5, 6])
+    assert whole.feed.pool and whole.feed.pool == parts.feed.pool
+    for a, b in zip(whole.model.parameters(), parts.model.parameters()):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="another plan"):
+        Run(Plan(), tmp_path / "a")
+
+
+def test_an_exported_model_loads_and_speaks_alike(tmp_path, words, tokenizer):
+    model = tiny_model(words)
+    export_model(model, tokenizer, tmp_path / "m")
+    again, its = LlamaForCausalLM.from_pretrained(tmp_path / "m"), AutoTokenizer.from_pretrained(tmp_path / "m")
+    ids = torch.tensor([its("Tom has 3 cards.\n")["input_ids"]])
+    assert torch.equal(ids, torch.tensor([tokenizer("Tom has 3 cards.\n")["input_ids"]]))
+    torch.testing.assert_close(again(ids).logits, model(ids).logits)
+    manners = json.loads((tmp_path / "m" / "forethought.json").read_text())
+    assert manners["critique"] == "Right?" and manners["delimiter"] == "\n"
+
+
+def test_figures_of_an_untrained_model_are_those_of_chance(words, tokenizer):
+    table = measure(tiny_model(words), tokenizer, held_out("validation", 2, (2, 3)), samples=2, chosen_of=2)
+    assert set(table) == {"2", "3", "all"} and table["all"]["pass@1"] == 0.0
+    assert "pass@1" in as_text(table)
+
+
+def test_auc_counts_pairs():
+    assert auc([0.1, 0.4, 0.35, 0.8], [False, False, True, True]) == 0.75
+    assert auc([0.5, 0.5], [True, False]) == 0.5
+    assert math.isnan(auc([0.5], [True]))
+
+
+needs_weights = pytest.mark.skipif(not (FOLDER / "config.json").exists(), reason="no weights are shipped here")
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return LlamaForCausalLM.from_pretrained(FOLDER).eval(), AutoTokenizer.from_pretrained(FOLDER)
+
+
+@needs_weights
+def test_the_shipped_folder_is_small_and_whole():
+    assert sum(f.stat().st_size for f in FOLDER.rglob("*") if f.is_file()) <= 12 * 2**20
+    manners = json.loads((FOLDER / "forethought.json").read_text())
+    assert {"format", "prompt", "delimiter", "critique", "yes", "no", "max_step_tokens", "max_steps"} <= set(manners)
+
+
+@needs_weights
+def test_the_shipped_model_answers_short_stories(shipped):
+    stories = held_out("validation", 24, (2,))
+    texts = sample_solutions(*shipped, [s.question for s in stories], temperature=0, max_tokens=80)
+    assert sum(t.endswith(f"#### {s.answer}\n") for s, t in zip(stories, texts)) >= 10
+
+
+@needs_weights
+def test_the_shipped_critique_prefers_right_steps(shipped):
+    model, tokenizer = shipped
+    stories = held_out("validation", 30, (2, 3))
+    right = ["".join(line + "\n" for line in s.steps) for s in stories]
+    wrong = [f"{s.steps[0].rsplit(' ', 1)[0]} {int(s.steps[0].split()[-1]) + 10}\n" for s in stories]
+    values = judge(model, Words(tokenizer), stories, list(zip(right, wrong)))
+    scores = [v[0][0] for v in values] + [v[1][0] for v in values]
+    assert auc(scores, [True] * len(values) + [False] * len(values)) > 0.75

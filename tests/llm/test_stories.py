@@ -1,0 +1,218 @@
+"""Stories and their checker, against an independent reckoning of the structured relations."""
+
+import itertools
+import random
+from collections import Counter
+
+import pytest
+
+from forethought.llm.embedded.checker import check_lines, check_solution, check_step, final_answer
+from forethought.llm.embedded.corrupt import CLASSES, carry_on, corrupt_step
+from forethought.llm.embedded.relations import FRACTIONS, KINDS
+from forethought.llm.embedded.stories import generate, held_out, split_of
+
+STORIES = [generate(7, i, 2 + i % 7, i % 2 == 1) for i in range(140)]
+
+# What each kind means, written apart from the package: (symbolic forms, reckoning) of sources and numbers.
+SUM = {"sum", "list", "more", "received", "under"}
+MINUS = {"difference", "fewer", "gave", "over"}
+TIMES = {"times", "twice", "groups", "price", "packs"}
+
+
+def reckon(kind, s, n):
+    if kind in SUM:
+        return sum(s) + sum(n)
+    if kind in MINUS:
+        return s[0] - (s[1] if len(s) > 1 else n[0])
+    if kind in TIMES:
+        return s[0] * n[0] if s else n[0] * n[1]
+    rules = {
+        "fraction": lambda: s[0] / n[0], "split": lambda: s[0] / n[0], "percent": lambda: s[0] * n[0] / 100,
+        "rest": lambda: n[0] - s[0], "extra": lambda: s[0] * n[0] + n[1],
+    }  # fmt: skip
+    return rules[kind]()
+
+
+def forms(relation):
+    """Every order of the operands that counts as the relation's formula."""
+    operands = [*relation.sources, *map(str, relation.numbers)]
+    kind = relation.kind
+    if kind in SUM:
+        return {" + ".join(order) for order in itertools.permutations(operands)}
+    if kind in TIMES:
+        return {" * ".join(order) for order in itertools.permutations(operands)}
+    if kind in MINUS:
+        return {" - ".join(operands)}
+    if kind in ("fraction", "split"):
+        return {" / ".join(operands)}
+    if kind == "rest":
+        return {f"{operands[1]} - {operands[0]}"}
+    if kind == "percent":
+        return {f"{operands[0]} * {operands[1]} / 100", f"{operands[1]} * {operands[0]} / 100"}
+    return {f"{operands[0]} * {operands[1]} + {operands[2]}", f"{operands[1]} * {operands[0]} + {operands[2]}"}
+
+
+def right_lines(story, known):
+    """Every line that is right where `known` holds, by brute force."""
+    lines = {f"#### {story.answer}"}
+    for r in story.relations:
+        if all(name in known for name in r.sources):
+            value = reckon(r.kind, [known[name] for name in r.sources], r.numbers)
+            for form in forms(r):
+                numbers = " ".join(str(known[w]) if w in known else w for w in form.split())
+                parts = [r.target, form, numbers, str(int(value))] if r.sources else [r.target, form, str(int(value))]
+                lines.add(" = ".join(parts))
+    return lines
+
+
+def independent_values(story):
+    known = dict(story.given)
+    for r in story.relations:
+        known[r.target] = reckon(r.kind, [known[name] for name in r.sources], r.numbers)
+    return known
+
+
+def test_solutions_are_right_and_lead_to_the_answer():
+    for story in STORIES:
+        values = independent_values(story)
+        assert values == story.values() and values[story.asked] == story.answer
+        assert all(value == int(value) and 0 < value <= 150 for value in values.values())
+        assert check_lines(story, story.steps) == [True] * len(story.steps)
+        assert check_solution(story, "\n".join(story.steps) + "\n")
+        assert final_answer("\n".join(story.steps)) == story.answer
+
+
+def test_the_checker_agrees_with_brute_force_on_right_wrong_and_useless_lines():
+    rng = random.Random(0)
+    verdicts = Counter()
+    for story in STORIES[:60]:
+        known, before = dict(story.given), []
+        for i, line in enumerate(story.steps):
+            right = right_lines(story, known)
+            tries = right | {corrupt_step(story, i, rng) or "" for _ in range(8)} | set(story.steps)
+            tries |= {other.replace("+", "-", 1) for other in right} | {other + "0" for other in right}
+            for text in tries:
+                assert check_step(story, before, text) == (text in right), (story, before, text)
+                verdicts[text in right] += 1
+            before.append(line)
+            known[line.split()[0]] = int(line.split()[-1])
+    assert min(verdicts.values()) > 300
+
+
+def test_useless_but_true_steps_are_right():
+    useless = [(s, r) for s in STORIES for r in s.relations[s.length :]]
+    assert len(useless) > 10
+    for story in {story.question: story for story, _ in useless}.values():
+        lines = [relation.step(story.values()) for relation in story.relations]
+        assert check_lines(story, [*lines, story.steps[-1]]) == [True] * (len(lines) + 1)
+        assert check_step(story, lines, lines[-1])  # said again
+
+
+def test_steps_that_follow_from_a_wrong_step_are_wrong():
+    bad = [STORIES[i] for i in range(40) if STORIES[i].length > 2]
+    for story in bad:
+        head, result = story.steps[0].rsplit(" ", 1)
+        wrong = f"{head} {int(result) + 1}"
+        assert not check_step(story, [], wrong)
+        user = next((s for s in story.steps[1:-1] if f" {story.relations[0].target} " in f"{s} "), None)
+        if user is not None:
+            assert not check_step(story, [wrong], user)
+        assert not check_solution(story, "\n".join([wrong, *carry_on(story, 0, wrong)]))
+
+
+@pytest.mark.parametrize("text", [
+    "", "\n", "####", "#### ", "#### 0", "#### 1 2", "Tom", "Tom =", "= 3", "Tom = Tom = Tom = 3",
+    "####  5", "é = 3 = 3", "Tom = Ann + = 4 + = 4", "Tom = Ann + 99999999999 = 1 + 99999999999 = 1", "a = b = c = d = e",
+])  # fmt: skip
+def test_malformed_steps_are_wrong_and_nothing_raises(text):
+    for story in STORIES[:10]:
+        assert not check_step(story, [], text)
+        assert not check_solution(story, text)
+
+
+@pytest.mark.parametrize("kind", [*CLASSES, "final"])
+def test_every_class_of_corruption_is_made_and_rejected(kind):
+    rng, made = random.Random(1), 0
+    for story in STORIES:
+        index = len(story.steps) - 1 if kind == "final" else rng.randrange(story.length)
+        line = corrupt_step(story, index, rng, None if kind == "final" else kind)
+        if line is not None:
+            made += 1
+            assert not check_step(story, story.steps[:index], line)
+    assert made > 40
+
+
+def test_relations_and_scenes_vary():
+    kinds = Counter(r.kind for s in STORIES for r in s.relations)
+    assert set(kinds) == set(KINDS) and len(kinds) >= 12
+    assert len({s.question.rsplit(" ", 1)[1] for s in STORIES}) >= 6  # have? pick? own? bake? ...
+
+
+def test_the_question_tells_every_fact_and_relation():
+    for story in STORIES:
+        for name, value in story.given.items():
+            assert any(f"{name} {verb} {value} " in story.question for verb in VERBS), story
+        for relation in story.relations:
+            assert any(text in story.question for text in tellings(relation, story)), (relation, story.question)
+
+
+VERBS = ("has", "picked", "owns", "baked", "holds", "keeps", "sold")
+
+
+def tellings(relation, story):
+    noun = story.question.rsplit("How many ", 1)[1].split()[0]
+    words = dict(zip("YZW", relation.sources)) | dict(zip("km", relation.numbers)) | {"X": relation.target, "N": noun}
+    fraction = FRACTIONS.get(relation.numbers[0], "") if relation.numbers else ""
+    return [t.format(**words, v=verb, f=fraction) for t in KINDS[relation.kind].templates for verb in VERBS]
+
+
+def test_stories_depend_on_their_key_alone():
+    assert generate(3, 5, 4, True) == generate(3, 5, 4, True)
+    assert len({generate(3, i, 3, False).question for i in range(50)}) == 50
+    assert generate(3, 5, 4, True, "test") != generate(3, 5, 4, True, "train")
+    with pytest.raises(ValueError, match="no split"):
+        generate(0, 0, 2, False, "dev")
+
+
+def test_splits_share_no_structure():
+    drawn = {
+        split: {generate(seed, i, 1 + i % 4, i % 2 == 1, split).structure() for i in range(count) for seed in (0, 1)}
+        for split, count in (("train", 1200), ("validation", 250), ("test", 250))
+    }
+    for a, b in itertools.combinations(drawn, 2):
+        assert not drawn[a] & drawn[b]
+    assert all(split_of(structure) == split for split, found in drawn.items() for structure in found)
+
+
+def test_held_out_sets_keep_their_promises():
+    stories = held_out("test", per_length=20)
+    assert stories == held_out("test", per_length=20) and len(stories) == 80
+    for length in (2, 3, 4, 5):
+        mine = [s for s in stories if s.length == length]
+        assert len(mine) == 20 and sum(s.distractor for s in mine) == 10
+        assert all(len(s.steps) == length + 1 for s in mine)
+    assert {s.length for s in held_out("validation", 3, (6, 7, 8))} == {6, 7, 8}
+    assert not {s.question for s in stories} & {s.question for s in held_out("validation", 20)}
+
+
+def test_shuffling_and_branches_occur():
+    plain = [generate(2, i, 4, False, shuffle=False) for i in range(60)]
+    mixed = [generate(2, i, 4, False) for i in range(60)]
+    ordered = lambda s: s.question.index(s.relations[0].target) < s.question.rindex(f"{s.asked} ")  # noqa: E731
+    assert all(ordered(s) for s in plain) and mixed != plain
+    derived = lambda s: {r.target for r in s.relations}  # noqa: E731
+    assert any(len(set(r.sources) & derived(s)) > 1 for s in mixed for r in s.relations)
+
+
+def test_every_needed_quantity_is_needed():
+    for story in STORIES:
+        needed, todo = set(), [story.asked]
+        by_target = {r.target: r for r in story.relations}
+        while todo:
+            name = todo.pop()
+            if name not in needed:
+                needed.add(name)
+                todo += by_target[name].sources if name in by_target else ()
+        assert {r.target for r in story.relations[: story.length]} == needed & set(by_target)
+        assert len(story.relations[: story.length]) == story.length
+        assert not needed & set(story.useless)
