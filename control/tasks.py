@@ -90,12 +90,12 @@ CARTPOLE = ControlTask(
     env_id=CartPole.env_id,
     dynamics=CartPole(),
     steps=500,
-    horizon=20,
+    horizon=10,
     value=cache(lambda: BalanceValue(CartPole())),
     value_name="BalanceValue (LQR cost-to-go)",
     gamma=0.99,
     views={name: View(leaf=True) for name in PLANNERS},
-    settings={name: {"horizon": 20} for name in ("cem", "mppi", "best_of_n")} | {"mcts": {"leaves": 8}},
+    settings={name: {"horizon": 10} for name in ("cem", "mppi", "best_of_n")} | {"mcts": {"leaves": 8}},
 )
 
 TASKS: dict[str, ControlTask] = {task.name: task for task in (PENDULUM, CARTPOLE)}

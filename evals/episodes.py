@@ -45,8 +45,8 @@ def evaluate_control(request: Request, task: ControlTask, console: Console) -> A
                 for start in range(0, len(seeds), request.in_flight):
                     batch = seeds[start : start + request.in_flight]
                     _run_batch(request, task, world, model, (name, budget), batch, book, live)
-        notes = [f"{name}: {describe(world, name)}" for name in request.planners]
-        return finish(book, grid, request, head_of(request, task, notes))
+        views = {name: describe(world, name) for name in request.planners}
+        return finish(book, grid, request, {**head_of(request, task, []), "views": views})
 
 
 def load(request: Request, world: World) -> Any:

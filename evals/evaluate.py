@@ -103,7 +103,7 @@ def head_of(request: Request, task: TextTask | ControlTask, notes: Sequence[str]
     return {
         "task": task.name, "kind": task.kind, "model": request.model,
         "engine": request.engine if task.kind == "text" else None, "value": request.value, "seed": request.seed,
-        "unit": request.unit, "group_name": task.group_name, "notes": list(notes),
+        "unit": request.unit, "group_name": task.group_name, "notes": list(notes), "views": {},
     }  # fmt: skip
 
 
@@ -154,7 +154,11 @@ def finish(book: Book, grid: Grid, request: Request, head: Mapping[str, Any]) ->
     summary = summarize(book.rows, cells, [problem.id for problem in grid.problems], against, head)
     (book.folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     rows = [row for cell in cells for p in grid.problems if (row := book.rows.get((*cell, p.id)))]
-    trees = {(r["planner"], r["budget"], r["problem"]): book.tree(r["tree"]) for r in rows if r.get("tree")}
+    trees = {
+        (r["planner"], r["budget"], r["problem"]): book.tree(r["tree"])
+        for r in rows
+        if r.get("tree") and not r.get("read_off")
+    }
     report = book.folder / "report.html"
     write_report(report, summary, rows, grid.problems, trees)
     return Result(book.folder, report, summary)

@@ -19,32 +19,34 @@ class Method:
     """A planner over text.
 
     vote: the answer is the most frequent one of all finished solutions, not the plan's. greedy: temperature 0.
+    steady: its course does not depend on the budget in nodes, so that a smaller one can be read off a larger run.
     """
 
     name: str
     planner: Any
     vote: bool = False
     greedy: bool = False
+    steady: bool = False
 
 
 def _greedy(width: int, steps: int) -> Method:
-    return Method("greedy", BestOfN(population=1, valued="none"), greedy=True)
+    return Method("greedy", BestOfN(population=1, valued="none"), greedy=True, steady=True)
 
 
 def _self_consistency(width: int, steps: int) -> Method:
-    return Method("self_consistency", BestOfN(valued="none"), vote=True)
+    return Method("self_consistency", BestOfN(valued="none"), vote=True, steady=True)
 
 
 def _shooting(name: str) -> Callable[[int, int], Method]:
     def make(width: int, steps: int) -> Method:
-        return Method(name, {"best_of_n": BestOfN, "cem": CEM, "mppi": MPPI}[name]())
+        return Method(name, {"best_of_n": BestOfN, "cem": CEM, "mppi": MPPI}[name](), steady=name == "best_of_n")
 
     return make
 
 
 def _mcts(name: str, **settings: Any) -> Callable[[int, int], Method]:
     def make(width: int, steps: int) -> Method:
-        return Method(name, MCTS(width=width, **settings))
+        return Method(name, MCTS(width=width, **settings), steady=name != "gumbel")
 
     return make
 

@@ -50,21 +50,33 @@ def lede(summary: Mapping[str, Any]) -> str:
     if not table:
         return "No problem has been solved yet."
     best = max(table, key=lambda row: (row["score"], -row["budget"]))
+    names = "episodes" if summary.get("kind") == "control" else "problems"
+    if summary.get("kind") != "control" and best["score"] == 0:
+        return f"Nothing here: none of {best['n']:,} {names} of {summary['task']} was solved by any planner."
     own = sorted((row for row in table if row["planner"] == best["planner"]), key=lambda row: row["budget"])
-    unit = summary.get("unit", "nodes") + (" a decision" if summary.get("kind") == "control" else "")
-    first, names = own[0], "episodes" if summary.get("kind") == "control" else "problems"
     text = f"On {best['n']:,} {names} of {summary['task']}, {best['planner']} does best: "
+    return text + _gain(own[0], best, _unit(summary)) + _lead(best)
+
+
+def _unit(summary: Mapping[str, Any]) -> str:
+    return summary.get("unit", "nodes") + (" a decision" if summary.get("kind") == "control" else "")
+
+
+def _gain(first: Mapping[str, Any], best: Mapping[str, Any], unit: str) -> str:
+    start, end = _figure(first["score"]), _figure(best["score"])
     if first is best:
-        text += f"{_figure(best['score'])} at {best['budget']:,} {unit}, its smallest budget."
-    else:
-        start, end = _figure(first["score"]), _figure(best["score"])
-        text += f"{start} at {first['budget']:,} {unit}, {end} at {best['budget']:,}."
+        return f"{end} at {best['budget']:,} {unit}, its smallest budget."
+    return f"{start} at {first['budget']:,} {unit}, {end} at {best['budget']:,}."
+
+
+def _lead(best: Mapping[str, Any]) -> str:
+    """How far the best row is ahead of the planner that all are compared with."""
     pair = best["paired"]
-    if pair and pair["against"] != best["planner"]:
-        gap, low, high = (f"{pair[name]:+.3g}" for name in ("difference", "low", "high"))
-        text += f" That is {gap} [{low}, {high}] against {pair['against']}"
-        text += "." if pair["low"] > 0 else ", not clear of zero."
-    return text
+    if not pair:
+        return ""
+    gap, low, high = (f"{pair[name]:+.3g}" for name in ("difference", "low", "high"))
+    clear = "" if pair["low"] > 0 else ", not clear of zero"
+    return f" That is {gap} [{low}, {high}] against {pair['against']}{clear}."
 
 
 def _figure(score: float) -> str:

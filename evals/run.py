@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from ..planning.interface import UNITS
 from .book import Book, Row
@@ -19,23 +19,39 @@ from .tasks.base import Problem
 
 @dataclass
 class Solved:
-    """What a solver brings back: fields of the row (answer, correct, format_ok, score, ledger, finished), the tree."""
+    """What a solver brings back.
+
+    fields: of the row: answer, correct, format_ok, score, ledger, finished. smaller: the fields at those smaller
+    budgets of `Job.also` that could be read off this run.
+    """
 
     fields: Mapping[str, Any]
     tree: Mapping[str, Any] | None = None
+    smaller: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One cell of one problem; `number` is the problem's place in its data set, whatever the limit."""
+    """One cell of one problem.
+
+    number: the problem's place in its data set, whatever the limit. also: smaller budgets to read off if possible.
+    """
 
     planner: str
     budget: int
     problem: Problem
     number: int
+    also: tuple[int, ...] = ()
 
 
-Solver = Callable[[Job], Awaitable[Solved]]
+class Solver(Protocol):
+    """Runs a job; `steady` says of which planners smaller budgets can be read off a larger run."""
+
+    def steady(self, planner: str) -> bool: ...
+
+    def __call__(self, job: Job) -> Awaitable[Solved]: ...
+
+
 Watch = Callable[[Row], None]
 
 
@@ -79,20 +95,27 @@ def failed_row(error: Exception) -> dict[str, Any]:
 async def run_grid(grid: Grid, book: Book, solve: Solver, *, in_flight: int, watch: Watch | None = None) -> None:
     """Run what is missing, at most `in_flight` problems at a time.
 
-    The cells of one problem run one after the other, budgets rising, so that a larger budget finds on the tape what a
-    smaller one has opened; problems supply the parallelism. Cancelling loses the cells in flight and no other.
+    The cells of one problem run one after the other: first the largest of the planners that smaller budgets can be
+    read off, then the rest with budgets rising, so that each finds on the tape what others have opened; problems
+    supply the parallelism. Cancelling loses the cells in flight and no other.
     """
     gate = asyncio.Semaphore(in_flight)
 
     async def work(jobs: list[Job]) -> None:
         async with gate:
-            for job in jobs:
-                row, tree = await attempt(job, solve)
-                if job_note := grid.note.get((job.planner, job.budget)):
-                    row["note"] = job_note
-                book.add(row, tree)
-                if watch:
-                    watch(row)
+            for job in largest_first(jobs, solve):
+                if (job.planner, job.budget, job.problem.id) in book.rows:
+                    continue
+                reference = None
+                for row, tree in await attempt(job, solve):
+                    if tree is None and reference:
+                        row["tree"] = reference
+                    if note := grid.note.get((job.planner, job.budget)):
+                        row["note"] = note
+                    book.add(row, tree)
+                    reference = row.get("tree")
+                    if watch:
+                        watch(row)
 
     tasks = [asyncio.create_task(work(jobs)) for jobs in grid.missing(book)]
     try:
@@ -103,16 +126,32 @@ async def run_grid(grid: Grid, book: Book, solve: Solver, *, in_flight: int, wat
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def attempt(job: Job, solve: Solver) -> tuple[Row, dict[str, Any] | None]:
-    """The row and tree of one job; an error is recorded and not raised."""
+def largest_first(jobs: Sequence[Job], solve: Solver) -> list[Job]:
+    """The same jobs, the largest of each steady planner first and charged with reading off the others."""
+    ordered = []
+    for job in jobs:
+        same = [other.budget for other in jobs if other.planner == job.planner]
+        if solve.steady(job.planner) and job.budget == max(same) and len(same) > 1:
+            job = replace(job, also=tuple(budget for budget in same if budget < job.budget))
+        ordered.append(job)
+    return sorted(ordered, key=lambda job: not job.also)
+
+
+async def attempt(job: Job, solve: Solver) -> list[tuple[Row, dict[str, Any] | None]]:
+    """The row and tree of one job, and rows read off it; an error is recorded and not raised."""
     begun = time.perf_counter()
     tree: dict[str, Any] | None = None
+    smaller: Mapping[int, Mapping[str, Any]] = {}
     try:
         solved = await solve(job)
-        fields = {**solved.fields, "failed": None}
+        fields, smaller = {**solved.fields, "failed": None}, solved.smaller
         if solved.tree is not None:
             tree = {"problem": job.problem.id, "planner": job.planner, "budget": job.budget, **solved.tree}
     except Exception as error:
         fields = failed_row(error)
-    head = {"problem": job.problem.id, "group": job.problem.group, "planner": job.planner, "budget": job.budget}
-    return {**head, **fields, "seconds": round(time.perf_counter() - begun, 4)}, tree
+    head = {"problem": job.problem.id, "group": job.problem.group, "planner": job.planner}
+    seconds = round(time.perf_counter() - begun, 4)
+    rows = [({**head, "budget": job.budget, **fields, "seconds": seconds}, tree)]
+    for budget, read in smaller.items():
+        rows.append(({**head, "budget": budget, **read, "failed": None, "seconds": 0.0}, None))
+    return rows

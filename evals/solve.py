@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..planning.driver import aplan
-from ..planning.interface import keys_of
+from ..planning.interface import Finished, keys_of
 from ..planning.ledger import Budget
 from .methods import UNITS_OF_BUDGET, Method
+from .prefix import best, prefix
 from .run import Job, Solved, ledger_of
 from .tasks.base import Problem, TextTask
 from .trees import record
@@ -24,35 +27,59 @@ class TextSolver:
         self.unit = UNITS_OF_BUDGET[unit]
         self._cold = model.at(0.0) if any(method.greedy for method in methods.values()) else model
 
+    def steady(self, planner: str) -> bool:
+        """Whether smaller budgets of this planner can be read off a larger one's run."""
+        method = self.methods[planner]
+        return method.steady and self.unit == "nodes" and getattr(method.planner, "leaves", 1) == 1
+
     async def __call__(self, job: Job) -> Solved:
         method = self.methods[job.planner]
         model = self._cold if method.greedy else self.model
         key = int(keys_of(self.seed, [job.number])[0])
         outcome = await aplan(method.planner, model, job.problem.question, Budget(**{self.unit: job.budget}), key=key)
-        found = self.finished(outcome, job.problem)
-        end = outcome.ends[0] if outcome.ends else None
-        text = self.model.text(end) if end is not None and self.model.answered(end) else None
-        grade = self.task.grade(job.problem, text)
-        if method.vote and found:
-            grade = self.task.grade(job.problem, self.model.text(outcome.states.states[0, elect(found)]))
-        fields = {
-            "answer": grade.answer, "correct": grade.correct, "format_ok": grade.format_ok,
-            "score": float(grade.correct), "why": outcome.plan.why[0] if outcome.plan.why else "",
-            "ledger": ledger_of(outcome.charged[0], outcome.spent[0], outcome.closing[0]), "finished": found,
-        }  # fmt: skip
-        return Solved(fields, record(outcome, self.model.step_text))
+        found = self.finished(outcome, outcome.plan.finished[0], job.problem)
+        end = elect(found) if method.vote and found else None
+        state = outcome.states.states[0, end] if end is not None else outcome.ends[0] if outcome.ends else None
+        ledger = ledger_of(outcome.charged[0], outcome.spent[0], outcome.closing[0])
+        smaller = {}
+        for budget in job.also:
+            if fields := self.read_off(outcome, method, job.problem, budget):
+                smaller[budget] = {**fields, "read_off": job.budget}
+        return Solved(self._fields(job.problem, state, found, ledger), record(outcome, self.model.step_text), smaller)
 
-    def finished(self, outcome: Any, problem: Problem) -> list[dict[str, Any]]:
+    def read_off(self, outcome: Any, method: Method, problem: Problem, budget: int) -> dict[str, Any] | None:
+        """The row's fields at a smaller budget, None where that budget has to be run."""
+        cut = prefix(outcome, budget)
+        if cut is None:
+            return None
+        found = self.finished(outcome, cut.finished, problem)
+        if not found:
+            return None
+        end = elect(found) if method.vote else best(cut.finished)
+        nothing = np.zeros_like(cut.charged)
+        ledger = ledger_of(cut.charged, nothing, nothing)
+        return self._fields(problem, outcome.states.states[0, end], found, ledger)
+
+    def _fields(
+        self, problem: Problem, state: Any, found: list[dict[str, Any]], ledger: dict[str, dict[str, float]]
+    ) -> dict[str, Any]:
+        answered = state is not None and self.model.answered(state)
+        grade = self.task.grade(problem, self.model.text(state) if answered else None)
+        return {
+            "answer": grade.answer, "correct": grade.correct, "format_ok": grade.format_ok,
+            "score": float(grade.correct), "ledger": ledger, "finished": found,
+        }  # fmt: skip
+
+    def finished(self, outcome: Any, leaves: Sequence[Finished], problem: Problem) -> list[dict[str, Any]]:
         """Every finished solution of the tree, so that other rules of selection can be applied afterwards."""
         found = []
-        for leaf in outcome.plan.finished[0]:
+        for leaf in leaves:
             state = outcome.states.states[0, leaf.node]
             if self.model.answered(state):
                 grade = self.task.grade(problem, self.model.text(state))
-                value = round(float(leaf.value), 5)
                 found.append(
-                    {"node": leaf.node, "answer": grade.answer, "correct": grade.correct, "score": value,
-                     "visits": leaf.visits}
+                    {"node": leaf.node, "answer": grade.answer, "correct": grade.correct,
+                     "score": round(float(leaf.value), 5), "visits": leaf.visits}
                 )  # fmt: skip
         return found
 

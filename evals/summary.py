@@ -73,10 +73,15 @@ def _row(cell: tuple[str, int], found: Sequence[Row]) -> dict[str, Any]:
     row["wrong_format"] = sum(r["answer"] is not None and not r["format_ok"] for r in found)
     row["decisions"] = float(np.mean([r.get("decisions", 1) for r in found]))
     row["groups"] = _groups(found)
-    notes = {r.get("note") for r in found} - {None}
-    if notes:
-        row["note"] = ", ".join(sorted(notes))
+    if notes := _notes(found):
+        row["note"] = ", ".join(notes)
     return row
+
+
+def _notes(found: Sequence[Row]) -> list[str]:
+    notes = sorted({row["note"] for row in found if row.get("note")})
+    read = Counter(row["read_off"] for row in found if row.get("read_off"))
+    return notes + [f"{count} of {len(found)} read off the run at {budget:,}" for budget, count in read.items()]
 
 
 def _failures(grid: Mapping[tuple[str, int], Sequence[Row]]) -> dict[str, int]:

@@ -67,6 +67,10 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         wide.print(f"failed {count}x: {reason}", highlight=False, markup=False, style="red")
     for line in verdict_lines(summary):
         wide.print(line, highlight=False, markup=False)
+    if summary.get("views"):
+        wide.print(
+            "views: " + "; ".join(f"{name}: {words}" for name, words in summary["views"].items()), highlight=False
+        )
     for note in summary.get("notes") or []:
         wide.print(f"note: {note}", highlight=False, markup=False)
 

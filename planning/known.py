@@ -23,8 +23,8 @@ class Table:
     """A finite world: action a in state s pays reward[s, a] and leads to next[s, a]. A problem is a state's number.
 
     next, reward, discount: [S, A]. value: [S] what is said of a state, 0 by default. logits: [S, A], None where all
-    actions are alike. endless: offer `Slots(None)`, whose slot k is action k mod A, so that later slots repeat earlier
-    ones; states are then (number, actions so far) in a list.
+    actions are alike. endless: offer `Slots(None)`, whose slot k is an action drawn by a hash of the state and k, so
+    that later slots repeat earlier ones; states are then (number, actions so far) in a list.
     """
 
     next: Array
@@ -47,13 +47,20 @@ class Table:
     def expand(
         self, states: Any, actions: Any, *, follow: bool = False, valued: Valued = "all"
     ) -> tuple[Any, Expansion]:
-        action = np.asarray(actions, np.int64) % self.next.shape[1]
+        action = self.taken(states, actions)
         number = np.array([s[0] for s in states], np.int64) if self.endless else states.numpy()
         reached = self.next[number, action].astype(np.int64)
         said = self._said(reached, self.reward[number, action], self.discount[number, action])
         if not self.endless:
             return torch.from_numpy(reached), said
         return [(n, (*s[1], a)) for n, s, a in zip(reached.tolist(), states, action.tolist())], said
+
+    def taken(self, states: Any, slots: Any) -> Array:
+        """The actions [K] that K slots are."""
+        if not self.endless:
+            return np.asarray(slots, np.int64)
+        count = self.next.shape[1]
+        return np.array([hash((s, k)) % count for s, k in zip(states, np.asarray(slots).tolist())], np.int64)
 
     def _said(self, number: Array, reward: Array, discount: Array) -> Expansion:
         value = np.zeros(len(number)) if self.value is None else np.where(discount == 0, 0, self.value[number])
@@ -80,11 +87,11 @@ def bandit(rewards: Sequence[float], *, endless: bool = False) -> Table:
 
 
 def chain(length: int, *, endless: bool = False) -> Table:
-    """Forward (1) `length` times to a reward of 1, or stop at once (0) for 0.1 / length. The best return is 1."""
+    """Forward (1) `length` times to a reward of 1, or stop at once (0) for nothing. The best return is 1."""
     here = np.arange(length + 1)
     onward = np.stack([np.full(length + 1, length), np.minimum(here + 1, length)], 1)
     reward = np.zeros((length + 1, 2))
-    reward[:length, 0], reward[length - 1, 1] = 0.1 / length, 1.0
+    reward[length - 1, 1] = 1.0
     discount = np.stack([np.zeros(length + 1), (here < length - 1).astype(float)], 1)
     return Table(onward, reward, discount, endless=endless)
 

@@ -10,8 +10,8 @@ opened it yet. How returns become weights is the planner's affair (`shooting.py`
 | `Slots(None)` | count; prior on a fresh sample, that is the next slot nobody has drawn; without counts a fresh one |
 
 Counts are the candidates' weights, scaled by 1 / (sum of squared weights) so that k equal elites count k, added up
-along their paths. So candidate i of a best-of-N over text takes slot i of the root and slot 0 from there on; where two
-first steps are one state, the second candidate goes on with that state's next slot, and samples stay independent.
+along their paths. So candidate i of a best-of-N over text takes slot i of the root and slot 0 from there on; a candidate led
+to a state that others have left (`same_as`) goes on with that state's next slot, so that samples stay independent.
 """
 
 from __future__ import annotations
@@ -246,8 +246,10 @@ def admit(I: Any, S: Any, T: Any, C: Any, b: int, left: int, held: int) -> bool:
         return False
     if T[b, UNDER_WAY] > 0 and left - held < max(S[HORIZON], 1):
         return False
-    k = T[b, ADMITTED]
-    C[b, k, NODE], C[b, k, STATE], C[b, k, OPENS] = I[b, I.shape[1] - 1, ROOT], 0, 0
+    k, root = T[b, ADMITTED], I[b, I.shape[1] - 1, ROOT]
+    if I[b, root, CLOSED] == 1:
+        return False
+    C[b, k, NODE], C[b, k, STATE], C[b, k, OPENS] = root, 0, 0
     T[b, ADMITTED] += 1
     T[b, UNDER_WAY] += 1
     T[b, DRAWN] += 1
@@ -277,9 +279,6 @@ def advance(
     for b in range(I.shape[0]):
         if why[b] != RUNNING or (T[b, UNDER_WAY] == 0 and T[b, ADMITTED] == T[b, GOAL]):
             continue
-        if I[b, I[b, header, ROOT], CLOSED] == 1:
-            why[b] = EXHAUSTED
-            continue
         left, begun, held = room[b], count, -1
         k = T[b, FIRST_ACTIVE]
         while True:
@@ -300,7 +299,9 @@ def advance(
                 T[b, FIRST_ACTIVE] += 1
             k += 1
         over = T[b, UNDER_WAY] == 0 and T[b, ADMITTED] == T[b, GOAL]
-        if count == begun and I[b, header, FLYING] == 0 and not over:
+        if I[b, I[b, header, ROOT], CLOSED] == 1 and T[b, UNDER_WAY] == 0:
+            why[b] = EXHAUSTED
+        elif count == begun and I[b, header, FLYING] == 0 and not over:
             why[b] = BUDGET
     return count
 
@@ -467,10 +468,12 @@ class PathsSearch:
         old = self.kept[rows]
         I, F = self.tree.I[rows[:, None], old], self.tree.F[rows[:, None], old]
         told = np.where(old >= 0, F[..., RETURN] + F[..., GAMMA] * F[..., RAW], -np.inf)
-        told = np.where(I[..., TERMINAL] == DEAD, -np.inf, told)
+        again = (old[:, :, None] == leaves[:, None]).any(2)
+        told = np.where((I[..., TERMINAL] == DEAD) | again, -np.inf, told)
         leaves, scores = np.concatenate([old, leaves], 1), np.concatenate([told, scores], 1)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :keep]
-        self.kept[rows, : best.shape[1]] = np.take_along_axis(leaves, best, 1)
+        for b, ends, values in zip(rows, leaves, scores):
+            ranked = list(dict.fromkeys(ends[np.argsort(-values, kind="stable")].tolist()))
+            self.kept[b, : len(ranked[:keep])] = ranked[:keep]
         return leaves, scores
 
     def tell(self, query: Leaves, answer: Expansion) -> None:

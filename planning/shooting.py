@@ -56,7 +56,8 @@ class Shooting(ABC):
     For vectors only: std, initial deviation as a fraction of the half-range; warm_std, the same after a warm start,
         None like std; least_std, its floor; adapt, whether refits change it; center, whether candidate 0 is the mean
         itself; repeat_last, whether a warm start fills its open end with the last action or the middle of the box;
-        beta, colour of the noise (0 white, 1 pink, 2 red).
+        beta, colour of the noise: 0 white, 1 pink, 2 red (smooth motions are found sooner, the last digits of
+        jagged ones later).
     For slots only: width, slots of an unbounded offer considered at every node, None leaves it to the search;
         prior, weight of the prior against counts in a refit; parallel, candidates of a problem under way at once, None:
         one for `Slots(None)`, as many as the budget holds whole for `Slots(n)`; valued, which states the model is to
@@ -66,7 +67,7 @@ class Shooting(ABC):
     horizon: int = 20
     iterations: int = 4
     population: int | None = None
-    fewest: int = 12
+    fewest: int = 16
     keep: int = 0
     smoothing: float = 0.0
     answer: Literal["mean", "best"] = "best"
@@ -77,7 +78,7 @@ class Shooting(ABC):
     adapt: bool = True
     center: bool = True
     repeat_last: bool = True
-    beta: float = 0.0
+    beta: float = 1.0
     width: int | None = None
     prior: float = 1.0
     parallel: int | None = None

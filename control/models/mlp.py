@@ -55,6 +55,7 @@ class MLPConfig:
             )
         if (self.slots is None) == (not self.low):
             raise ValueError("an MLP wants either slots or bounds low and high")
+        _ = self.actions  # a Box that cannot be planned in is refused here, before anything is trained
 
     @property
     def actions(self) -> ActionSpace:

@@ -61,7 +61,8 @@ function panel(axis) {
     if (!own.length) continue;
     const flat = at(own[own.length - 1]) < at(own[0]) * 1.05;
     const band = own.map(r => `${X(at(r))},${Y(r.high)}`).concat(own.slice().reverse().map(r => `${X(at(r))},${Y(r.low)}`));
-    if (flat) out += `<line x1="${left}" x2="${W - right}" y1="${Y(own[0].score)}" y2="${Y(own[0].score)}" stroke="${color(p)}" stroke-dasharray="5 4" stroke-width="1.6"/><line x1="${X(at(own[0]))}" x2="${X(at(own[0]))}" y1="${Y(own[0].high)}" y2="${Y(own[0].low)}" stroke="${color(p)}" stroke-opacity=".35" stroke-width="5"/>`;
+    if (own.length === 1) out += `<line x1="${X(at(own[0]))}" x2="${X(at(own[0]))}" y1="${Y(own[0].high)}" y2="${Y(own[0].low)}" stroke="${color(p)}" stroke-opacity=".35" stroke-width="5"/>`;
+    else if (flat) out += `<line x1="${left}" x2="${W - right}" y1="${Y(own[0].score)}" y2="${Y(own[0].score)}" stroke="${color(p)}" stroke-dasharray="5 4" stroke-width="1.6"/><line x1="${X(at(own[0]))}" x2="${X(at(own[0]))}" y1="${Y(own[0].high)}" y2="${Y(own[0].low)}" stroke="${color(p)}" stroke-opacity=".35" stroke-width="5"/>`;
     else out += `<polygon points="${band.join(" ")}" fill="${color(p)}" opacity=".11"/><polyline points="${own.map(r => `${X(at(r))},${Y(r.score)}`).join(" ")}" fill="none" stroke="${color(p)}" stroke-width="2.2" stroke-linejoin="round"/>`;
     for (const r of own) out += `<circle cx="${X(at(r))}" cy="${Y(r.score)}" r="4" fill="${color(p)}" stroke="#fff" stroke-width="1.2" data-tip="${esc(`${p}, budget ${r.budget.toLocaleString("en")}\n${fix(r.score)} [${fix(r.low)}, ${fix(r.high)}]\n${num(at(r))} ${unit}`)}"/>`;
   }
@@ -94,19 +95,21 @@ function drawMatrices() {
   }).join("");
 }
 
+const NAMES = { model_calls: "calls", generated_tokens: "generated", prompt_tokens: "prompt", cached_tokens: "cached", value_tokens: "critic" };
 let ledger = "charged";
 function drawRows() {
   const names = ["charged", "spent", "closing"];
   $("ledgers").innerHTML = names.map(n => `<button class="${n === ledger ? "on" : ""}" data-n="${n}">${n}</button>`).join("");
   const units = ["nodes", "model_calls", "generated_tokens", "prompt_tokens", "cached_tokens", "value_tokens", "seconds"].filter(u => ROWS.some(r => names.some(n => r[n][u])));
+  const counts = [["unanswered", r => r.n - r.answered - r.failed], ["failed", r => r.failed], ["wrong format", r => r.wrong_format]].filter(([, f]) => ROWS.some(f));
   const low = Math.min(...ROWS.map(r => r.low)), high = Math.max(...ROWS.map(r => r.high)), S = x => 4 + 92 * (x - low) / (high - low || 1);
   const bar = r => `<svg width="100" height="14"><line x1="${S(r.low)}" x2="${S(r.high)}" y1="7" y2="7" stroke="${color(r.planner)}" stroke-opacity=".4" stroke-width="5"/><circle cx="${S(r.score)}" cy="7" r="4" fill="${color(r.planner)}"/></svg>`;
-  let out = `<tr><th>planner</th><th>budget</th><th>n</th><th>score</th><th>95 % interval</th><th></th><th>against</th><th>p</th>${units.map(u => `<th>${u.replace("_", " ")}</th>`).join("")}<th>answered</th><th>failed</th></tr>`, before = "";
+  let out = `<tr><th>planner</th><th>budget</th><th>n</th><th>score</th><th>95 % interval</th><th></th><th>against</th><th>p</th>${units.map(u => `<th data-tip="${u}">${NAMES[u] || u}</th>`).join("")}${counts.map(([n]) => `<th>${n}</th>`).join("")}</tr>`, before = "";
   for (const r of ROWS) {
     const d = r.paired, kind = !d ? "" : d.low > 0 ? "win" : d.high < 0 ? "lose" : "";
-    out += `<tr class="${r.planner !== before ? "first" : ""}"><td><b style="color:${color(r.planner)}">${esc(r.planner)}</b></td><td>${r.budget.toLocaleString("en")}</td><td>${r.n}</td><td><b>${fix(r.score)}</b></td><td>${fix(r.low)} to ${fix(r.high)}</td><td>${bar(r)}</td>` +
+    out += `<tr class="${r.planner !== before ? "first" : ""}"><td><b style="color:${color(r.planner)}">${esc(r.planner)}</b></td><td>${r.budget.toLocaleString("en")}</td><td>${r.n}</td><td><b>${fix(r.score)}</b></td><td>${fix(r.low)} – ${fix(r.high)}</td><td>${bar(r)}</td>` +
       `<td class="${kind}">${d ? `${sign(d.difference)} <small>[${sign(d.low)}, ${sign(d.high)}]</small>` : "<small>–</small>"}</td><td>${d ? (d.p < 0.001 ? "&lt;0.001" : d.p.toFixed(3)) : ""}</td>` +
-      units.map(u => `<td>${num(r[ledger][u])}</td>`).join("") + `<td>${r.answered}</td><td>${r.failed || ""}</td></tr>` + (r.note ? `<tr><td colspan="${10 + units.length}"><small>${esc(r.note)}</small></td></tr>` : "");
+      units.map(u => `<td>${num(r[ledger][u])}</td>`).join("") + counts.map(([, f]) => `<td>${f(r) || ""}</td>`).join("") + `</tr>` + (r.note ? `<tr><td colspan="${8 + counts.length + units.length}"><small>${esc(r.note)}</small></td></tr>` : "");
     before = r.planner;
   }
   const pair = ROWS.find(r => r.paired);
@@ -124,7 +127,7 @@ function drawGroups() {
 function drawMap() {
   const own = p => DATA.outcomes.filter(o => o[1] === p && o[2] === last(p).budget);
   const index = new Map(DATA.problems.map((p, i) => [p.id, i])), n = DATA.problems.length;
-  const w = Math.max(3, Math.min(26, Math.floor(975 / n))), h = 22, left = 150;
+  const w = Math.max(3, Math.min(CONTROL ? 62 : 26, Math.floor(975 / n))), h = 22, left = 150;
   const scores = DATA.outcomes.map(o => o[3]), low = Math.min(...scores), high = Math.max(...scores);
   const shade = s => CONTROL ? `rgba(13,148,136,${0.06 + 0.9 * (s - low) / (high - low || 1)})` : s ? "#0d9488" : "#f3d3c3";
   let out = "";
@@ -133,6 +136,7 @@ function drawMap() {
     for (const o of own(p)) {
       const [id, , budget, score, answer, failed] = o, what = failed ? "failed: " + failed : CONTROL ? fix(score) : `${score ? "right" : "wrong"}, answer ${answer ?? "none"}, wanted ${DATA.problems[index.get(id)].gold}`;
       out += `<rect class="node" data-problem="${esc(id)}" data-planner="${esc(p)}" x="${left + index.get(id) * w}" y="${k * h + 2}" width="${w - (w > 5 ? 1.5 : 0.5)}" height="${h - 5}" rx="1.5" fill="${failed ? "#1b2330" : shade(score)}" data-tip="${esc(`${p}, budget ${budget}\n${CONTROL ? "episode" : "problem"} ${id}\n${what}`)}"/>`;
+      if (CONTROL && w >= 40 && !failed) out += `<text x="${left + index.get(id) * w + w / 2 - 1}" y="${k * h + 15}" text-anchor="middle" style="fill:${(score - low) / (high - low || 1) > 0.55 ? "#fff" : "inherit"};pointer-events:none">${score.toFixed(0)}</text>`;
     }
   });
   $("map").innerHTML = `<svg width="${left + n * w + 4}" height="${PLANNERS.length * h + 4}">${out}</svg>`;

@@ -71,7 +71,7 @@ function drawTree() {
       walk(c);
     }
     const r = 3.5 + 5.5 * Math.sqrt(n.visits / most), done = n.discount === 0, root = n === view.tree[0];
-    const text = root ? "" : n.text.length > 23 ? n.text.slice(0, 22) + "…" : n.text;
+    const text = root ? "" : !n.text ? "(empty line)" : n.text.length > 23 ? n.text.slice(0, 22) + "…" : n.text;
     const extra = view.folded.has(n.node) && n.children.length ? " +" : "";
     dots += `<g class="node" data-node="${n.node}" data-tip="${esc(root ? "the question" : n.text)}"><circle cx="${n.x}" cy="${n.y}" r="${Math.min(9, r)}" fill="${root ? "#1b2330" : shadeOf({ value: worth(n) }, low, high)}" stroke="${n.node === view.picked ? "#1b2330" : done ? "#0d9488" : "#8d99a8"}" stroke-width="${done || n.node === view.picked ? 2.4 : 0.8}"/>` +
       `<text x="${n.x + 12}" y="${n.y - (n.drawn.length && !root ? 8 : -4)}" style="paint-order:stroke;stroke:#fff;stroke-width:3px;font-weight:${n.best ? 600 : 400}">${esc(text)}${extra}</text></g>`;
@@ -84,7 +84,7 @@ function drawTree() {
 
 function centre() {
   const n = view.tree.find(n => n.node === view.picked);
-  $("tree").scrollTo(n.x - 520, n.y - $("tree").clientHeight / 2);
+  $("tree").scrollTo(0, n.y - $("tree").clientHeight / 2);
 }
 
 function detail(id) {

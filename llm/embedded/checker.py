@@ -1,7 +1,7 @@
 """The exact checker of solution steps: it decides from the story's relations alone, never from wording.
 
-A step reads `Ann = Tom + 3 = 12 + 3 = 15`: the target, the formula in names, the same in numbers, the
-result. Operands of sums and products may come in another order, the same one in both parts.
+A step reads `Ann has 3 more than Tom = 12 + 3 = 15`: the relation's own sentence, its formula in
+numbers, the result. Operands of sums and products may come in another order.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .relations import Relation, evaluate
+from .relations import evaluate
 from .stories import Story
 
 _ANSWER = re.compile(r"#### ([1-9]\d*)")
@@ -19,8 +19,7 @@ _NUMBER = re.compile(r"0|[1-9]\d{0,5}")
 def check_step(story: Story, previous_steps: Sequence[str], step_text: str) -> bool:
     """Whether the step is right, given the steps before it (of which only the right ones count).
 
-    A derivation is right iff its target has that quantity in the story and it is derived by the
-    story's own relation from quantities that are given or were derived before. The line `#### n` is
+    A derivation is right iff it says a relation of the story and derives its target's quantity from quantities that are given or were derived before. The line `#### n` is
     right iff n is the answer. Anything malformed is wrong; nothing raises.
     """
     return _judge(story, _known(story, previous_steps), step_text)
@@ -62,32 +61,23 @@ def _judge(story: Story, known: dict[str, int], text: str) -> bool:
     text = text[:-1] if text.endswith("\n") else text
     if match := _ANSWER.fullmatch(text):
         return int(match[1]) == story.answer
-    target, *parts = text.split(" = ")
-    relation = next((r for r in story.relations if r.target == target), None)
-    if relation is None or len(parts) != (3 if relation.sources else 2):
+    words, *parts = text.split(" = ")
+    relation = next((r for r in story.relations if r.words(story.verb) == words), None)
+    if relation is None or len(parts) != 2 or any(name not in known for name in relation.sources):
         return False
-    symbols, numbers = parts[0].split(" "), parts[-2].split(" ")
-    return _same(relation, symbols) and _computed(relation, known, symbols, numbers, parts[-1])
+    numbers, wanted = parts[0].split(" "), relation.reckoning(known)
+    right = _NUMBER.fullmatch(parts[1]) and int(parts[1]) == evaluate(wanted)
+    return bool(right) and _same(numbers, wanted)
 
 
-def _same(relation: Relation, symbols: list[str]) -> bool:
-    """Whether the symbols are the relation's formula, up to the order of summands and of factors."""
-    wanted = list(relation.symbols())
-    if sorted(symbols) != sorted(wanted) or symbols[1::2] != wanted[1::2]:
-        return False
+def _same(numbers: list[str], wanted: list[str]) -> bool:
+    """Whether the numbers are the wanted ones, up to the order of summands and of factors."""
     operators = wanted[1::2]
+    if numbers[1::2] != operators or len(numbers) != len(wanted):
+        return False
     # The operands before the first `-` or `/`, and of one operator only, may be exchanged.
     movable = 1
     while movable <= len(operators) and operators[movable - 1] == operators[0] and operators[0] in "+*":
         movable += 1
-    ours, theirs = wanted[::2], symbols[::2]
+    ours, theirs = wanted[::2], numbers[::2]
     return sorted(ours[:movable]) == sorted(theirs[:movable]) and ours[movable:] == theirs[movable:]
-
-
-def _computed(relation: Relation, known: dict[str, int], symbols: list[str], numbers: list[str], result: str) -> bool:
-    """Whether the numbers are the symbols' known values and the result is theirs."""
-    if any(name not in known for name in relation.sources):
-        return False
-    if numbers != [str(known[s]) if s in relation.sources else s for s in symbols]:
-        return False
-    return bool(_NUMBER.fullmatch(result)) and evaluate(numbers) == int(result)

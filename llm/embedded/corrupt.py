@@ -7,60 +7,59 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from .checker import check_step
-from .relations import Relation, evaluate, write_step
+from .relations import Relation, evaluate
 from .stories import Story
 
 
 def _number(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
     """A wrong operand, reckoned on correctly."""
-    symbols = list(relation.symbols())
-    spots = [i for i, symbol in enumerate(symbols) if symbol.isdigit()] or [0]
-    spot = rng.choice(spots)
-    if symbols[spot].isdigit():
-        symbols[spot] = str(max(1, int(symbols[spot]) + rng.choice((-10, -2, -1, 1, 2, 3, 10))))
-    return _reckon(relation.target, symbols, known)
+    numbers = list(relation.numbers) or [0]
+    spot = rng.randrange(len(numbers))
+    numbers[spot] = max(1, numbers[spot] + rng.choice((-10, -2, -1, 1, 2, 3, 10)))
+    if rng.random() < 0.5:
+        return _say(story, replace(relation, numbers=tuple(numbers)), known)
+    return _say(story, relation, known, replace(relation, numbers=tuple(numbers)).reckoning(known))
 
 
 def _source(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
     """A wrong source, with that source's own quantity."""
-    symbols = list(relation.symbols())
-    spots = [i for i, symbol in enumerate(symbols) if symbol in relation.sources]
-    if spots:
-        symbols[rng.choice(spots)] = rng.choice(list(known))
-    return _reckon(relation.target, symbols, known)
+    sources = list(relation.sources)
+    if sources:
+        sources[rng.randrange(len(sources))] = rng.choice(list(known))
+    return _say(story, replace(relation, sources=tuple(sources)), known)
 
 
 def _operation(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
     """A wrong operation, reckoned on correctly."""
-    symbols = list(relation.symbols())
-    symbols[rng.randrange(1, len(symbols), 2)] = rng.choice("+-*/")
-    return _reckon(relation.target, symbols, known)
+    numbers = relation.reckoning(known)
+    numbers[rng.randrange(1, len(numbers), 2)] = rng.choice("+-*/")
+    return _say(story, relation, known, numbers)
 
 
 def _slip(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
     """A slip in the arithmetic: off by one, by ten, or with two digits exchanged."""
-    head, result = relation.step(known).rsplit(" ", 1)
+    head, result = relation.step(story.verb, known).rsplit(" ", 1)
     number = int(result)
-    swapped = int(result[::-1])
-    wrong = rng.choice((number - 1, number + 1, number - 10, number + 10, number + 2, swapped))
-    return f"{head} {wrong}"
+    wrong = rng.choice((number - 1, number + 1, number - 10, number + 10, number + 2, int(result[::-1])))
+    return f"{head} {wrong}" if wrong > 0 else ""
 
 
 def _value(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
     """A source's quantity copied wrongly: another name's, or one digit off."""
     wrong = dict(known)
-    for name in relation.sources[:1]:
+    for name in rng.sample(relation.sources, min(1, len(relation.sources))):
         near = max(1, known[name] + rng.choice((-10, -1, 1, 10)))
-        wrong[name] = near if rng.random() < 0.5 else rng.choice(list(known.values()))
-    return _reckon(relation.target, list(relation.symbols()), wrong)
+        wrong[name] = near if rng.random() < 0.4 else rng.choice(list(known.values()))
+    return _say(story, relation, wrong)
 
 
 def _target(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
     """The right sum for a wrong name."""
     names = [*known, *(other.target for other in story.relations)]
-    return f"{rng.choice(names)} {relation.step(known).split(' ', 1)[1]}"
+    return _say(story, replace(relation, target=rng.choice(names)), known)
 
 
 def _early(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
@@ -70,23 +69,24 @@ def _early(story: Story, relation: Relation, known: dict[str, int], rng: random.
         return ""
     pick, values = rng.choice(later), story.values()
     if rng.random() < 0.6:
-        made_up = [*known.values(), rng.randint(3, 80)]
+        made_up = [*known.values(), rng.randint(3, 60)]
         values |= {name: rng.choice(made_up) for name in pick.sources if name not in known}
-    return _reckon(pick.target, list(pick.symbols()), values)
+    return _say(story, pick, values)
 
 
 CLASSES: dict[str, Callable[[Story, Relation, dict[str, int], random.Random], str]] = {
     "number": _number, "source": _source, "operation": _operation, "slip": _slip,
     "value": _value, "target": _target, "early": _early,
 }  # fmt: skip
-_WEIGHTS = (1.0, 1.5, 1.0, 1.5, 1.2, 0.8, 1.5)
+_WEIGHTS = (1.0, 1.0, 1.0, 1.6, 1.6, 0.8, 1.6)
 
 
-def _reckon(target: str, symbols: list[str], values: dict[str, int]) -> str:
-    numbers = [symbol if symbol.isdigit() else str(values.get(symbol, symbol)) for symbol in symbols]
+def _say(story: Story, relation: Relation, known: dict[str, int], numbers: list[str] | None = None) -> str:
+    numbers = numbers or relation.reckoning(known)
     result = evaluate(numbers)
     # A result outside the positive integers would give the fault away.
-    return write_step(target, symbols, numbers, result) if result is not None and result > 0 else ""
+    ok = result is not None and result > 0
+    return f"{relation.words(story.verb)} = {' '.join(numbers)} = {result}" if ok else ""
 
 
 def corrupt_step(story: Story, index: int, rng: random.Random, kind: str | None = None) -> str | None:
@@ -130,6 +130,6 @@ def carry_on(story: Story, index: int, wrong: str) -> list[str]:
         value = relation.value(known)
         if value is None or value <= 0:
             return lines
-        lines.append(relation.step(known))
+        lines.append(relation.step(story.verb, known))
         known[relation.target] = value
     return [*lines, f"#### {known[story.asked]}"] if story.asked in known else lines

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from .checker import check_lines
 from .corrupt import carry_on, corrupt_step
+from .relations import LIMIT
 from .stories import Story
 from .tokenizer import CRITIQUE, NO, YES
 
@@ -96,6 +97,27 @@ def gold_tree(story: Story, words: Words, rng: random.Random, wrong: float = 0.6
         tree.ask(node, words, True)
     tree.teach(node, [words.end])
     return tree
+
+
+def hang_drills(tree: Tree, count: int, words: Words, rng: random.Random) -> None:
+    """Plain sums beside the story, seeing nothing of it: arithmetic is what lines teach most slowly, and a sum alone
+    costs a tenth of a line with its question."""
+    for _ in range(count):
+        given, result = drawn_sum(rng)
+        node = tree.grow(-1, words.encode(f" = {given}"))
+        tree.teach(node, words.encode(f" = {result}\n"))
+
+
+def drawn_sum(rng: random.Random) -> tuple[str, int]:
+    """A sum such as lines hold, and its result, at most `LIMIT`."""
+    kind = rng.choices("+-*/", (0.42, 0.3, 0.2, 0.08))[0]
+    if kind in "+-":
+        whole = rng.randint(2, LIMIT)
+        part = rng.randint(1, whole - 1)
+        return (f"{part} + {whole - part}", whole) if kind == "+" else (f"{whole} - {part}", whole - part)
+    factor = rng.randint(2, 12)
+    other = rng.randint(2, LIMIT // factor)
+    return (f"{other} * {factor}", other * factor) if kind == "*" else (f"{other * factor} / {factor}", other)
 
 
 def sampled_tree(story: Story, solutions: Sequence[str], words: Words, gold: bool = True) -> Tree:

@@ -20,7 +20,7 @@ class Shape:
     """The network's size: widths in numbers of features."""
 
     hidden: int = 128
-    layers: int = 6
+    layers: int = 5
     heads: int = 4
     inner: int = 384
 

@@ -6,13 +6,11 @@ import math
 import random
 from dataclasses import dataclass, field
 
-from .data import Batch, Tree, Words, gold_tree, pack, sampled_tree
+from .data import Batch, Tree, Words, gold_tree, hang_drills, pack, sampled_tree
 from .net import Shape
 from .stories import Story, generate
 
-# Relations that name their target first; looking up is learned on them before the wording varies.
-EASY, EASY_UNTIL = frozenset(("more", "fewer", "times", "groups", "sum", "twice")), 0.1
-GROUP = 4  # batches drawn together, so that trees of like size share a batch
+GROUP = 8  # batches drawn together, so that trees of like size share a batch
 
 
 @dataclass(frozen=True)
@@ -21,22 +19,24 @@ class Plan:
 
     rate: the peak learning rate. sample_from: the share of the run after which the model's own
     solutions are judged too; refresh: steps between drawings of them; sampled: their share of a batch.
+    drills: plain sums beside each story.
     """
 
-    steps: int = 3200
-    batch: int = 32
+    steps: int = 5000
+    batch: int = 16
     seed: int = 0
-    rate: float = 3e-3
+    rate: float = 2e-3
     warmup: int = 100
     cooldown: float = 0.35
     critique_weight: float = 0.5
     sample_from: float = 0.5
-    refresh: int = 250
+    refresh: int = 400
     sampled: float = 0.3
     sample_stories: int = 256
     samples_each: int = 4
-    checkpoint_every: int = 200
-    evaluate_every: int = 400
+    checkpoint_every: int = 400
+    evaluate_every: int = 800
+    drills: int = 3
     shape: Shape = field(default_factory=Shape)
 
     def rate_at(self, step: int) -> float:
@@ -52,9 +52,7 @@ class Plan:
 
 def draw_length(progress: float, rng: random.Random) -> int:
     """A number of steps: few at first, at the end of the run a few long ones too."""
-    if progress < 0.05:
-        return 1
-    if progress < EASY_UNTIL:
+    if progress < 0.1:
         return rng.choice((1, 2))
     if progress < 0.25:
         return rng.choice((1, 2, 2, 3))
@@ -64,13 +62,8 @@ def draw_length(progress: float, rng: random.Random) -> int:
 
 
 def draw_story(plan: Plan, index: int, progress: float, rng: random.Random) -> Story:
-    """A training story for this index; nearly half have a distractor, and the first ones are of few kinds."""
-    steps, distractor = draw_length(progress, rng), rng.random() < 0.45
-    story = generate(plan.seed, index, steps, distractor)
-    while progress < EASY_UNTIL and any(relation.kind not in EASY for relation in story.relations):
-        index += 10**9
-        story = generate(plan.seed, index, steps, distractor and progress > EASY_UNTIL / 2)
-    return story
+    """The training story of this index; nearly half have a distractor."""
+    return generate(plan.seed, index, draw_length(progress, rng), rng.random() < 0.45)
 
 
 class Feed:
@@ -98,7 +91,10 @@ class Feed:
                 trees.append(sampled_tree(story, rng.sample(texts, 2), self.words))
             else:
                 story = draw_story(plan, group * GROUP * plan.batch + i, progress, rng)
-                trees.append(gold_tree(story, self.words, rng, wrong=0.2 if progress < EASY_UNTIL else 0.6))
+                trees.append(gold_tree(story, self.words, rng, wrong=0.2 if progress < 0.15 else 0.6))
+        drill = random.Random(f"{plan.seed}/drill/{group}")
+        for tree in trees:
+            hang_drills(tree, plan.drills, self.words, drill)
         trees.sort(key=lambda tree: len(tree.tokens))
         batches = [trees[k * plan.batch : (k + 1) * plan.batch] for k in range(GROUP)]
         rng.shuffle(batches)

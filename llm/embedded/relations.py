@@ -12,49 +12,48 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LIMIT = 150  # no quantity of a story is larger
+LIMIT = 99  # no quantity of a story is larger
 FRACTIONS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of relation: its formula and the sentences that may tell it."""
+    """One kind of relation: its formula, the words that tell it, and how often it is drawn."""
 
-    formula: tuple[str, ...]
-    templates: tuple[str, ...]
+    formula: str
+    words: str
     weight: float = 1.0
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The formula's symbols."""
+        return tuple(self.formula.split())
 
     @property
     def arity(self) -> int:
         """How many sources the formula names."""
-        return len({symbol for symbol in self.formula if symbol[0] == "s"})
+        return len({symbol for symbol in self.symbols if symbol[0] == "s"})
 
 
-def _kind(formula: str, *templates: str, weight: float = 1.0) -> Kind:
-    return Kind(tuple(formula.split()), templates, weight)
-
-
-# {X} is the target, {Y} {Z} {W} the sources, {k} {m} the numbers, {v} the verb and {N} the noun.
+# {Y} {Z} {W} are the sources, {k} {m} the numbers, {f} a fraction's word; target and verb come before.
+# Every sentence names its target first, so that a step may begin by saying the sentence again.
 KINDS: dict[str, Kind] = {
-    "more": _kind("s0 + n0", "{X} {v} {k} more {N} than {Y}.", "{X} {v} {k} more than {Y}.", weight=1.4),
-    "fewer": _kind("s0 - n0", "{X} {v} {k} fewer {N} than {Y}.", "{X} {v} {k} fewer than {Y}.", weight=1.4),
-    "times": _kind("s0 * n0", "{X} {v} {k} times as many {N} as {Y}.", "{X} {v} {k} times as many as {Y}."),
-    "twice": _kind("s0 * 2", "{X} {v} twice as many {N} as {Y}.", "{X} {v} double of {Y}."),
-    "fraction": _kind("s0 / n0", "{X} {v} {f} as many {N} as {Y}.", "{X} {v} {f} of what {Y} {v}.", weight=1.3),
-    "sum": _kind("s0 + s1", "{X} {v} as many as {Y} and {Z} together.", weight=2.4),
-    "difference": _kind("s0 - s1", "{X} {v} the difference between {Y} and {Z}.", weight=1.4),
-    "list": _kind("s0 + s1 + s2", "{X} {v} as many as {Y}, {Z} and {W} together.", weight=0.6),
-    "gave": _kind("s0 - n0", "After giving away {k}, {Y} would match {X}.", "{Y} gave {k} away to match {X}."),
-    "received": _kind("s0 + n0", "After getting {k} more, {Y} would match {X}.", "{Y} got {k} to match {X}."),
-    "packs": _kind("n0 * n1", "{X} bought {k} packs of {m} {N}.", "{X} {v} {k} packs of {m} each.", weight=0.8),
-    "groups": _kind("s0 * n0", "{X} {v} {k} packs, each with as many as {Y}."),
-    "split": _kind("s0 / n0", "{Y} split all into {k} equal shares and {X} took one."),
-    "percent": _kind("s0 * n0 / 100", "{X} {v} {k}% of what {Y} {v}.", weight=0.5),
-    "price": _kind("s0 * n0", "{X} paid {k} coins for each one of {Y}."),
-    "rest": _kind("n0 - s0", "{X} and {Y} {v} {k} together.", "Together {Y} and {X} {v} {k} {N}.", weight=0.7),
-    "over": _kind("s0 - n0", "{Y} {v} {k} above {X}.", "{Y} beats {X} by {k}.", weight=0.4),
-    "under": _kind("s0 + n0", "{Y} {v} {k} below {X}.", "{Y} trails {X} by {k}.", weight=0.4),
-    "extra": _kind("s0 * n0 + n1", "{X} {v} {m} more than {k} times {Y}.", weight=0.5),
+    "more": Kind("s0 + n0", "{k} more than {Y}", 1.4),
+    "fewer": Kind("s0 - n0", "{k} fewer than {Y}", 1.4),
+    "times": Kind("s0 * n0", "{k} times as many as {Y}"),
+    "twice": Kind("s0 * 2", "twice as many as {Y}"),
+    "fraction": Kind("s0 / n0", "{f} as many as {Y}", 1.3),
+    "sum": Kind("s0 + s1", "as many as {Y} and {Z} together", 2.4),
+    "difference": Kind("s0 - s1", "the difference between {Y} and {Z}", 1.4),
+    "list": Kind("s0 + s1 + s2", "all that {Y}, {Z} and {W} count", 0.6),
+    "gave": Kind("s0 - n0", "what {Y} kept after giving away {k}"),
+    "received": Kind("s0 + n0", "what {Y} reached after getting {k}"),
+    "packs": Kind("n0 * n1", "{k} packs of {m}", 0.8),
+    "groups": Kind("s0 * n0", "{k} bags as full as {Y}"),
+    "split": Kind("s0 / n0", "an equal share of {Y} split among {k}"),
+    "percent": Kind("s0 * n0 / 100", "{k}% of {Y}", 0.5),
+    "price": Kind("s0 * n0", "{k} coins for each one of {Y}"),
+    "rest": Kind("n0 - s0", "what {Y} lacks to {k}"),
 }
 
 
@@ -71,30 +70,31 @@ class Relation:
         """The formula with the names of the sources and the numbers put in."""
         fill = {f"s{i}": name for i, name in enumerate(self.sources)}
         fill |= {f"n{i}": str(number) for i, number in enumerate(self.numbers)}
-        return tuple(fill.get(symbol, symbol) for symbol in KINDS[self.kind].formula)
+        return tuple(fill.get(symbol, symbol) for symbol in KINDS[self.kind].symbols)
+
+    def reckoning(self, known: dict[str, int]) -> list[str]:
+        """The formula in numbers. Raises KeyError where a source is not in `known`."""
+        return [str(known[s]) if s in self.sources else s for s in self.symbols()]
 
     def value(self, known: dict[str, int]) -> int | None:
         """The target's quantity; None where a source is not in `known` or a division leaves a rest."""
         if any(name not in known for name in self.sources):
             return None
-        return evaluate([str(known.get(symbol, symbol)) for symbol in self.symbols()])
+        return evaluate(self.reckoning(known))
 
-    def step(self, known: dict[str, int]) -> str:
-        """The step that derives the target: names first, then numbers, then the result.
+    def words(self, verb: str) -> str:
+        """The sentence that tells the relation, without its full stop."""
+        fill = dict(zip(("Y", "Z", "W"), self.sources)) | dict(zip(("k", "m"), map(str, self.numbers)))
+        fraction = FRACTIONS.get(self.numbers[0], "") if self.numbers else ""
+        return f"{self.target} {verb} {KINDS[self.kind].words.format(f=fraction, **fill)}"
+
+    def step(self, verb: str, known: dict[str, int]) -> str:
+        """The step that derives the target: the sentence, the formula in numbers, the result.
 
         Raises KeyError where a source is not in `known`.
         """
-        symbols = self.symbols()
-        numbers = [str(known[s]) if s in self.sources else s for s in symbols]
-        return write_step(self.target, symbols, numbers, evaluate(numbers))
-
-
-def write_step(target: str, symbols: Sequence[str], numbers: Sequence[str], result: int | None) -> str:
-    """One step as text; where no name occurs the names' part is left out."""
-    parts = [target, " ".join(symbols), " ".join(numbers), str(result)]
-    if parts[1] == parts[2]:
-        del parts[1]
-    return " = ".join(parts)
+        numbers = self.reckoning(known)
+        return f"{self.words(verb)} = {' '.join(numbers)} = {evaluate(numbers)}"
 
 
 def evaluate(numbers: Sequence[str]) -> int | None:
@@ -114,12 +114,12 @@ def evaluate(numbers: Sequence[str]) -> int | None:
 def leaf_value(kind: str, rng: random.Random) -> int:
     """A quantity for a new given fact that the kind can use: divisible where the kind divides."""
     if kind in ("fraction", "split"):
-        return rng.choice((2, 3, 4, 5)) * rng.randint(2, 12)
+        return rng.choice((2, 3, 4, 5)) * rng.randint(2, 9)
     if kind == "percent":
-        return 20 * rng.randint(1, 5)
-    if kind in ("times", "twice", "groups", "price", "extra"):
-        return rng.randint(2, 25)
-    return rng.randint(3, 50)
+        return 20 * rng.randint(1, 4)
+    if kind in ("times", "twice", "groups", "price"):
+        return rng.randint(2, 20)
+    return rng.randint(3, 40)
 
 
 def choose_numbers(kind: str, values: Sequence[int], rng: random.Random) -> tuple[int, ...] | None:
@@ -130,19 +130,19 @@ def choose_numbers(kind: str, values: Sequence[int], rng: random.Random) -> tupl
     if kind == "twice":
         return (2,)
     if kind == "packs":
-        return rng.randint(2, 9), rng.randint(3, 12)
-    if kind in ("more", "received", "under"):
-        return (_amount(rng, 30),)
-    if kind in ("fewer", "gave", "over"):
-        return (_amount(rng, min(30, first - 1)),) if first > 3 else None
+        return rng.randint(2, 9), rng.randint(2, 10)
+    if kind in ("more", "received"):
+        return (_amount(rng, 20),)
+    if kind in ("fewer", "gave"):
+        return (_amount(rng, min(20, first - 1)),) if first > 3 else None
     if kind == "rest":
-        return (first + rng.randint(2, 40),)
+        return (min(LIMIT, first + rng.randint(2, 30)),)
     return _factor(kind, first, rng)
 
 
 def _amount(rng: random.Random, most: int) -> int:
     # Small amounts are the usual case in such problems; large ones keep the sums from being few.
-    return rng.randint(2, min(most, 15) if rng.random() < 0.7 else most)
+    return rng.randint(2, min(most, 9) if rng.random() < 0.6 else most)
 
 
 def _factor(kind: str, first: int, rng: random.Random) -> tuple[int, ...] | None:
@@ -151,8 +151,7 @@ def _factor(kind: str, first: int, rng: random.Random) -> tuple[int, ...] | None
     elif kind in ("fraction", "split"):
         fitting = [k for k in (2, 3, 4, 5) if first % k == 0 and first > k]
     else:
-        fitting = [k for k in (2, 3, 4, 5, 6) if first * k <= LIMIT - 15]
+        fitting = [k for k in (2, 3, 4, 5, 6) if first * k <= LIMIT]
     if not fitting:
         return None
-    factor = rng.choice(fitting)
-    return (factor, rng.randint(2, 15)) if kind == "extra" else (factor,)
+    return (rng.choice(fitting),)

@@ -11,7 +11,7 @@ import hashlib
 import random
 from dataclasses import dataclass
 
-from .relations import FRACTIONS, KINDS, LIMIT, Relation, choose_numbers, leaf_value
+from .relations import KINDS, LIMIT, Relation, choose_numbers, leaf_value
 from .scenes import SCENES, Scene
 
 SPLITS = ("train", "validation", "test")
@@ -36,6 +36,7 @@ class Story:
     steps: tuple[str, ...]
     answer: int
     asked: str
+    verb: str
     given: dict[str, int]
     relations: tuple[Relation, ...]
     length: int
@@ -143,7 +144,7 @@ def _distract(draft: _Draft, rng: random.Random) -> tuple[list[str], list[int]]:
                 pass  # some draw fits: `more` always does where quantities are below the limit
         elif what < 0.85:
             name = draft.names[len(draft.known)]
-            draft.given[name] = draft.known[name] = rng.randint(3, 50)
+            draft.given[name] = draft.known[name] = rng.randint(3, 40)
         else:
             asides.append(rng.randint(5, 20))
     return [name for name in draft.known if name not in before], asides
@@ -194,25 +195,17 @@ def _tell(
 ) -> Story:  # fmt: skip
     noun = rng.choice(scene.nouns)
     sentences = [f"{name} {scene.verb} {value} {noun}." for name, value in draft.given.items()]
-    sentences += [sentence(relation, scene.verb, noun, rng) for relation in draft.relations]
+    sentences += [relation.words(scene.verb) + "." for relation in draft.relations]
     sentences += [scene.aside.format(X=rng.choice(list(draft.known)), k=k) for k in asides]
     if shuffle:
         rng.shuffle(sentences)
     question = " ".join(sentences) + f" How many {noun} {scene.ask.format(X=asked)}?"
-    steps = [relation.step(draft.known) for relation in draft.relations[:length]]
+    steps = [relation.step(scene.verb, draft.known) for relation in draft.relations[:length]]
     answer = draft.known[asked]
     return Story(
-        question, (*steps, f"#### {answer}"), answer, asked, draft.given, tuple(draft.relations), length,
+        question, (*steps, f"#### {answer}"), answer, asked, scene.verb, draft.given, tuple(draft.relations), length,
         tuple(useless) + ("",) * len(asides),
     )  # fmt: skip
-
-
-def sentence(relation: Relation, verb: str, noun: str, rng: random.Random) -> str:
-    """One wording of the relation."""
-    template = rng.choice(KINDS[relation.kind].templates)
-    words = dict(zip(("Y", "Z", "W"), relation.sources)) | dict(zip(("k", "m"), map(str, relation.numbers)))
-    fraction = FRACTIONS.get(relation.numbers[0], "") if relation.numbers else ""
-    return template.format(X=relation.target, v=verb, N=noun, f=fraction, **words)
 
 
 def held_out(split: str, per_length: int = 100, lengths: tuple[int, ...] = (2, 3, 4, 5), seed: int = 0) -> list[Story]:

@@ -7,7 +7,9 @@ gathers them first (any device and type).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ except ImportError:  # the torch kernel serves
     numba = None
 
 NAME = "forethought_paged"
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(slots=True)
@@ -33,7 +36,19 @@ class Layout:
     groups: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
 
-def attend(module, query, key, value, attention_mask=None, *, scaling=None, layout=None, softcap=None, s_aux=None, **_):
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    *,
+    scaling: float | None = None,
+    layout: Layout | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
     """query [1, H, T, D], key and value [slots, heads, D] -> [1, T, H, D]; the signature is transformers' own."""
     if layout is None or softcap is not None or s_aux is not None:
         raise NotImplementedError(f"{type(module).__name__} wants attention that the paged kernels do not have")
@@ -54,10 +69,13 @@ def _attend_in_place(query: Tensor, key: Tensor, value: Tensor, scale: float, la
 
 
 if numba is not None:
-    _jit = numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+
+    def _jit(function: Function) -> Function:
+        made: Function = numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")(function)
+        return made
 
     @_jit
-    def _kernel(query, keys, values, tables, places, positions, out):
+    def _kernel(query: Any, keys: Any, values: Any, tables: Any, places: Any, positions: Any, out: Any) -> None:
         """query [T, H, D], keys and values [slots, heads, D]; the loops are split so that LLVM vectorises each."""
         weights = np.empty(positions.max() + 1, dtype=np.float32)
         bits = weights.view(np.int32)
@@ -73,7 +91,7 @@ if numba is not None:
                     out[t, h, d] /= mass
 
     @_jit
-    def _dots(query, keys, head, slots, dots):
+    def _dots(query: Any, keys: Any, head: int, slots: Any, dots: Any) -> None:
         for j in range(slots.shape[0]):
             key = keys[slots[j], head]
             dot = np.float32(0)
@@ -82,7 +100,7 @@ if numba is not None:
             dots[j] = dot
 
     @_jit
-    def _exponentials(x, bits):
+    def _exponentials(x: Any, bits: Any) -> Any:
         """x becomes exp(x - max x), in place; gives the sum. 2^n by the exponent bits, 2^f by its Taylor series."""
         top = np.float32(-np.inf)
         for j in range(x.shape[0]):
@@ -101,7 +119,7 @@ if numba is not None:
         return mass
 
     @_jit
-    def _mix(weights, values, head, slots, out):
+    def _mix(weights: Any, values: Any, head: int, slots: Any, out: Any) -> None:
         out[:] = 0
         for j in range(slots.shape[0]):
             value, weight = values[slots[j], head], weights[j]
@@ -136,11 +154,12 @@ def _group(layout: Layout, device: torch.device) -> list[tuple[Tensor, Tensor, T
     groups = []
     for members in buckets.values():
         wide = max(map(len, members))
-        rows = np.array([m + [-1] * (wide - len(m)) for m in members])
-        positions = np.where(rows >= 0, layout.positions[rows], 0)
+        index = np.array([m + [-1] * (wide - len(m)) for m in members])
+        positions = np.where(index >= 0, layout.positions[index], 0)
         length = int(positions.max()) + 1
-        slots = layout.tables[layout.places[rows[:, 0]], :length].astype(np.int64)
+        slots = layout.tables[layout.places[index[:, 0]], :length].astype(np.int64)
         mask = np.arange(length) <= positions[:, None, :, None]
         slots[~mask.any(axis=(1, 2))] = 0  # beyond a row's end the table holds what an earlier row left
-        groups.append(tuple(torch.from_numpy(x).to(device) for x in (rows, slots, mask)))
+        first, second, third = (torch.from_numpy(x).to(device) for x in (index, slots, mask))
+        groups.append((first, second, third))
     return groups

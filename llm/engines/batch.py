@@ -75,7 +75,7 @@ class Decoder:
         self._tables = np.zeros((max_batch, context), dtype=np.int32)
         self._places = list(range(max_batch - 1, -1, -1))
         self._claimed: dict[int, tuple[int, int, int]] = {}
-        self._hidden: Tensor | None = None
+        self._hidden = torch.empty(0)
         self._reserved = 0
 
     @property
@@ -173,7 +173,7 @@ class Decoder:
         hidden = self.network.hidden(
             torch.from_numpy(tokens).to(device)[None], torch.from_numpy(positions).to(device)[None], self.cache, layout
         )
-        if self._hidden is None:
+        if not self._hidden.numel():
             self._hidden = hidden.new_empty((self.tree.size, hidden.shape[-1]))
         self._hidden.index_copy_(0, self.cache.targets, hidden)
         self.counters.computed += len(self._claimed)
@@ -203,7 +203,7 @@ class Decoder:
             return
         rows, logits = [rows[i] for i in drawn], logits[drawn] if scored else logits
         u = uniforms([row.stream for row in rows], [row.length for row in rows])
-        settings = [row.sampling for row in rows]
+        settings = [row.sampling for row in rows if row.sampling]
         tokens, logprobs = draw(logits, [s.temperature for s in settings], [s.top_p for s in settings], u)
         for row, token, logprob in zip(rows, tokens, logprobs):
             self._accept(row, token, logprob)
@@ -218,6 +218,7 @@ class Decoder:
 
     def _accept(self, row: Request, token: int, logprob: float) -> None:
         """Append a drawn token: the row is over or goes on to it."""
+        assert row.sampling is not None
         if token in self.eos:
             return self._finish(row, "end")
         row.step.append(token)

@@ -83,27 +83,31 @@ class TokenTree:
         self._free.extend(slots)
 
 
-class PagedLayer(CacheLayerMixin):
+class PagedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     """One layer's keys and values of all slots: [slots, heads, head size], allocated when the first come."""
 
     is_sliding = False
 
     def __init__(self, cache: PagedCache) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.cache = cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        # zeros: masked slots are multiplied by 0, which NaN would survive
         self.keys, self.values = (
-            torch.zeros((self.cache.slots, x.shape[1], x.shape[3]), dtype=x.dtype, device=x.device)
+            torch.empty((self.cache.slots, x.shape[1], x.shape[3]), dtype=x.dtype, device=x.device)
             for x in (key_states, value_states)
         )
+        # stands for padding, which is weighted by 0: NaN would survive that
+        self.keys[ROOT], self.values[ROOT] = 0, 0
         self.is_initialized = True
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object):
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         """Write [1, heads, T, head size] to the T slots of this forward; gives everything held."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None and self.values is not None
         self.keys.index_copy_(0, self.cache.targets, key_states[0].transpose(0, 1))
         self.values.index_copy_(0, self.cache.targets, value_states[0].transpose(0, 1))
         return self.keys, self.values
@@ -123,5 +127,5 @@ class PagedCache(Cache):
 
     def __init__(self, layers: int, slots: int) -> None:
         self.slots = slots
-        self.targets: Tensor | None = None
+        self.targets = torch.zeros(0, dtype=torch.int64)
         super().__init__(layers=[PagedLayer(self) for _ in range(layers)])

@@ -52,11 +52,12 @@ class Network:
         out = self.model.base_model(
             input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True, layout=layout
         )
-        return out.last_hidden_state[0]
+        found: Tensor = out.last_hidden_state[0]
+        return found
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[R, width] to [R, vocabulary] in float32."""
-        logits = self._head(hidden).float()
+        logits: Tensor = self._head(hidden).float()
         return logits if self._scale == 1.0 else logits * self._scale
 
     def spare_bytes(self) -> int:
@@ -70,7 +71,7 @@ class Network:
         ids = torch.arange(1, _PROBE + 1, device=self.device)[None] * 997 % self.vocabulary
         if self.model.config._attn_implementation == NAME:  # the model of an earlier engine
             self.model.set_attn_implementation("eager")
-        wanted = self.model(input_ids=ids, use_cache=False).logits[0].float()
+        wanted = self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[0].float()
         self.model.set_attn_implementation(NAME)
         cache = PagedCache(self.layers, _PROBE + 1)
         cache.targets = torch.arange(1, _PROBE + 1, device=self.device)
@@ -88,8 +89,10 @@ class Network:
                 f"the transformers engine gives other logits than {name} itself, whose attention is not plain causal "
                 "attention; use another engine for it"
             )
-        kept = [hidden, *(x for layer in cache.layers for x in (layer.keys, layer.values))]
-        return sum(x[0].numel() * x.element_size() for x in kept)
+        kept: list[Any] = [hidden, *(x for layer in cache.layers for x in (layer.keys, layer.values))]  # type: ignore[union-attr]
+        if any(x is None for x in kept):
+            raise ValueError(f"the transformers engine cannot page the attention of {name}: some layers have none")
+        return int(sum(x[0].numel() * x.element_size() for x in kept))
 
 
 def _near(found: Tensor, wanted: Tensor) -> bool:
@@ -115,15 +118,15 @@ def load(source: str | Path, device: str, dtype: torch.dtype | str | None) -> tu
     elif path.is_absolute() or str(source).startswith((".", "~")) or len(path.parts) > 2:
         raise ValueError(f"there is no model folder {source}")
     progress = is_progress_bar_enabled()
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"cannot load a causal language model with its tokenizer from {source}: {error}") from error
     finally:
         if progress:
-            enable_progress_bar()
+            enable_progress_bar()  # type: ignore[no-untyped-call]
     return model.to(device), tokenizer
 
 

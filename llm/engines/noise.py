@@ -6,6 +6,8 @@ same stream at the same position draws the same token from the same distribution
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ _MIX2 = np.uint64(0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def _mix(x: Any) -> Any:
     x = (x ^ (x >> np.uint64(30))) * _MIX1
     x = (x ^ (x >> np.uint64(27))) * _MIX2
     return x ^ (x >> np.uint64(31))
@@ -27,7 +29,8 @@ def uniforms(streams: list[int], positions: list[int]) -> np.ndarray:
     stream = np.array([s & _MASK for s in streams], dtype=np.uint64)
     position = np.array(positions, dtype=np.uint64)
     mixed = _mix(_mix(stream + _WEYL) + (position + np.uint64(1)) * _WEYL)
-    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    u: np.ndarray = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return u
 
 
 def draw(logits: Tensor, temperature: list[float], top_p: list[float], u: np.ndarray) -> tuple[list[int], list[float]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 def decode(tokenizer: Any, tokens: Sequence[int]) -> str:
     """The text of tokens, special ones and spaces as they are."""
-    return tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return str(tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 class StepEnds:

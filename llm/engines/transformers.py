@@ -69,12 +69,14 @@ class TransformersEngine:
         prompt = self._checked(prompt, 1)
         if sampling.max_tokens < 1 or (sampling.max_steps is not None and sampling.max_steps < 1):
             raise ValueError(f"max_tokens {sampling.max_tokens}, max_steps {sampling.max_steps}: at least 1 is needed")
-        ends = self._step_ends(sampling) if sampling.stop else None
-        return await self._submit(prompt, sampling=sampling, stream=stream, ends=ends)
+        ends = self._step_ends(sampling.stop, sampling.ends) if sampling.stop else None
+        done: Generation = await self._submit(prompt, sampling=sampling, stream=stream, ends=ends)
+        return done
 
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
         """Log-probabilities of single next tokens `choices` after `prompt`."""
-        return await self._submit(self._checked(prompt, 0), choices=tuple(int(c) for c in choices))
+        done: Score = await self._submit(self._checked(prompt, 0), choices=tuple(map(int, choices)))
+        return done
 
     async def close(self) -> None:
         """Stop; requests in flight fail with RuntimeError, as later ones do."""
@@ -97,8 +99,7 @@ class TransformersEngine:
             raise ValueError(f"a prompt token is outside the vocabulary of {self._network.vocabulary}")
         return prompt
 
-    def _step_ends(self, sampling: Sampling) -> StepEnds:
-        key = (sampling.stop, sampling.ends)
+    def _step_ends(self, *key: Any) -> StepEnds:
         if key not in self._ends:
             self._ends[key] = StepEnds(self.tokenizer, len(self.tokenizer), *key)
         return self._ends[key]

@@ -31,19 +31,19 @@ def one_thread():
 
 def test_mcts_balances_the_real_cartpole_where_random_actions_do_not():
     model = view(CARTPOLE, CARTPOLE.analytic(), "mcts")
-    played = run_episodes(MCTS(leaves=4), model, CARTPOLE, [0, 1], 8, max_episode_steps=150)
-    assert played.returns.tolist() == [150.0, 150.0]
-    assert played.lengths.tolist() == [150, 150]
-    assert (random_episodes(CARTPOLE, [0, 1]) < 100).all()
+    played = run_episodes(MCTS(leaves=4), model, CARTPOLE, [0, 1], 8, max_episode_steps=100)
+    assert played.returns.tolist() == [100.0, 100.0]
+    assert played.lengths.tolist() == [100, 100]
+    assert (random_episodes(CARTPOLE, [0, 1]) < 60).all()
 
 
 def test_cem_swings_the_real_pendulum_up():
     played = run_episodes(
-        CEM(**PENDULUM.settings["cem"]), view(PENDULUM, PENDULUM.analytic(), "cem"), PENDULUM, [0, 1, 2], 512
+        CEM(**PENDULUM.settings["cem"]), view(PENDULUM, PENDULUM.analytic(), "cem"), PENDULUM, [0, 1, 2], 240
     )
     assert played.returns.mean() > -300 > -700 > random_episodes(PENDULUM, [0, 1, 2]).mean()
     per = played.per_decision()
-    assert (per[:, 0] <= 512).all() and (per[:, 0] > 400).all()
+    assert (per[:, 0] <= 240).all() and (per[:, 0] > 200).all()
     assert played.planning > 0
 
 

@@ -89,7 +89,7 @@ def test_training_again_gives_the_same_weights_and_leaves_the_global_noise_alone
 
 def test_cartpole_is_learnt_with_its_ends():
     data = collect("CartPole-v1", 600, seed=0)
-    model, report = fit_mlp(data, config_for("CartPole-v1", hidden=32, ended="learned"), QUICK)
+    model, report = fit_mlp(data, config_for("CartPole-v1", hidden=32, ended="learned"), Fit(epochs=30))
     assert report.held_out < 0.2
     other = collect("CartPole-v1", 300, seed=50)
     _, said = model.expand(other.seen, other.actions)

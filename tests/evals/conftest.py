@@ -58,7 +58,7 @@ def summary_of(made_up):
 
     def build(**changes):
         head = {"task": "stories", "kind": "text", "model": "fake", "engine": "none", "seed": 0, "unit": "nodes"}
-        head |= {"group_name": "steps", "notes": []} | changes
+        head |= {"group_name": "steps", "notes": [], "views": {}} | changes
         return summarize(rows, cells, [p.id for p in problems], "greedy", head)
 
     return build

@@ -89,7 +89,7 @@ async def test_score_is_a_full_forward(folder):
 
 
 async def test_tokens_do_not_depend_on_the_batch_or_the_order(tiny_llama):
-    asked = [(p, stream) for p in prompts(4, 280, seed=3) for stream in range(16)]
+    asked = [(p, stream) for p in prompts(4, 280, seed=3) for stream in range(10)]
     alone = TransformersEngine(tiny_llama, max_batch=1)
     together = TransformersEngine(tiny_llama, max_batch=64)
     shuffled = random.Random(0).sample(range(len(asked)), len(asked))
@@ -99,7 +99,7 @@ async def test_tokens_do_not_depend_on_the_batch_or_the_order(tiny_llama):
     third = await gather(other.generate(asked[i][0], FREE, asked[i][1]) for i in shuffled)
     assert [g.steps for g in first] == [g.steps for g in second]
     assert [first[i].steps for i in shuffled] == [g.steps for g in third]
-    assert len({tuple(flat(g)) for g in first}) > 50
+    assert len({tuple(flat(g)) for g in first}) > 30
 
 
 async def test_a_solution_step_by_step_is_the_solution_in_one_request(folder):
@@ -343,14 +343,14 @@ LLAMA = dict(hidden_size=32, intermediate_size=48, num_attention_heads=4, num_ke
         transformers.GPTNeoXConfig(**SMALL, hidden_size=32, intermediate_size=48, num_attention_heads=4),
         transformers.MistralConfig(**SMALL, **LLAMA, sliding_window=24),
         transformers.Qwen3Config(**SMALL, **LLAMA),
-        transformers.CohereConfig(**SMALL, **(LLAMA | {"head_dim": None}), logit_scale=0.25),
+        transformers.CohereConfig(**SMALL, **{k: v for k, v in LLAMA.items() if k != "head_dim"}, logit_scale=0.25),
         transformers.Gemma3TextConfig(**SMALL, **LLAMA, sliding_window=24),
     ],
     ids=lambda config: config.model_type,
 )
 async def test_other_architectures_agree_with_their_own_attention(config, tiny_llama):
     torch.manual_seed(2)
-    plain = AutoModelForCausalLM.from_config(config)
+    plain = AutoModelForCausalLM.from_config(config).eval()
     engine = TransformersEngine(copy.deepcopy(plain), tokenizer=TransformersEngine(tiny_llama).tokenizer)
     assert engine.context == min(getattr(config, "sliding_window", None) or 10**9, config.max_position_embeddings)
     prompt = list(range(1, 20))

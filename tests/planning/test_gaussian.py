@@ -101,7 +101,7 @@ def test_gap_to_riccati_is_small_and_shrinks_with_budget(planner: Shooting, boun
 
 @pytest.mark.parametrize("planner", PLANNERS[1:], ids=NAMES[1:])
 def test_first_action_is_near_the_lqr_gain(planner: Shooting) -> None:
-    plan = solve(replace(planner, horizon=10, iterations=10, least_std=0.0), 30_000).plan()
+    plan = solve(replace(planner, horizon=10, iterations=10, least_std=0.0, beta=0.0), 30_000).plan()
     wanted = -STARTS @ riccati(10)[1].T
     np.testing.assert_allclose(plan.actions[:, 0].numpy(), wanted, atol=0.15)
 
@@ -355,9 +355,10 @@ def test_kept_elites_are_not_asked_again_and_are_not_forgotten() -> None:
     search.tell(first, score(first))
     second = search.ask(room)
     search.tell(second, Returns(torch.full((4, 50, 1), -1e9)))
-    best = score(first).returns[..., 0].argmax(1)
-    np.testing.assert_allclose(search.plan().actions, first.sequences[torch.arange(4), best])
-    np.testing.assert_allclose(search.law.mean, search.plan().actions, atol=1.0)
+    best = score(first).returns[..., 0].topk(2).indices
+    pair = first.sequences[torch.arange(4)[:, None], best]
+    np.testing.assert_array_equal(search.plan().actions, pair[:, 0])
+    np.testing.assert_allclose(search.law.mean, pair.mean(1), atol=1e-6)
 
 
 # --- bounds, noise, warm start ------------------------------------------------------------------------------------

@@ -196,7 +196,7 @@ class Slow:
 
     def tell(self, node: Node) -> None:
         number, history = node.parent.state
-        a = node.slot % self.model.next.shape[1]
+        a = int(self.model.taken([node.parent.state], [node.slot])[0])
         node.state = (int(self.model.next[number, a]), (*history, a))
         if self.unbounded:
             for other in self.order:
@@ -345,7 +345,7 @@ def drive(search: Any, model: Table, starts: list[int], nodes: int) -> None:
 @pytest.mark.parametrize("selection", ["puct", "uct"])
 @pytest.mark.parametrize("n", [64, 512])
 def test_regret_on_a_bandit_is_within_the_bound_of_ucb1(selection: Any, n: int) -> None:
-    """At most c^2 log n / gap^2 + 1 visits of a worse arm without noise (Auer et al. 2002, theorem 1), gaps in [0, 1]."""
+    """At most c^2 log n / gap^2 + 1 visits of a worse arm where pay is certain (Auer et al. 2002, theorem 1)."""
     arms = np.array([0.3, 0.9, 0.5, 0.1])
     found = plan(MCTS(selection=selection), bandit(list(arms)), [0], Budget(nodes=n)).plan
     assert found.actions[0].tolist() == [1]
@@ -510,9 +510,11 @@ def test_plan_may_be_called_while_calls_are_under_way(selection: Any, table: Mak
 
 
 def test_gumbel_over_unbounded_offers_closes_finished_states_and_chooses_the_best_of_them() -> None:
-    found = plan(MCTS(selection="gumbel"), bandit([0.2, 0.9, 0.4, 0.1], endless=True), [(0)], Budget(nodes=20))
+    model = bandit([0.2, 0.9, 0.4, 0.1], endless=True)
+    found = plan(MCTS(selection="gumbel"), model, [0], Budget(nodes=20))
     assert found.plan.why == ["exhausted"] and found.charged[0, 0] == 4
-    assert found.plan.actions[0].tolist() == [1] and np.isfinite(found.plan.weights).all()
+    offered = model.reward[0, model.taken([(0, ())] * 4, range(4))]
+    assert found.plan.actions[0].tolist() == [int(offered.argmax())] and np.isfinite(found.plan.weights).all()
 
 
 def test_settings_that_do_not_exist_are_value_errors_that_list_what_does() -> None:

@@ -1,0 +1,147 @@
+"""The command line: bad input is one clear line and exit code 2; the control tasks; training; the doctor."""
+
+import json
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from forethought.evals.cli import app
+from forethought.evals.demo import main as demo
+from forethought.evals.doctor import findings
+
+
+def call(*words):
+    found = CliRunner().invoke(app, [str(word) for word in words])
+    assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+    return found.exit_code, " ".join((found.output + found.stderr).split())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nope"], "no task 'nope'; there are stories, gsm8k, pendulum, cartpole"),
+        (["stories", "--planner", "bfs,mtcs"], "no planner for stories 'mtcs'; there are greedy, self_consistency"),
+        (["pendulum", "--planner", "greedy"], "no planner for pendulum 'greedy'; there are cem, mppi"),
+        (["stories", "--planner", "bfs,bfs"], "'bfs' is given twice"),
+        (["stories", "--engine", "abacus"], "no engine 'abacus'; there are transformers"),
+        (["stories", "--value", "gut"], "no value 'gut'; there are self, logprob, none"),
+        (["stories", "--unit", "dollars"], "no unit 'dollars'; there are nodes, calls, tokens, seconds"),
+        (["stories", "--budgets", "8,-1"], "a budget is a positive integer, got '-1'"),
+        (["stories", "--budgets", "1.5"], "a budget is a positive integer, got '1.5'"),
+        (["stories", "--budgets", ","], "separated by commas"),
+        (["stories", "--limit", "0"], "--limit must be at least 1"),
+        (["stories", "--split", "secret"], "no split 'secret'; there are test, validation, hard"),
+        (["stories", "--planner", "bfs", "--against", "mcts"], "--against 'mcts' is not among the planners bfs"),
+        (["stories", "--model", "/no/such/model"], "no model folder /no/such/model"),
+        (["gsm8k", "--data", "missing.jsonl"], "no data file missing.jsonl"),
+        (["stories", "--data", "x.jsonl"], "--data is for gsm8k"),
+        (["pendulum", "--model", "nothing/here"], "config.json is missing"),
+        (["pendulum", "--unit", "tokens"], "pendulum has no tokens"),
+    ],
+)
+def test_bad_input_is_one_line(words, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, output = call("eval", *words)
+    assert (code, "Traceback" in output) == (2, False)
+    assert output.startswith("error: ") and told in output
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{broken", "line 2: not JSON"),
+        ('["question"]', "line 2: expected an object with question and answer"),
+        ('{"question": "How many?"}', "line 2: needs 'answer' as non-empty text"),
+        ('{"question": "", "answer": "#### 1"}', "line 2: needs 'question'"),
+        ('{"question": "Who?", "answer": "#### Ann"}', "problem 2: the answer has no number after ####"),
+    ],
+)
+def test_a_malformed_line_is_named_by_file_and_number(line, told, tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"question": "2 + 2?", "answer": "#### 4"}\n' + line + "\n")
+    code, output = call("eval", "gsm8k", "--data", path, "--out", tmp_path / "out")
+    assert code == 2 and "data.jsonl" in output and told in output
+
+
+def test_a_model_folder_without_a_tokenizer_is_refused(tmp_path, questions):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": 8}))
+    code, output = call("eval", "gsm8k", "--data", questions, "--model", folder, "--out", tmp_path / "out")
+    assert code == 2 and "Traceback" not in output and "tokenizer" in output
+
+
+def test_eval_prints_the_table_and_the_report_s_path(questions, tmp_path, faked):
+    flags = ["--data", questions, "--planner", "greedy,mcts", "--budgets", "4,16", "--limit", "6"]
+    code, output = call("eval", "gsm8k", *flags, "--out", tmp_path / "out", "--quiet")
+    assert code == 0
+    assert "over greedy" in output and str(tmp_path / "out" / "report.html") in output.replace(" ", "")
+
+
+def test_ctrl_c_says_how_to_go_on(questions, tmp_path, faked, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("forethought.evals.evaluate.make_task", interrupt)
+    code, output = call("eval", "gsm8k", "--data", questions, "--out", tmp_path / "out")
+    assert code == 130 and "goes on from here" in output
+
+
+def test_episodes_become_rows_and_a_second_call_adds_to_them(tmp_path):
+    flags = ["pendulum", "--planner", "cem,best_of_n", "--budgets", "20", "--out", tmp_path / "out", "--quiet"]
+    assert call("eval", *flags, "--limit", "1")[0] == 0
+    code, output = call("eval", *flags, "--limit", "2")
+    assert code == 0 and "over best_of_n" in output
+    rows = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()][1:]
+    assert sorted((row["planner"], row["problem"]) for row in rows) == [
+        ("best_of_n", "0"), ("best_of_n", "1"), ("cem", "0"), ("cem", "1"),
+    ]  # fmt: skip
+    assert all(row["failed"] is None and row["decisions"] == 200 and -2000 < row["score"] < 0 for row in rows)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert all(0 < row["charged"]["nodes"] / row["decisions"] <= 20 for row in summary["rows"])
+    assert "Return against what was charged" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_an_episode_that_fails_gets_the_worst_return_and_its_reason(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("the pendulum fell off")
+
+    monkeypatch.setattr("forethought.evals.episodes.run_episodes", fail)
+    flags = ["--planner", "cem", "--budgets", "20", "--limit", "2", "--out", tmp_path / "out", "--quiet"]
+    code, output = call("eval", "pendulum", *flags)
+    assert code == 0 and "failed 2x: RuntimeError: the pendulum fell off" in output
+    row = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"][0]
+    assert (row["failed"], row["n"], row["score"]) == (2, 2, -3255.0)
+
+
+def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
+    from forethought.control.models import fit
+
+    class Quick(fit.Fit):
+        def __init__(self, seed=0):
+            super().__init__(epochs=2, seed=seed)
+
+    monkeypatch.setattr(fit, "Fit", Quick)
+    code, output = call("train", "mlp", "--steps", "60", "--out", tmp_path / "mlp")
+    assert code == 0 and "60 steps of Pendulum-v1" in output
+    code, output = call("eval", "cartpole", "--model", tmp_path / "mlp", "--out", tmp_path / "out")
+    assert code == 2 and "was trained on Pendulum-v1, cartpole is CartPole-v1" in output
+    code, output = call("train", "mlp", "--env", "NoSuch-v0", "--out", tmp_path / "other")
+    assert code == 2 and "NoSuch" in output
+
+
+def test_the_demo_is_both_jobs_and_one_page(tmp_path, faked, monkeypatch):
+    monkeypatch.setattr("forethought.evals.demo.STORIES", {"planner": "greedy,mcts", "budgets": "4,8"})
+    monkeypatch.setattr("forethought.evals.demo.PENDULUM", {"planner": "cem,best_of_n", "budgets": "20"})
+    with (tmp_path / "log").open("w") as log:
+        demo(tmp_path / "demo", Console(file=log, width=120), limit=1, quiet=True)
+    assert (tmp_path / "demo" / "index.html").is_file()
+    log = (tmp_path / "log").read_text()
+    assert "stories, builtin" in log and "pendulum, analytic" in log and "index.html" in log.replace("\n", "")
+
+
+def test_the_doctor_names_the_line_to_type_for_what_is_missing():
+    found = {finding.what: finding for finding in findings()}
+    assert found["torch"].ok and found["search"].ok and found["environments"].ok
+    assert all("pip install" in f.detail or f.what in ("cuda", "built-in model") for f in found.values() if not f.ok)

@@ -1,0 +1,73 @@
+"""The journal: repeated on a fresh search it gives the identical tree, from memory and from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from forethought.planning import MCTS, BestOfN, Budget, Candidates, Returns, Size, keys_of, plan
+from forethought.planning.beam import Beam
+from forethought.planning.journal import JournalError, load, replay, save
+
+PLANNERS = [MCTS(), MCTS(selection="uct", leaves=4), MCTS(selection="gumbel"), Beam(), BestOfN()]
+
+
+@pytest.mark.parametrize("planner", PLANNERS, ids=["puct", "uct, four leaves", "gumbel", "beam", "best of n"])
+@pytest.mark.parametrize("endless", [False, True])
+def test_replaying_a_journal_gives_the_identical_tree(
+    planner: Any, endless: bool, table: Callable[..., Any], tmp_path: Path
+) -> None:
+    model = table(1, endless=endless)
+    search = plan(planner, model, [0, 1, 2], Budget(nodes=30), seed=1).search
+    _, root = model.start([0, 1, 2])
+    save(search.journal, tmp_path / "journal.npz")
+    for journal in (search.journal, load(tmp_path / "journal.npz")):
+        again = replay(planner, root, model.actions, Size(30), keys_of(1, 3), journal)
+        np.testing.assert_array_equal(again.tree.I, search.tree.I)
+        np.testing.assert_array_equal(again.tree.P, search.tree.P)
+        assert again.why == search.why
+
+
+def test_drops_and_partial_answers_are_replayed_too(table: Callable[..., Any]) -> None:
+    model, planner = table(2), MCTS(leaves=4)
+    states, root = model.start([0, 1])
+    search = planner.begin(root, model.actions, Size(20), keys=keys_of(0, 2))
+    room = np.full(2, 20, np.int32)
+    query = search.ask(room)
+    search.drop(query.take(query.row == 1))
+    part = query.take(query.row == 0)
+    search.tell(part, model.expand(states[part.row], part.slot)[1])
+    search.ask(room)
+    again = replay(planner, root, model.actions, Size(20), keys_of(0, 2), search.journal)
+    np.testing.assert_array_equal(again.tree.I, search.tree.I)
+
+
+def test_a_journal_of_other_settings_is_refused_with_the_event(table: Callable[..., Any]) -> None:
+    model = table(1)
+    search = plan(MCTS(), model, [0, 1], Budget(nodes=30)).search
+    _, root = model.start([0, 1])
+    with pytest.raises(JournalError, match=r"event \d+: the search asks another (row|parent|slot)"):
+        replay(MCTS(selection="uct"), root, model.actions, Size(30), keys_of(0, 2), search.journal)
+    with pytest.raises(JournalError, match="there are ask, tell, drop"):
+        replay(MCTS(), root, model.actions, Size(30), keys_of(0, 2), [("poll", None, None)])
+
+
+def test_vectors_keys_and_plain_fields_come_back_from_a_file(tmp_path: Path) -> None:
+    query = Candidates(np.zeros(1, np.int32), torch.randn(1, 2, 3, 1), keys_of(0, 1))
+    save([("tell", query, Returns(torch.ones(1, 2, 1)))], tmp_path / "journal.npz")
+    [(kind, asked, told)] = load(tmp_path / "journal.npz")
+    assert kind == "tell" and torch.equal(asked.sequences, query.sequences) and told.usage is None
+    assert asked.keys.dtype == np.uint64 and asked.keys == query.keys and torch.equal(told.returns, torch.ones(1, 2, 1))
+
+
+def test_a_file_that_is_no_journal_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("hello")
+    np.savez(tmp_path / "b.npz", head=np.array('{"format": "other"}'))
+    for name in ("a", "b.npz"):
+        with pytest.raises(JournalError, match=name):
+            load(tmp_path / name)
