@@ -53,7 +53,7 @@ class Worlds:
 
     def step(self, actions: Sequence[Any]) -> None:
         """One action per environment; those of ended ones are ignored."""
-        for i in np.flatnonzero(self.live):
+        for i in np.flatnonzero(self.live).tolist():
             seen, reward, ended, cut, _ = self.envs[i].step(actions[i])
             self.seen[i] = seen
             self.returns[i] += reward

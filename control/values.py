@@ -118,8 +118,9 @@ def riccati_of(dynamics: CartPole, cost: np.ndarray) -> np.ndarray:
         return dynamics.move(state[None], dynamics.force * push)[0]
 
     rest = torch.zeros(4, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    a, b = torch.autograd.functional.jacobian(move, rest)
-    return scipy.linalg.solve_discrete_are(a.numpy(), b.numpy(), cost, np.array([[0.01]]))
+    a, b = torch.autograd.functional.jacobian(move, rest)  # type: ignore[no-untyped-call]
+    solution: np.ndarray = scipy.linalg.solve_discrete_are(a.numpy(), b.numpy(), cost, np.array([[0.01]]))
+    return solution
 
 
 def actions_of(dynamics: Dynamics, torques: int) -> list[Tensor]:

@@ -66,7 +66,8 @@ class Book:
     def tree(self, reference: str) -> dict[str, Any]:
         """The tree that a row's `tree` points at."""
         self._trees.seek(int(reference.rpartition("#")[2]))
-        return json.loads(self._trees.readline())
+        tree: dict[str, Any] = json.loads(self._trees.readline())
+        return tree
 
     def _read(self) -> None:
         _cut_half_line(self._trees)

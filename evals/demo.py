@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -12,11 +13,15 @@ from .evaluate import Result, evaluate
 from .request import Request, checked
 from .terminal import show
 
-STORIES = {"planner": "greedy,self_consistency,bfs,mcts,best_of_n", "budgets": "8,16,32,64", "limit": 100}
-PENDULUM = {"planner": "cem,mppi,mcts,bfs,best_of_n", "budgets": "256,1024", "limit": 4}
+STORIES: dict[str, Any] = {
+    "planner": "greedy,self_consistency,bfs,mcts,best_of_n",
+    "budgets": "8,16,32,64",
+    "limit": 100,
+}
+PENDULUM: dict[str, Any] = {"planner": "cem,mppi,mcts,bfs,best_of_n", "budgets": "256,1024", "limit": 4}
 
 
-def main(out: Path, console: Console | None = None, **changes: object) -> list[Result]:
+def main(out: Path, console: Console | None = None, **changes: Any) -> list[Result]:
     """Run both jobs into folders of `out`, print both tables, and write an index page that links the two reports.
 
     changes: flags of both jobs, for tests.
@@ -36,7 +41,7 @@ def main(out: Path, console: Console | None = None, **changes: object) -> list[R
     return results
 
 
-def _request(task: str, out: Path, flags: dict[str, object]) -> Request:
+def _request(task: str, out: Path, flags: dict[str, Any]) -> Request:
     rest = {name: value for name, value in flags.items() if name not in ("planner", "budgets")}
     return checked(task, str(flags["planner"]), str(flags["budgets"]), out=out / task, **rest)
 

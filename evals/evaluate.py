@@ -50,7 +50,7 @@ def evaluate(request: Request, console: Console | None = None, *, tell: bool = T
     if isinstance(task, ControlTask):
         from .episodes import evaluate_control
 
-        result = evaluate_control(request, task, console)
+        result: Result = evaluate_control(request, task, console)
     else:
         result = evaluate_text(request, task, console)
     if tell:

@@ -40,7 +40,7 @@ def write_report(
         "outcomes": [_outcome(row) for row in rows],
     }
     page = _environment().get_template("report.html.j2")
-    text = page.render(summary=summary, data=_embed(data), trees=packed, left_out=left_out, lede=lede(summary))
+    text: str = page.render(summary=summary, data=_embed(data), trees=packed, left_out=left_out, lede=lede(summary))
     path.write_text(text, encoding="utf-8")
 
 
@@ -95,8 +95,8 @@ def _outcome(row: Row) -> list[Any]:
 def _pack(problems: Sequence[Problem], trees: Trees) -> tuple[dict[str, str], int]:
     """Per problem the gzipped, base64-coded JSON of its trees; steps that many trees share are stored once."""
     by_problem: dict[str, list[Mapping[str, Any]]] = {}
-    for (_, _, problem), tree in trees.items():
-        by_problem.setdefault(problem, []).append(tree)
+    for (_, _, name), tree in trees.items():
+        by_problem.setdefault(name, []).append(tree)
     packed: dict[str, str] = {}
     size = left_out = 0
     for problem in problems:

@@ -94,6 +94,6 @@ def elect(found: Sequence[Mapping[str, Any]]) -> int:
         if leaf["answer"] is not None:
             votes[leaf["answer"]] = votes.get(leaf["answer"], 0) + max(1, leaf["visits"])
     if not votes:
-        return found[0]["node"]
+        return int(found[0]["node"])
     winner = max(votes, key=lambda answer: votes[answer])
-    return next(leaf["node"] for leaf in found if leaf["answer"] == winner)
+    return int(next(leaf["node"] for leaf in found if leaf["answer"] == winner))

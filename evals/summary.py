@@ -20,6 +20,7 @@ LEDGERS = ("charged", "spent", "closing")
 EQUAL_TOKENS = "equal charged tokens"
 NEAR = 0.6
 Rows = Mapping[Cell, Row]
+Cells = Mapping[tuple[str, int], Sequence[Row]]
 
 
 def summarize(
@@ -84,7 +85,7 @@ def _notes(found: Sequence[Row]) -> list[str]:
     return notes + [f"{count} of {len(found)} read off the run at {budget:,}" for budget, count in read.items()]
 
 
-def _failures(grid: Mapping[tuple[str, int], Sequence[Row]]) -> dict[str, int]:
+def _failures(grid: Cells) -> dict[str, int]:
     """How often each reason of failure was met, the most frequent ten."""
     reasons = Counter(row["failed"] for found in grid.values() for row in found if row["failed"])
     return dict(reasons.most_common(10))
@@ -104,7 +105,7 @@ def _compare(first: Sequence[Row], second: Sequence[Row]) -> Paired | None:
     return paired(*zip(*both)) if both else None
 
 
-def _pair(table: list[dict[str, Any]], grid: Mapping[tuple[str, int], Sequence[Row]], against: str | None) -> None:
+def _pair(table: list[dict[str, Any]], grid: Cells, against: str | None) -> None:
     """Fill `paired`: against the same budget's row, or else the largest budget below it; p by Holm over all rows."""
     budgets = sorted(budget for planner, budget in grid if planner == against)
     compared = []
@@ -120,9 +121,7 @@ def _pair(table: list[dict[str, Any]], grid: Mapping[tuple[str, int], Sequence[R
         pair["p_alone"], pair["p"] = pair["p"], p
 
 
-def verdicts(
-    table: Sequence[dict[str, Any]], grid: Mapping[tuple[str, int], Sequence[Row]], unit: str = "nodes"
-) -> list[dict[str, Any]]:
+def verdicts(table: Sequence[dict[str, Any]], grid: Cells, unit: str = "nodes") -> list[dict[str, Any]]:
     """Who beats whom at equal budgets (charged nodes) and at equal charged tokens, for every two planners.
 
     Equal budgets are the largest that both ran at. At equal tokens the winner may not have been charged more than the
@@ -140,14 +139,14 @@ def _at(planner: str, table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted((row for row in table if row["planner"] == planner), key=lambda row: row["budget"])
 
 
-def _by_budget(one: str, two: str, table: Sequence[dict[str, Any]], grid: Mapping, unit: str) -> dict[str, Any] | None:
+def _by_budget(one: str, two: str, table: Sequence[dict[str, Any]], grid: Cells, unit: str) -> dict[str, Any] | None:
     shared = {row["budget"] for row in _at(one, table)} & {row["budget"] for row in _at(two, table)}
     if not shared:
         return None
     return _verdict(unit, (one, max(shared)), (two, max(shared)), grid)
 
 
-def _by_tokens(one: str, two: str, table: Sequence[dict[str, Any]], grid: Mapping) -> dict[str, Any] | None:
+def _by_tokens(one: str, two: str, table: Sequence[dict[str, Any]], grid: Cells) -> dict[str, Any] | None:
     if not any(total(row, "tokens") for row in table):
         return None
     found = {a: _within_tokens(a, b, table, grid) for a, b in ((one, two), (two, one))}
@@ -163,7 +162,7 @@ def _by_tokens(one: str, two: str, table: Sequence[dict[str, Any]], grid: Mappin
     return {**nearest, "clear": False, "comparable": equal, "text": text}
 
 
-def _within_tokens(winner: str, loser: str, table: Sequence[dict[str, Any]], grid: Mapping) -> dict[str, Any] | None:
+def _within_tokens(winner: str, loser: str, table: Sequence[dict[str, Any]], grid: Cells) -> dict[str, Any] | None:
     last = max(_at(loser, table), key=lambda row: total(row, "tokens"))
     rows = [row for row in _at(winner, table) if total(row, "tokens") <= total(last, "tokens") + 0.5]
     if not rows:
@@ -173,7 +172,7 @@ def _within_tokens(winner: str, loser: str, table: Sequence[dict[str, Any]], gri
     return found and {**found, "nearness": total(best, "tokens") / max(1.0, total(last, "tokens"))}
 
 
-def _verdict(unit: str, first: tuple[str, int], second: tuple[str, int], grid: Mapping) -> dict[str, Any] | None:
+def _verdict(unit: str, first: tuple[str, int], second: tuple[str, int], grid: Cells) -> dict[str, Any] | None:
     found = _compare(grid[first], grid[second])
     if found is None:
         return None

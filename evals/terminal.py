@@ -95,7 +95,7 @@ def table_of(summary: Mapping[str, Any]) -> Table:
 
 
 def _count(row: Mapping[str, Any], name: str) -> int:
-    return row["failed"] if name == "failed" else row["n"] - row["answered"] - row["failed"]
+    return int(row["failed"] if name == "failed" else row["n"] - row["answered"] - row["failed"])
 
 
 def _cells(row: Mapping[str, Any], names: Sequence[str], control: bool) -> list[str]:

@@ -8,9 +8,23 @@ from typing import Any
 from ..planning import tree as words
 from ..planning.interface import UNITS
 
-COLUMNS = ("node", "parent", "slot", "visits", "value", "mean", "reward", "discount", "order", "text", "tokens", "same")
+COLUMNS = (
+    "node",
+    "parent",
+    "slot",
+    "visits",
+    "value",
+    "mean",
+    "reward",
+    "discount",
+    "order",
+    "text",
+    "tokens",
+    "same",
+    "end",
+)
 """`value` is what the model said of the node, `mean` what the search made of it, `tokens` all that the node was charged
-and `same` the earlier sibling that it turned out to be, or -1."""
+`same` the earlier sibling that it turned out to be, or -1, and `end` 1 for a solution, 2 for a dead end, else 0."""
 
 _TOKENS = [UNITS.index(unit) for unit in ("generated_tokens", "prompt_tokens", "value_tokens")]
 
@@ -35,7 +49,8 @@ def _node(tree: Any, node: int, text: str, tokens: float) -> list[Any]:
     return [
         node, int(whole[words.PARENT]), int(whole[words.SLOT]), int(whole[words.VISITS]),
         _short(real[words.RAW]), _short(real[words.MEAN]), _short(real[words.REWARD]), _short(real[words.DISCOUNT]),
-        int(whole[words.ORDER]), text.strip("\n"), _short(tokens), int(whole[words.SAME_AS]) if merged else -1,
+        int(whole[words.ORDER]), text.strip("\n"), _short(tokens),
+        int(whole[words.SAME_AS]) if merged else -1, int(whole[words.TERMINAL]),
     ]  # fmt: skip
 
 

@@ -350,7 +350,7 @@ class BeamSearch:
 
     def _best(self, row: int) -> int:
         """Of `Slots(None)` the best finished leaf, else the best open one. Of `Slots(n)` the best of the finished, the
-        stuck, and the deepest complete layer: states of one depth, since costs alone make every shallow state look best."""
+        stuck and the deepest complete layer: states of one depth, since among costs every shallow state looks best."""
         if self.actions.n is None:
             best = self.tree.best_finished(row)
             return best if best >= 0 else self.tree.best_open(row)

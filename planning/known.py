@@ -6,7 +6,7 @@ Nothing here is learned and nothing plans: `check.py` and the tests compare what
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,23 @@ from .interface import Box, Expansion, Slots, Valued
 Array = NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Place:
+    """A state of an endless table: its number and the actions so far. The slots that led here are its randomness and
+    make no difference between states."""
+
+    number: int
+    past: tuple[int, ...] = ()
+    walked: tuple[int, ...] = field(default=(), compare=False)
+
+
 @dataclass
 class Table:
     """A finite world: action a in state s pays reward[s, a] and leads to next[s, a]. A problem is a state's number.
 
     next, reward, discount: [S, A]. value: [S] what is said of a state, 0 by default. logits: [S, A], None where all
-    actions are alike. endless: offer `Slots(None)`, whose slot k is an action drawn by a hash of the state and k, so
-    that later slots repeat earlier ones; states are then (number, actions so far) in a list.
+    actions are alike. endless: offer `Slots(None)`, whose slots are actions drawn by a hash of all slots so far, so
+    that some repeat earlier ones; states are then a list of `Place`.
     """
 
     next: Array
@@ -41,26 +51,28 @@ class Table:
 
     def start(self, problems: Any) -> tuple[Any, Expansion]:
         number = np.asarray(problems, np.int64)
-        states = [(n, ()) for n in number.tolist()] if self.endless else torch.from_numpy(number.copy())
+        states = [Place(n) for n in number.tolist()] if self.endless else torch.from_numpy(number.copy())
         return states, self._said(number, np.zeros(len(number)), np.ones(len(number)))
 
     def expand(
         self, states: Any, actions: Any, *, follow: bool = False, valued: Valued = "all"
     ) -> tuple[Any, Expansion]:
         action = self.taken(states, actions)
-        number = np.array([s[0] for s in states], np.int64) if self.endless else states.numpy()
+        number = np.array([s.number for s in states], np.int64) if self.endless else states.numpy()
         reached = self.next[number, action].astype(np.int64)
         said = self._said(reached, self.reward[number, action], self.discount[number, action])
         if not self.endless:
             return torch.from_numpy(reached), said
-        return [(n, (*s[1], a)) for n, s, a in zip(reached.tolist(), states, action.tolist())], said
+        steps = zip(reached.tolist(), states, action.tolist(), np.asarray(actions).tolist())
+        return [Place(n, (*s.past, a), (*s.walked, k)) for n, s, a, k in steps], said
 
     def taken(self, states: Any, slots: Any) -> Array:
         """The actions [K] that K slots are."""
         if not self.endless:
             return np.asarray(slots, np.int64)
         count = self.next.shape[1]
-        return np.array([hash((s, k)) % count for s, k in zip(states, np.asarray(slots).tolist())], np.int64)
+        walks = [(*s.walked, k, 0.5) for s, k in zip(states, np.asarray(slots).tolist())]
+        return np.array([(hash(walk) >> 20) % count for walk in walks], np.int64)
 
     def _said(self, number: Array, reward: Array, discount: Array) -> Expansion:
         value = np.zeros(len(number)) if self.value is None else np.where(discount == 0, 0, self.value[number])

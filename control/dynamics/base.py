@@ -31,6 +31,10 @@ class Dynamics(Protocol):
         """
         ...
 
+    def reward(self, seen: Tensor, actions: Tensor, reached: Tensor) -> Tensor:
+        """[K] reward of a step from `seen` to `reached`, both states or both observations."""
+        ...
+
     def ended(self, states: Tensor) -> Tensor:
         """bool [K]: whether the episode is over in these physical states or observations."""
         ...

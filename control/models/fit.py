@@ -122,9 +122,9 @@ def descend(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, fit.epochs, fit.rate / 10)
     best, rest, passed, kept = float("inf"), 0, 0, copy.deepcopy(net.state_dict())
     while passed < fit.epochs and rest < fit.patience:
-        for index in torch.randperm(len(train[0]), generator=order).split(fit.batch):
+        for index in torch.split(torch.randperm(len(train[0]), generator=order), fit.batch):
             optimiser.zero_grad()
-            loss(net(train[0][index]), train[1][index]).backward()
+            loss(net(train[0][index]), train[1][index]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         schedule.step()
         passed += 1

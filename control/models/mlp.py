@@ -69,6 +69,11 @@ class MLPNet(nn.Module):
     whether it ends the episode (a logit), where that is learned.
     """
 
+    input_mean: Tensor
+    input_std: Tensor
+    output_mean: Tensor
+    output_std: Tensor
+
     def __init__(self, config: MLPConfig) -> None:
         super().__init__()
         width = config.observed + (config.slots or len(config.low))
@@ -88,7 +93,8 @@ class MLPNet(nn.Module):
         if self.end is None:
             raise ValueError("this network did not learn ends")
         size = seen.shape[1]
-        return self.end((seen - self.input_mean[:size]) / self.input_std[:size])[:, 0]
+        logit: Tensor = self.end((seen - self.input_mean[:size]) / self.input_std[:size])
+        return logit[:, 0]
 
 
 def perceptron(inputs: int, hidden: int, layers: int, outputs: int) -> nn.Sequential:

@@ -139,13 +139,13 @@ def mctx_search(ready: Ready) -> Callable[[], None] | None:
         output = mctx.RecurrentFnOutput(reward=reward, discount=discount, prior_logits=logits, value=value)
         return output, jnp.minimum(step + 1, ready.simulations - 1)
 
-    @jax.jit
     def run(params: Any, key: Any) -> Any:
         start = mctx.RootFnOutput(prior_logits=root[0], value=root[1], embedding=jnp.zeros(ready.rows, jnp.int32))
         return mctx.muzero_policy(params, key, start, recurrent, ready.simulations, dirichlet_fraction=0.0).action
 
+    compiled = jax.jit(run)
     key = jax.random.PRNGKey(0)
-    return lambda: run(stacked, key).block_until_ready()
+    return lambda: compiled(stacked, key).block_until_ready()
 
 
 def main(out: Path | None = None, *, repeats: int = 5, console: Console | None = None) -> dict[str, Any]:

@@ -102,17 +102,18 @@ function drawRows() {
   $("ledgers").innerHTML = names.map(n => `<button class="${n === ledger ? "on" : ""}" data-n="${n}">${n}</button>`).join("");
   const units = ["nodes", "model_calls", "generated_tokens", "prompt_tokens", "cached_tokens", "value_tokens", "seconds"].filter(u => ROWS.some(r => names.some(n => r[n][u])));
   const counts = [["unanswered", r => r.n - r.answered - r.failed], ["failed", r => r.failed], ["wrong format", r => r.wrong_format]].filter(([, f]) => ROWS.some(f));
-  const low = Math.min(...ROWS.map(r => r.low)), high = Math.max(...ROWS.map(r => r.high)), S = x => 4 + 92 * (x - low) / (high - low || 1);
-  const bar = r => `<svg width="100" height="14"><line x1="${S(r.low)}" x2="${S(r.high)}" y1="7" y2="7" stroke="${color(r.planner)}" stroke-opacity=".4" stroke-width="5"/><circle cx="${S(r.score)}" cy="7" r="4" fill="${color(r.planner)}"/></svg>`;
+  const low = Math.min(...ROWS.map(r => r.low)), high = Math.max(...ROWS.map(r => r.high)), S = x => 4 + 64 * (x - low) / (high - low || 1);
+  const bar = r => `<svg width="72" height="14"><line x1="${S(r.low)}" x2="${S(r.high)}" y1="7" y2="7" stroke="${color(r.planner)}" stroke-opacity=".4" stroke-width="5"/><circle cx="${S(r.score)}" cy="7" r="4" fill="${color(r.planner)}"/></svg>`;
   let out = `<tr><th>planner</th><th>budget</th><th>n</th><th>score</th><th>95 % interval</th><th></th><th>against</th><th>p</th>${units.map(u => `<th data-tip="${u}">${NAMES[u] || u}</th>`).join("")}${counts.map(([n]) => `<th>${n}</th>`).join("")}</tr>`, before = "";
   for (const r of ROWS) {
     const d = r.paired, kind = !d ? "" : d.low > 0 ? "win" : d.high < 0 ? "lose" : "";
-    out += `<tr class="${r.planner !== before ? "first" : ""}"><td><b style="color:${color(r.planner)}">${esc(r.planner)}</b></td><td>${r.budget.toLocaleString("en")}</td><td>${r.n}</td><td><b>${fix(r.score)}</b></td><td>${fix(r.low)} – ${fix(r.high)}</td><td>${bar(r)}</td>` +
+    out += `<tr class="${r.planner !== before ? "first" : ""}"><td><b style="color:${color(r.planner)}">${esc(r.planner)}</b></td><td${r.note ? ` data-tip="${esc(r.note)}"` : ""}>${r.budget.toLocaleString("en")}${r.note ? "<sup>†</sup>" : ""}</td><td>${r.n}</td><td><b>${fix(r.score)}</b></td><td>${fix(r.low)} – ${fix(r.high)}</td><td>${bar(r)}</td>` +
       `<td class="${kind}">${d ? `${sign(d.difference)} <small>[${sign(d.low)}, ${sign(d.high)}]</small>` : "<small>–</small>"}</td><td>${d ? (d.p < 0.001 ? "&lt;0.001" : d.p.toFixed(3)) : ""}</td>` +
-      units.map(u => `<td>${num(r[ledger][u])}</td>`).join("") + counts.map(([, f]) => `<td>${f(r) || ""}</td>`).join("") + `</tr>` + (r.note ? `<tr><td colspan="${8 + counts.length + units.length}"><small>${esc(r.note)}</small></td></tr>` : "");
+      units.map(u => `<td>${num(r[ledger][u])}</td>`).join("") + counts.map(([, f]) => `<td>${f(r) || ""}</td>`).join("") + `</tr>`;
     before = r.planner;
   }
-  const pair = ROWS.find(r => r.paired);
+  const pair = ROWS.find(r => r.paired), notes = ROWS.filter(r => r.note);
+  $("row-notes").textContent = notes.length ? "† " + notes.map(r => `${r.planner} ${r.budget.toLocaleString("en")}: ${r.note}`).join("; ") + "." : "";
   $("rows").innerHTML = out.replace("<th>against</th>", `<th>${pair ? "against " + esc(pair.paired.against) : ""}</th>`);
 }
 $("ledgers").onclick = e => { if (e.target.dataset.n) { ledger = e.target.dataset.n; drawRows(); } };

@@ -47,11 +47,11 @@ function describe() {
 }
 
 const shadeOf = (n, low, high) => { const t = (n.value - low) / (high - low || 1); return `hsl(${212 - 8 * t}, ${38 + 34 * t}%, ${90 - 54 * Math.max(0, Math.min(1, t))}%)`; };
-const worth = n => n.discount === 0 ? n.reward : n.value;
+const worth = n => n.end === 1 ? n.reward : n.value;
 
 function drawTree() {
-  const nodes = view.tree.slice(0, view.shown), alive = new Set(nodes), column = 172, row = 21;
-  const values = view.tree.slice(1).map(worth).filter(isFinite), low = Math.min(...values), high = Math.max(...values);
+  const nodes = view.tree.slice(0, view.shown), alive = new Set(nodes), column = 172, row = 26;
+  const values = view.tree.slice(1).filter(n => n.end !== 2 && !(n.same >= 0)).map(worth).filter(isFinite), low = Math.min(...values), high = Math.max(...values);
   const most = Math.max(1, ...view.tree.slice(1).map(n => n.visits));
   let y = 0, widest = 0;
   const place = (n, depth) => {
@@ -70,11 +70,11 @@ function drawTree() {
       lines += `<path d="M${n.x},${n.y} C${mid},${n.y} ${mid},${c.y} ${c.x},${c.y}" fill="none" stroke="${hot ? "#ea580c" : "#c9d1da"}" stroke-width="${hot ? 3 : 1.2}"/>`;
       walk(c);
     }
-    const r = 3.5 + 5.5 * Math.sqrt(n.visits / most), done = n.discount === 0, root = n === view.tree[0];
+    const r = 3.5 + 5.5 * Math.sqrt(n.visits / most), done = n.end === 1, twin = n.same >= 0, root = n === view.tree[0];
     const text = root ? "" : !n.text ? "(empty line)" : n.text.length > 23 ? n.text.slice(0, 22) + "…" : n.text;
     const extra = view.folded.has(n.node) && n.children.length ? " +" : "";
-    dots += `<g class="node" data-node="${n.node}" data-tip="${esc(root ? "the question" : n.text)}"><circle cx="${n.x}" cy="${n.y}" r="${Math.min(9, r)}" fill="${root ? "#1b2330" : shadeOf({ value: worth(n) }, low, high)}" stroke="${n.node === view.picked ? "#1b2330" : done ? "#0d9488" : "#8d99a8"}" stroke-width="${done || n.node === view.picked ? 2.4 : 0.8}"/>` +
-      `<text x="${n.x + 12}" y="${n.y - (n.drawn.length && !root ? 8 : -4)}" style="paint-order:stroke;stroke:#fff;stroke-width:3px;font-weight:${n.best ? 600 : 400}">${esc(text)}${extra}</text></g>`;
+    dots += `<g class="node" data-node="${n.node}" data-tip="${esc(root ? "the question" : n.text)}"><circle cx="${n.x}" cy="${n.y}" r="${Math.min(9, r)}" fill="${root ? "#1b2330" : twin || n.end === 2 ? "#fff" : shadeOf({ value: worth(n) }, low, high)}" stroke="${n.node === view.picked ? "#1b2330" : done ? "#0d9488" : "#8d99a8"}" stroke-width="${done || n.node === view.picked ? 2.4 : 0.8}"${twin ? ' stroke-dasharray="2 2"' : ""}/>${n.end === 2 && !twin ? `<path d="M${n.x - 3},${n.y - 3} l6,6 m0,-6 l-6,6" stroke="#c2410c" stroke-width="1.6"/>` : ""}` +
+      `<text x="${n.x + 12}" y="${n.y - (n.drawn.length && !root ? 8 : -4)}" style="paint-order:stroke;stroke:#fff;stroke-width:3px;font-weight:${n.best ? 600 : 400}${twin ? ";fill:#8d99a8" : ""}">${esc(text)}${extra}</text></g>`;
   };
   walk(view.tree[0]);
   $("tree").innerHTML = `<svg width="${16 + widest * column + 190}" height="${y * row + 24}">${lines}${dots}</svg>`;
@@ -92,7 +92,7 @@ function detail(id) {
   if (!n) return;
   const way = [];
   for (let at = n; at && at.up; at = at.up) way.unshift(at);
-  const facts = [["value", num(n.value)], ["reward", num(n.reward)], ["visits", n.visits], ["slot", n.slot], ["told as", `${n.order}.`], ["node", n.node]];
+  const facts = [["value", num(n.value)], ["reward", num(n.reward)], ["mean", num(n.mean)], ["visits", n.visits], ["slot", n.slot], ["told as", `${n.order}.`], ["node", n.node]];
   if (n.tokens != null) facts.push(["tokens", num(n.tokens)]);
   $("detail").innerHTML = `<h3>${way.length ? "From the question to this step" : "The question"}</h3><ol>${way.map(s => `<li>${esc(s.text)} <small style="color:var(--soft)">${num(worth(s), 2)}</small></li>`).join("")}</ol><dl>${facts.map(([k, v]) => `<dt>${k}</dt><dd>${v}</dd>`).join("")}</dl>`;
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .base import BadInput, Grade, Problem, read_lines
 from .numeric import graded, number_of
@@ -19,7 +19,7 @@ class Gsm8k:
     """
 
     name = "gsm8k"
-    kind = "text"
+    kind: Literal["text"] = "text"
     group_name = ""
 
     def __init__(self, data: Path | None = None, split: str = "test") -> None:
@@ -44,7 +44,7 @@ class Gsm8k:
 
 def _gold(row: dict[str, Any], where: Path | str, index: int) -> str:
     """The answer as GSM8K writes it: the text after the mark, which must hold a number."""
-    number = row["answer"].rsplit(MARK, 1)[-1].strip()
+    number: str = row["answer"].rsplit(MARK, 1)[-1].strip()
     if number_of(number) is None:
         raise BadInput(
             f"{where}, problem {index + 1}: the answer has no number after {MARK}, found {number[:60]!r}; "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ...llm.embedded.stories import held_out
 from .base import BadInput, Grade, Problem, spread
 from .numeric import graded
@@ -16,7 +18,7 @@ class Stories:
     """
 
     name = "stories"
-    kind = "text"
+    kind: Literal["text"] = "text"
     group_name = "steps"
 
     def __init__(self, split: str = "test") -> None:

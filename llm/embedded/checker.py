@@ -19,8 +19,9 @@ _NUMBER = re.compile(r"0|[1-9]\d{0,5}")
 def check_step(story: Story, previous_steps: Sequence[str], step_text: str) -> bool:
     """Whether the step is right, given the steps before it (of which only the right ones count).
 
-    A derivation is right iff it says a relation of the story and derives its target's quantity from quantities that are given or were derived before. The line `#### n` is
-    right iff n is the answer. Anything malformed is wrong; nothing raises.
+    A derivation is right iff it says a relation of the story and derives its target's quantity from
+    quantities that are given or were derived before. The line `#### n` is right iff n is the answer.
+    Anything malformed is wrong; nothing raises.
     """
     return _judge(story, _known(story, previous_steps), step_text)
 

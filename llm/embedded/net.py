@@ -33,7 +33,17 @@ def build_model(shape: Shape, vocabulary: int, end: int, pad: int) -> LlamaForCa
         max_position_embeddings=512, tie_word_embeddings=True, initializer_range=0.05,
         bos_token_id=None, eos_token_id=end, pad_token_id=pad, rms_norm_eps=1e-5,
     )  # fmt: skip
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        # Words outweigh what untrained layers add to them, heads begin by attending to like words, and
+        # their outputs begin as copies: looking names up is otherwise learned many times later.
+        model.model.embed_tokens.weight.normal_(std=0.1)
+        for layer in model.model.layers:
+            attention = layer.self_attn
+            attention.k_proj.weight.copy_(attention.q_proj.weight)
+            attention.o_proj.weight.copy_(attention.v_proj.weight.T)
+            layer.mlp.down_proj.weight.mul_(0.1)
+    return model
 
 
 def tree_hidden(model: LlamaForCausalLM, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class Plan:
     drills: plain sums beside each story.
     """
 
-    steps: int = 5000
+    steps: int = 4500
     batch: int = 16
     seed: int = 0
     rate: float = 2e-3

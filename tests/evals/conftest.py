@@ -16,7 +16,21 @@ from forethought.llm.text_model import TextModel
 from forethought.llm.values import value_named
 from forethought.planning.interface import UNITS
 
-COLUMNS = ["node", "parent", "slot", "visits", "value", "reward", "discount", "order", "text", "tokens"]
+COLUMNS = [
+    "node",
+    "parent",
+    "slot",
+    "visits",
+    "value",
+    "reward",
+    "discount",
+    "order",
+    "text",
+    "tokens",
+    "mean",
+    "same",
+    "end",
+]
 
 
 def make_row(planner, budget, problem, right, *, tokens_per_node=20.0, failed=None):
@@ -43,8 +57,11 @@ def made_up():
             right = rng.random() < chance[planner][budget == 64]
             cost = 2.0 if planner == "greedy" else 20.0
             rows[cell] = make_row(planner, budget, problem.id, right, tokens_per_node=cost)
-            nodes = [[0, -1, 0, 3, 0.5, 0, 1, 0, "", 0], [1, 0, 0, 2, 0.7, 0, 1, 1, "one step", 3]]
-            nodes.append([2, 1, 0, 1, 0, 0.9, 0, 2, "#### 4", 2])
+            nodes = [
+                [0, -1, 0, 3, 0.5, 0, 1, 0, "", 0, 0.5, -1, 0],
+                [1, 0, 0, 2, 0.7, 0, 1, 1, "one step", 3, 0.7, -1, 0],
+            ]
+            nodes.append([2, 1, 0, 1, 0, 0.9, 0, 2, "#### 4", 2, 0.9, -1, 1])
             trees[cell] = {
                 "problem": problem.id, "planner": planner, "budget": budget, "path": [0, 1, 2],
                 "columns": COLUMNS, "nodes": nodes,

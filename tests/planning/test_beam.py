@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,7 +68,7 @@ class AsyncWorld(World):
 
 
 class Reference:
-    """Beam search as one would write it on a slate; `opened` are (parent's path, slot), `kept` the frontiers by sweep."""
+    """Beam search as one would write it on a slate; `opened` are (parent's path, slot), `kept` the frontiers."""
 
     def __init__(self, world: World, problem=0):
         self.world, self.root = world, (problem, ())
@@ -243,9 +244,9 @@ def test_dead_ends_and_states_without_numbers_are_never_chosen():
     world = World(3, depth=4, ends=0.3, dead=0.5, nan=0.1)
     out = plan(Beam(horizon=4), world, range(30), Budget(nodes=60))
     for b, path in enumerate(out.plan.actions):
-        for length in range(1, len(path) + 1):
-            reward, _, _, dead, _ = world.numbers((b, tuple(int(s) for s in path[:length])))
-            assert np.isfinite(reward) and not (dead and length == len(path) and world.numbers((b, tuple(path)))[1] == 0)
+        walked = [world.numbers((b, tuple(path[:i].tolist()))) for i in range(1, len(path) + 1)]
+        assert all(np.isfinite(reward) for reward, *_ in walked)
+        assert not walked or walked[-1][1] > 0 or not walked[-1][3]
 
 
 def test_text_ends_at_its_best_solution_or_else_its_best_open_state():
@@ -350,8 +351,6 @@ def test_a_row_that_begins_at_its_end_is_done_and_a_row_without_room_too():
 
 
 def test_wrong_settings_say_what_is_allowed():
-    import torch
-
     with pytest.raises(ValueError, match="beam is at least 1, got 0"):
         Beam(beam=0)
     with pytest.raises(ValueError, match="GridActions"):

@@ -15,7 +15,7 @@ from forethought.planning.beam import Beam
 from forethought.planning.check import SearchError, check_model, check_search
 from forethought.planning.known import Aim, bandit, chain
 from forethought.planning.mcts import MCTSSearch
-from forethought.planning.tree import VISITS
+from forethought.planning.tree import WALKS
 
 PLANNERS = [MCTS(), MCTS(leaves=3), MCTS(selection="uct"), MCTS(selection="gumbel"), MCTS(backup="max"), Beam()]
 PLANNERS += [BestOfN(horizon=4), CEM(horizon=4), MPPI(horizon=4)]
@@ -194,7 +194,7 @@ class Shrugging(MCTSSearch):
 class Forgetful(MCTSSearch):
     def drop(self, query: Any) -> None:
         super().drop(query)
-        self.tree.I[:, 0, VISITS] += 3
+        self.tree.header(WALKS)[:] += 12
 
 
 class Entangled(MCTSSearch):

@@ -71,15 +71,16 @@ class Slow:
             self.widening = (1.0, 0.5) if self.unbounded else None
         self.low, self.high = math.inf, -math.inf
         self.walks, self.order = 0, []
-        self.root = Node((start, ()))
-        self.fill(self.root, start, 0.0, 1.0, float(model.value[start]))
+        self.root = Node(None)
+        self.fill(self.root, *model.start([start]))
 
-    def fill(self, node: Node, number: int, reward: float, discount: float, value: float) -> None:
-        node.reward, node.discount, node.raw = reward, discount, 0.0 if discount == 0 else value
-        node.ended = discount == 0
+    def fill(self, node: Node, state: Any, said: Expansion) -> None:
+        node.state = state
+        node.reward, node.discount, node.raw = float(said.reward[0]), float(said.discount[0]), float(said.value[0])
+        node.ended = node.discount == 0
         node.returns, node.backed, node.awaited = [node.raw], node.raw, False
         if not self.unbounded:
-            logits = self.model.logits[number].astype(np.float64)
+            logits = said.logits[0].astype(np.float64)
             p = np.exp(logits - logits.max())
             node.priors = {a: float(x) for a, x in enumerate(p / p.sum()) if logits[a] > -math.inf}
 
@@ -195,18 +196,14 @@ class Slow:
         return out
 
     def tell(self, node: Node) -> None:
-        number, history = node.parent.state
-        a = int(self.model.taken([node.parent.state], [node.slot])[0])
-        node.state = (int(self.model.next[number, a]), (*history, a))
+        state, said = self.model.expand(node.parent.state, np.array([node.slot]))
         if self.unbounded:
             for other in self.order:
-                if other.parent is node.parent and other.returns and other.state == node.state:
+                if other.parent is node.parent and other.returns and other.state == state:
                     node.twin, node.awaited = other, False
                     other.copies += 1
                     return
-        discount = float(self.model.discount[number, a])
-        reward, value = float(self.model.reward[number, a]), float(self.model.value[node.state[0]])
-        self.fill(node, node.state[0], reward, discount, value)
+        self.fill(node, state, said)
         self.back_up(node, node.raw)
 
     def back_up(self, node: Node, value: float) -> None:
@@ -513,7 +510,7 @@ def test_gumbel_over_unbounded_offers_closes_finished_states_and_chooses_the_bes
     model = bandit([0.2, 0.9, 0.4, 0.1], endless=True)
     found = plan(MCTS(selection="gumbel"), model, [0], Budget(nodes=20))
     assert found.plan.why == ["exhausted"] and found.charged[0, 0] == 4
-    offered = model.reward[0, model.taken([(0, ())] * 4, range(4))]
+    offered = model.reward[0, model.taken(model.start([0] * 4)[0], range(4))]
     assert found.plan.actions[0].tolist() == [int(offered.argmax())] and np.isfinite(found.plan.weights).all()
 
 
