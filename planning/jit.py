@@ -21,7 +21,7 @@ except ImportError:
 
 def forget_stale(folder: Path) -> None:
     """Delete cached machine code older than any kernel's source: numba looks at the file of the outermost function
-    alone, and would go on with an old `tree.write` inlined in a cached `mcts.land`."""
+    alone, and would go on with an old `tree.write` inlined in a cached `simulation.land`."""
     sources = [p for p in folder.glob("*.py") if "@njit" in p.read_text(encoding="utf-8")]
     newest = max((p.stat().st_mtime for p in sources), default=0.0)
     for index in (folder / "__pycache__").glob("*.nbi"):

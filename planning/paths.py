@@ -1,6 +1,6 @@
 """Best-of-N, CEM and MPPI over slots, text included: draw paths, weigh their returns, refit what they are drawn from.
 
-The distribution is a categorical at each node of a tree (`walks.py`); how returns become weights is the planner's
+The distribution is a categorical at each node of a tree (`categorical.py`); how returns become weights is the planner's
 affair (`shooting.py`). Over text a refit keeps the prefixes of what scored well and resamples what follows; MPPI there
 is particle resampling: prefixes survive in proportion to the weight of the solutions they led to.
 """
@@ -13,23 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .interface import Bool, Expansion, Int, Keys, Leaves, Plan, Size, Slots, Valued
-from .tree import (
-    AWAITED,
-    DEAD,
-    GAMMA,
-    ONGOING,
-    RAW,
-    RETURN,
-    SLOT,
-    STATUS,
-    TERMINAL,
-    VISITS,
-    Tree,
-    answer_leaves,
-    give_back,
-)
-from .walks import (
+from .categorical import (
     ADMITTED,
     BEST,
     CONVERGED,
@@ -52,6 +36,22 @@ from .walks import (
     refit,
     stand_back,
     worth,
+)
+from .interface import Bool, Expansion, Int, Keys, Leaves, Plan, Size, Slots, Valued
+from .tree import (
+    AWAITED,
+    DEAD,
+    GAMMA,
+    ONGOING,
+    RAW,
+    RETURN,
+    SLOT,
+    STATUS,
+    TERMINAL,
+    VISITS,
+    Tree,
+    answer_leaves,
+    give_back,
 )
 
 if TYPE_CHECKING:

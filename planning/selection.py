@@ -5,10 +5,10 @@
 | does a node's own evaluation count? | yes, it is visit 1, at the root too | MuZero pseudocode, mctx |
 | PUCT | Q + P sqrt(N) / (1 + n) (c_init + log((N + c_base + 1) / c_base)) | MuZero, appendix B |
 | UCT | Q + c sqrt(log N / n); an unopened edge first, in slot order of falling prior | Kocsis and Szepesvari 2006 |
-| Gumbel, root | argmax of g + logits + sigma(q) among edges with the visits halving has come to | Danihelka et al. 2022 |
+| Gumbel, root | argmax of g + logits + sigma(q) among edges with the visits of the halving | Danihelka et al. 2022 |
 | Gumbel, below | argmax of softmax(logits + sigma(q)) - n / (1 + sum n) | ibid., equation 14 |
 | Q of an edge | reward + discount x value of the child | MuZero, equation 3 |
-| what normalises Q? | the range of all edge values seen, of parent and siblings, or bounds; 0 if empty | MuZero B; mctx |
+| what normalises Q? | the range of edge values seen, of parent and siblings, or bounds; 0 if empty | MuZero B; mctx |
 | an unvisited edge | 0 after normalisation for `Slots(n)`; its parent's value for `Slots(None)` | MuZero |
 | pending visits | count in N and n, not in Q | WU-UCT, Liu et al. 2020 |
 | ties | the lower slot | - |
@@ -80,9 +80,7 @@ BY_TREE, BY_SIBLINGS, BY_BOUNDS = range(3)
 @njit
 def can_open(I: Any, S: Any, b: int, node: int) -> bool:
     """Whether a node has a slot left that nobody has walked."""
-    return (
-        I[b, node, NEXT_SLOT] >= 0 and I[b, node, CHILDREN] < S[WIDTH] and I[b, node, DRAWS] < S[MOST_DRAWS]
-    )
+    return I[b, node, NEXT_SLOT] >= 0 and I[b, node, CHILDREN] < S[WIDTH] and I[b, node, DRAWS] < S[MOST_DRAWS]
 
 
 @njit
@@ -236,3 +234,19 @@ def gumbel_edge(I: Any, F: Any, P: Any, S: Any, G: Any, T: Any, b: int, node: in
         return -1, -1
     child = int(X[0, best])
     return (child, -1) if child >= 0 else (-1, best)
+
+
+def halving(considered: int, simulations: int) -> list[int]:
+    """Visits that an edge must have to be walked next, per simulation (sequential halving; mctx `seq_halving.py`,
+    Danihelka et al. 2022, algorithm 2)."""
+    if considered <= 1:
+        return list(range(simulations))
+    rounds = int(np.ceil(np.log2(considered)))
+    sequence: list[int] = []
+    visits, left = [0] * considered, considered
+    while len(sequence) < simulations:
+        for _ in range(max(1, int(simulations / (rounds * left)))):
+            sequence.extend(visits[:left])
+            visits[:left] = [v + 1 for v in visits[:left]]
+        left = max(2, left // 2)
+    return sequence[:simulations]

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from forethought.planning import CEM, MPPI, BestOfN, Budget, Expansion, Slots, aplan, keys_of, plan
+from forethought.planning.categorical import DRAWN, refit
 from forethought.planning.interface import Size
 from forethought.planning.noise import uniforms
 from forethought.planning.states import ListStates
 from forethought.planning.tree import PARENT, SLOT, STATUS
-from forethought.planning.walks import DRAWN, refit
 
 
 class World:

@@ -1,0 +1,241 @@
+"""The walk and the backup of Monte Carlo tree search, as kernels over the records of `tree.py`.
+
+Here a leaf is found, opened, answered and backed up, and a finished subtree closed. Which edge a walk takes at a node
+is `selection.py`'s; settings, rows of Python and plans are `mcts.py`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .jit import njit
+from .selection import CLOSE, GUMBEL, KIND, LEAVES, LIMIT, MAX_BACKUP, best_edge, can_open, gumbel_edge
+from .tree import (
+    AWAITED,
+    CLOSED,
+    DISCOUNT,
+    FIRST,
+    FLYING,
+    FREE,
+    MEAN,
+    NEXT,
+    NEXT_NODE,
+    NEXT_SLOT,
+    ONGOING,
+    OPEN,
+    OPENED,
+    PARENT,
+    RAW,
+    REWARD,
+    ROOT,
+    SLOT,
+    STATUS,
+    TERMINAL,
+    VISITS,
+    WALKS,
+    Q,
+    check_awaited,
+    merge,
+    next_slot,
+    open_slot,
+    set_prior,
+    settle,
+    widen_range,
+    write,
+)
+
+RUNNING, BUDGET, EXHAUSTED = range(3)
+WHY = ("", "budget", "exhausted")
+
+
+@njit
+def close(I: Any, S: Any, b: int, node: int) -> None:
+    """Nothing is left to open at `node`; closes every parent of which that was the last open edge."""
+    while I[b, node, CLOSED] == 0:
+        I[b, node, CLOSED] = 1
+        if node == I[b, I.shape[1] - 1, ROOT]:
+            return
+        node = I[b, node, PARENT]
+        I[b, node, OPEN] -= 1
+        if I[b, node, OPEN] > 0 or can_open(I, S, b, node):
+            return
+
+
+@njit
+def back_up(I: Any, F: Any, S: Any, b: int, node: int, value: float) -> None:
+    """One more visit of everything above `node`, whose return just seen is `value` (MuZero, equation 3)."""
+    root = I[b, I.shape[1] - 1, ROOT]
+    while node != root:
+        F[b, node, Q] = F[b, node, REWARD] + F[b, node, DISCOUNT] * F[b, node, MEAN]
+        widen_range(F, b, F[b, node, Q])
+        value = F[b, node, REWARD] + F[b, node, DISCOUNT] * value
+        node = I[b, node, PARENT]
+        I[b, node, VISITS] += 1
+        if S[MAX_BACKUP] > 0:
+            best = -np.inf
+            child = I[b, node, FIRST]
+            while child >= 0:
+                if I[b, child, STATUS] == OPENED:
+                    best = max(best, F[b, child, Q])
+                child = I[b, child, NEXT]
+            F[b, node, MEAN] = best
+        else:
+            F[b, node, MEAN] += (value - F[b, node, MEAN]) / I[b, node, VISITS]
+
+
+@njit
+def walk_row(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, b: int) -> int:
+    """Walk from the root to an unopened edge and open it; its child's id. -1: wait for answers. -2: a finished state
+    was visited once more and backed up, or nothing can be opened."""
+    node = I[b, I.shape[1] - 1, ROOT]
+    while True:
+        if I[b, node, TERMINAL] != ONGOING or I[b, node, STATUS] == AWAITED:
+            break
+        if S[KIND] == GUMBEL:
+            child, slot = gumbel_edge(I, F, P, S, G, T, b, node, X)
+        else:
+            child, slot = best_edge(I, F, P, S, C, b, node)
+        if slot >= 0:
+            return open_slot(I, F, P, b, node, slot)
+        if child < 0:
+            break
+        node = child
+    if I[b, node, STATUS] == AWAITED:
+        return -1
+    I[b, node, VISITS] += 1
+    back_up(I, F, S, b, node, F[b, node, RAW])
+    return -2
+
+
+@njit
+def walk(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, room: Any, why: Any, out: Any) -> int:
+    """Up to LEAVES walks in every row that is not done; fills `out` [4, K] (row, parent, slot, node), returns K."""
+    header = I.shape[1] - 1
+    count = 0
+    for b in range(I.shape[0]):
+        if why[b] != RUNNING:
+            continue
+        left = room[b]
+        root = I[b, header, ROOT]
+        over = RUNNING
+        while I[b, header, FLYING] < S[LEAVES]:
+            if I[b, root, CLOSED] == 1 or I[b, root, TERMINAL] != ONGOING:
+                over = EXHAUSTED
+                break
+            if left <= 0 or I[b, header, WALKS] >= S[LIMIT]:
+                over = BUDGET
+                break
+            node = walk_row(I, F, P, S, C, G, T, X, b)
+            if node == -1:
+                if I[b, header, FLYING] == 0:
+                    over = BUDGET
+                break
+            I[b, header, WALKS] += 1
+            if node >= 0:
+                out[0, count], out[1, count] = b, I[b, node, PARENT]
+                out[2, count], out[3, count] = I[b, node, SLOT], node
+                count += 1
+                left -= 1
+        if I[b, header, FLYING] == 0:
+            why[b] = over
+    return count
+
+
+@njit
+def land(
+    I: Any,
+    F: Any,
+    P: Any,
+    S: Any,
+    row: Any,
+    node: Any,
+    reward: Any,
+    discount: Any,
+    value: Any,
+    logits: Any,
+    same: Any,
+    dead: Any,
+) -> int:
+    """Write K answers and back them up. Returns the position of the first leaf nobody waits for, -1 if all are."""
+    bad = check_awaited(I, row, node)
+    if bad >= 0:
+        return bad
+    for k in range(len(node)):
+        b, n = row[k], node[k]
+        if I[b, n, STATUS] != AWAITED:
+            return k
+        settle(I, b, n)
+        if len(same) > 0 and same[k] >= 0:
+            merge(I, F, b, n, same[k])
+            parent = I[b, n, PARENT]
+            if S[CLOSE] > 0 and I[b, parent, OPEN] == 0 and not can_open(I, S, b, parent):
+                close(I, S, b, parent)
+            continue
+        set_prior(P, b, n, logits, k)
+        write(I, F, b, n, reward[k], discount[k], value[k], len(dead) > 0 and dead[k])
+        next_slot(I, F, P, b, n)
+        back_up(I, F, S, b, n, F[b, n, RAW])
+        if S[CLOSE] > 0 and (I[b, n, TERMINAL] != ONGOING or I[b, n, NEXT_SLOT] < 0):
+            close(I, S, b, n)
+    return -1
+
+
+@njit
+def descend(I: Any, F: Any, b: int, node: int, by_value: bool) -> int:
+    """The leaf that the most visited children lead to (ties: the larger Q, the lower slot), or those of largest Q."""
+    while True:
+        best = -1
+        child = I[b, node, FIRST]
+        while child >= 0:
+            if I[b, child, STATUS] == OPENED:
+                first = best < 0
+                more = 0 if by_value or first else I[b, child, VISITS] - I[b, best, VISITS]
+                gain = 0.0 if first else F[b, child, Q] - F[b, best, Q]
+                lower = not first and I[b, child, SLOT] < I[b, best, SLOT]
+                if first or more > 0 or (more == 0 and (gain > 0 or (gain == 0 and lower))):
+                    best = child
+            child = I[b, child, NEXT]
+        if best < 0:
+            return node
+        node = best
+
+
+@njit
+def count_visits(I: Any, visits: Any) -> None:
+    """Visits of the roots' children by slot into `visits` [B, A]."""
+    for b in range(I.shape[0]):
+        child = I[b, I[b, I.shape[1] - 1, ROOT], FIRST]
+        while child >= 0:
+            if I[b, child, STATUS] == OPENED:
+                visits[b, I[b, child, SLOT]] = I[b, child, VISITS]
+            child = I[b, child, NEXT]
+
+
+@njit
+def move_root(I: Any, P: Any, b: int, child: int) -> None:
+    """Make `child` the root of row b and free everything that is not below it. No node changes its id."""
+    header = I.shape[1] - 1
+    keep = np.zeros(header, np.bool_)
+    keep[child] = True
+    node = child
+    while True:  # walk the subtree depth first along the links
+        below = I[b, node, FIRST]
+        if below >= 0:
+            node = below
+        else:
+            while node != child and I[b, node, NEXT] < 0:
+                node = I[b, node, PARENT]
+            if node == child:
+                break
+            node = I[b, node, NEXT]
+        keep[node] = True
+    I[b, header, ROOT] = child
+    I[b, child, PARENT], I[b, child, NEXT] = -1, -1
+    I[b, header, FREE] = -1
+    for n in range(I[b, header, NEXT_NODE] - 1, -1, -1):
+        if not keep[n]:
+            I[b, n, STATUS] = 0
+            I[b, n, NEXT] = I[b, header, FREE]
+            I[b, header, FREE] = n
