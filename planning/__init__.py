@@ -1,5 +1,6 @@
 """The search core: planners, searches, trees and drivers that know nothing of any world."""
 
+from .beam import BFS, Beam
 from .driver import Outcome, aplan, first_actions, plan, receding_horizon
 from .interface import (
     UNITS,
@@ -24,11 +25,13 @@ from .mcts import MCTS
 from .shooting import CEM, MPPI, BestOfN
 
 __all__ = [
+    "BFS",
     "CEM",
     "MCTS",
     "MPPI",
     "UNITS",
     "AsyncModel",
+    "Beam",
     "BestOfN",
     "Box",
     "Budget",

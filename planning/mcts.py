@@ -1,6 +1,6 @@
 """Monte Carlo tree search: walk to an edge nobody has opened, ask, write the answer, back it up.
 
-Here belong the planner's settings and the search that speaks to the driver. The walk and the backup are `simulation.py`'s,
+Here belong the planner's settings and the search that speaks to the driver. The walk and backup are `simulation.py`'s,
 which edge is walked is `selection.py`'s, the records are `tree.py`'s.
 """
 
