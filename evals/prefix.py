@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..planning import tree as words
+from ..planning import records as words
 from ..planning.interface import UNITS, Finished
 
 NODES = UNITS.index("nodes")

@@ -59,7 +59,7 @@ def lede(summary: Mapping[str, Any]) -> str:
 
 
 def _unit(summary: Mapping[str, Any]) -> str:
-    return summary.get("unit", "nodes") + (" a decision" if summary.get("kind") == "control" else "")
+    return str(summary.get("unit", "nodes")) + (" a decision" if summary.get("kind") == "control" else "")
 
 
 def _gain(first: Mapping[str, Any], best: Mapping[str, Any], unit: str) -> str:
@@ -75,7 +75,7 @@ def _lead(best: Mapping[str, Any]) -> str:
     if not pair:
         return ""
     gap, low, high = (f"{pair[name]:+.3g}" for name in ("difference", "low", "high"))
-    clear = "" if pair["low"] > 0 else ", not clear of zero"
+    clear = "" if pair["clear"] else ", which shows no difference"
     return f" That is {gap} [{low}, {high}] against {pair['against']}{clear}."
 
 

@@ -33,12 +33,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Paired:
-    """Mean difference of two planners over the same problems, its interval and the p of no difference."""
+    """Mean difference of two planners over the same problems, its interval and the p of no difference.
+
+    clear: whether the interval is clear of zero; for returns also p below 0.05, since the bootstrap's interval is too
+    narrow for a handful of episodes (five or fewer can never show a difference).
+    """
 
     difference: float
     low: float
     high: float
     p: float
+    clear: bool
 
 
 def is_binary(scores: Sequence[float] | Scores) -> bool:
@@ -141,9 +146,9 @@ def paired(first: Sequence[float] | Scores, second: Sequence[float] | Scores) ->
     if is_binary(one) and is_binary(two):
         wins, losses = int(((one == 1) & (two == 0)).sum()), int(((one == 0) & (two == 1)).sum())
         found = tango(wins, losses, len(one))
-        return Paired(found.value, found.low, found.high, mcnemar(wins, losses))
-    found = bootstrap(one - two)
-    return Paired(found.value, found.low, found.high, sign_flips(one - two))
+        return Paired(found.value, found.low, found.high, mcnemar(wins, losses), found.low > 0 or found.high < 0)
+    found, p = bootstrap(one - two), sign_flips(one - two)
+    return Paired(found.value, found.low, found.high, p, (found.low > 0 or found.high < 0) and p < 1 - LEVEL)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

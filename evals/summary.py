@@ -178,10 +178,9 @@ def _verdict(unit: str, first: tuple[str, int], second: tuple[str, int], grid: C
         return None
     if found.difference < 0:
         first, second = second, first
-        found = Paired(-found.difference, -found.high, -found.low, found.p)
+        found = Paired(-found.difference, -found.high, -found.low, found.p, found.clear)
     verdict = {
-        "unit": unit, "first": list(first), "second": list(second), **asdict(found), "clear": found.low > 0,
-        "comparable": True,
+        "unit": unit, "first": list(first), "second": list(second), **asdict(found), "comparable": True,
     }  # fmt: skip
     return {**verdict, "text": _text(verdict)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..planning import tree as words
+from ..planning import records as words
 from ..planning.interface import UNITS
 
 COLUMNS = (

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .interface import ActionSpace, Bool, Expansion, Int, Keys, Leaves, Plan, Size, Slots, Valued
+from .interface import ActionSpace, Expansion, Int, Keys, Leaves, Size, Slots, Valued
 from .jit import njit
-from .tree import (
+from .records import (
+    BUDGET,
     CHILDREN,
     DEAD,
     DEPTH,
     DRAWS,
+    EXHAUSTED,
     FIRST,
     FLYING,
     GAMMA,
@@ -32,17 +34,15 @@ from .tree import (
     RAW,
     RETURN,
     ROOT,
+    RUNNING,
     SLOT,
+    STALLED,
     STATUS,
     TERMINAL,
-    Tree,
-    answer_leaves,
-    give_back,
     open_slot,
 )
-
-RUNNING, BUDGET, EXHAUSTED, STALLED = range(4)
-WHY = ("", "budget", "exhausted", "stalled")
+from .tree import Tree
+from .tree_search import TreeSearch, shares
 
 BEAM, WIDTH, LAYER, COUNT, BEAM_CUT, WIDTH_CUT, REACHED = range(7)
 """Words of a row's sweep, int32 T [B, 7]: its two widths, the frontier's depth and size, whether either width has left
@@ -271,13 +271,12 @@ class Beam:
         return self.beam or start, children, horizon
 
 
-class BeamSearch:
+class BeamSearch(TreeSearch):
     """One run of `Beam` over B problems; see `interface.Search`. One frontier of each row is in flight at a time."""
 
     def __init__(self, planner: Beam, root: Expansion, actions: Slots, size: Size) -> None:
         self.planner, self.actions = planner, actions
-        self.tree = Tree(root, size.nodes + 1, actions.n or 0)
-        self.rows = self.tree.rows
+        super().__init__(Tree(root, size.nodes + 1, actions.n or 0))
         beam, children, horizon = planner.widths(actions, size)
         grow = planner.beam is None, planner.children is None and actions.n is None
         cap = max(self.tree.nodes, beam, children)
@@ -289,16 +288,6 @@ class BeamSearch:
         self.pool, self.cost = np.empty((2, self.tree.nodes), np.int32), np.empty(self.tree.nodes)
         for b in range(self.rows):
             restart(self.tree.I, self.sweeps, self.front, self.group, b)
-        self.why_codes = np.zeros(self.rows, np.int32)
-        self.journal: list[tuple[str, Any, Any]] = []
-
-    @property
-    def done(self) -> Bool:
-        return self.why_codes != RUNNING
-
-    @property
-    def why(self) -> list[str]:
-        return [WHY[c] for c in self.why_codes]
 
     def ask(self, room: Int) -> Leaves:
         tree = self.tree
@@ -308,52 +297,18 @@ class BeamSearch:
             tree.I, tree.F, tree.P, self.sweeps, self.settings, self.front, self.group, self.pool, self.cost,
             room, self.why_codes, out,
         )  # fmt: skip
-        row, parent, slot, node = out[:, :count].copy()
-        query = Leaves(row, parent, slot, node, False, self.planner.valued)
-        self.journal.append(("ask", room.copy(), query))
-        return query
+        return self._asked(room, out[:, :count].copy(), False, self.planner.valued)
 
-    def tell(self, query: Leaves, answer: Expansion) -> None:
-        tree = self.tree
-        bad = answer_leaves(tree.I, tree.F, tree.P, query.row, query.node, *tree.numbers_of(answer, len(query)))
-        if bad >= 0:
-            raise ValueError(
-                f"node {query.node[bad]} of row {query.row[bad]} is not awaited: told twice, dropped, or never asked"
-            )
-        self.journal.append(("tell", query, answer))
-
-    def drop(self, query: Leaves) -> None:
-        tree = self.tree
-        for b, n in zip(query.row.tolist(), query.node.tolist()):
-            if not give_back(tree.I, tree.F, tree.P, b, n):
-                raise ValueError(f"node {n} of row {b} is not awaited, so it cannot be dropped")
-        self.journal.append(("drop", query, None))
-
-    def plan(self) -> Plan:
-        tree = self.tree
-        best = [self._best(b) for b in range(self.rows)]
-        path = [tree.path(b, n) for b, n in enumerate(best)]
-        return Plan(
-            best=np.array(best, np.int32),
-            path=path,
-            actions=[tree.slots_along(b, p) for b, p in enumerate(path)],
-            value=np.array([self._worth(b, n) for b, n in enumerate(best)], np.float32),
-            weights=self.weights(),
-            finished=[tree.finished(b) for b in range(self.rows)],
-            why=self.why,
-        )
-
-    def _worth(self, row: int, node: int) -> float:
+    def _worth(self, row: int, path: list[int]) -> float:
         """Return so far plus discounted value."""
-        word = self.tree.F[row, node]
+        word = self.tree.F[row, path[-1]]
         return float(word[RETURN] + word[GAMMA] * word[RAW])
 
     def _best(self, row: int) -> int:
         """Of `Slots(None)` the best finished leaf, else the best open one. Of `Slots(n)` the best of the finished, the
         stuck and the deepest complete layer: states of one depth, since among costs every shallow state looks best."""
         if self.actions.n is None:
-            best = self.tree.best_finished(row)
-            return best if best >= 0 else self.tree.best_open(row)
+            return self.tree.best_answer(row)
         tree, layer = self.tree, int(self.sweeps[row, REACHED])
         if layer == 0:
             layer = int(tree.I[row, : tree.nodes, DEPTH].max())
@@ -369,8 +324,7 @@ class BeamSearch:
         weights = np.zeros((self.rows, wide), np.float32)
         for b in range(self.rows):
             nodes_below(tree.I, b, weights[b])
-        total = weights.sum(1, keepdims=True)
-        return np.divide(weights, total, out=weights, where=total > 0)
+        return shares(weights)
 
 
 BFS = Beam

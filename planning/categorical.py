@@ -20,13 +20,15 @@ from typing import Any
 import numpy as np
 
 from .jit import njit
-from .tree import (
+from .records import (
     AWAITED,
+    BUDGET,
     CHILDREN,
     CLOSED,
     DEAD,
     DEPTH,
     DRAWS,
+    EXHAUSTED,
     FIRST,
     FLYING,
     GAMMA,
@@ -40,6 +42,7 @@ from .tree import (
     RAW,
     RETURN,
     ROOT,
+    RUNNING,
     SAME_AS,
     SLOT,
     STATUS,
@@ -48,9 +51,6 @@ from .tree import (
     child_at,
     open_slot,
 )
-
-RUNNING, BUDGET, EXHAUSTED, CONVERGED, STALLED = range(5)
-WHY = ("", "budget", "exhausted", "converged", "stalled")
 
 GOAL, ADMITTED, UNDER_WAY, FIRST_ACTIVE, DRAWN, ITERATION, NEW, IDLE, FREE, BEST = range(10)
 """Words of a row's iteration, int32 T [B, 10]: candidates wanted, begun and under way, the first still under way,

@@ -85,6 +85,8 @@ def plan(
     )
     states = _store(start, search, after, rows)
     ledger = Ledger(budget, rows, model.cost, getattr(model, "most_tokens", 0))
+    if root.usage is not None:
+        ledger.book(np.arange(rows, dtype=np.int32), root.usage, root.spent)
     while len(query := search.ask(ledger.room())):
         ledger.reserve(query)
         reply = answer(model, states, query)
@@ -161,9 +163,7 @@ async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger,
 
 
 async def _expand(model: Any, states: ListStates, group: Leaves) -> tuple[Any, Expansion]:
-    return await model.expand(
-        states.get(group.row, group.parent), group.slot, follow=group.follow, valued=group.valued
-    )
+    return await model.expand(states.get(group.row, group.parent), group.slot, follow=group.follow, valued=group.valued)
 
 
 def _land(task: Any, group: Leaves, search: Any, states: ListStates, ledger: Ledger, booked: dict[Any, Usage]) -> None:

@@ -119,9 +119,7 @@ class Leaves:
 
     def take(self, index: Any) -> Leaves:
         """The leaves at `index` (array of positions, or a slice) as a query of its own."""
-        return Leaves(
-            self.row[index], self.parent[index], self.slot[index], self.node[index], self.follow, self.valued
-        )
+        return Leaves(self.row[index], self.parent[index], self.slot[index], self.node[index], self.follow, self.valued)
 
     def groups(self) -> list[Leaves]:
         """One query per parent: siblings asked together are expanded together."""

@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import selection as sel
-from .interface import ActionSpace, Bool, Expansion, Int, Keys, Leaves, Plan, Size, Slots, Valued
-from .selection import GUMBEL, PUCT, UCT, halving
-from .simulation import RUNNING, WHY, count_visits, descend, land, move_root, walk
-from .tree import (
+from .interface import ActionSpace, Expansion, Int, Keys, Leaves, Size, Slots, Valued
+from .records import (
     FLYING,
     MEAN,
     NEXT_SLOT,
@@ -29,12 +27,13 @@ from .tree import (
     VISITS,
     WALKS,
     Q,
-    Tree,
-    as_numpy,
     child_at,
-    give_back,
     next_slot,
 )
+from .selection import GUMBEL, PUCT, UCT, halving
+from .simulation import count_visits, descend, land, move_root, walk
+from .tree import Tree, as_numpy
+from .tree_search import TreeSearch, shares
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ class MCTS:
         )
 
 
-class MCTSSearch:
+class MCTSSearch(TreeSearch):
     """One run of `MCTS` over B problems; see `interface.Search`."""
 
     def __init__(
@@ -142,18 +141,17 @@ class MCTSSearch:
         self.planner, self.actions, self.keys = planner, actions, keys
         new = min(limit, size.nodes)
         if after is not None and planner.reuse:
-            self.tree: Tree = after.tree
-            if self.tree.rows != len(root.value):
-                raise ValueError(f"after was a search over {self.tree.rows} rows, this is one over {len(root.value)}")
-            lost = (self.tree.root < 0) | (as_numpy(root.discount, "discount", (self.tree.rows,)) == 0)
+            tree = after.tree
+            if tree.rows != len(root.value):
+                raise ValueError(f"after was a search over {tree.rows} rows, this is one over {len(root.value)}")
+            lost = (tree.root < 0) | (as_numpy(root.discount, "discount", (tree.rows,)) == 0)
             if lost.any():
-                self.tree.replant(root, np.flatnonzero(lost))
-            self.tree.header(WALKS)[:] = 0
+                tree.replant(root, np.flatnonzero(lost))
+            tree.header(WALKS)[:] = 0
         else:
-            self.tree = Tree(root, (2 if planner.reuse else 1) * new + 1, slots)
-        self.rows = self.tree.rows
+            tree = Tree(root, (2 if planner.reuse else 1) * new + 1, slots)
+        super().__init__(tree)
         self.settings = planner.kernel_settings(actions, limit)
-        self.why_codes = np.zeros(self.rows, np.int32)
         self.most = self.rows * planner.leaves
         self.scratch = np.zeros((5, slots))
         self.noise, self.table = self._gumbel(limit)
@@ -162,7 +160,6 @@ class MCTSSearch:
         self.fixed = (self.settings, sel.bonus_table(self.settings, most), self.noise, self.table, self.scratch)
         if planner.dirichlet is not None:
             self._mix_dirichlet(*planner.dirichlet)
-        self.journal: list[tuple[str, Any, Any]] = []
 
     def _gumbel(self, limit: int) -> tuple[NDArray[np.float64], Int]:
         """Gumbel noise [B, A] of the roots, from each row's key, and the halving table [B, simulations]."""
@@ -189,41 +186,22 @@ class MCTSSearch:
             tree.I[b, tree.root[b], NEXT_SLOT], tree.I[b, tree.root[b], ODD] = -1, 1
             next_slot(tree.I, tree.F, tree.P, b, int(tree.root[b]))
 
-    @property
-    def done(self) -> Bool:
-        return self.why_codes != RUNNING
-
-    @property
-    def why(self) -> list[str]:
-        return [WHY[c] for c in self.why_codes]
-
     def ask(self, room: Int) -> Leaves:
         tree = self.tree
         out = np.empty((4, self.most), np.int32)
         count = walk(tree.I, tree.F, tree.P, *self.fixed, room, self.why_codes, out)
         if count < self.most:
             out = out[:, :count]
-        query = Leaves(out[0], out[1], out[2], out[3], False, self.planner.valued)
-        self.journal.append(("ask", room.copy(), query))
-        return query
+        return self._asked(room, out, False, self.planner.valued)
 
-    def tell(self, query: Leaves, answer: Expansion) -> None:
+    def _write(self, query: Leaves, numbers: tuple[Any, ...]) -> int:
         tree = self.tree
-        numbers = tree.numbers_of(answer, len(query.row))
-        bad = land(tree.I, tree.F, tree.P, self.settings, query.row, query.node, *numbers)
-        if bad >= 0:
-            raise ValueError(
-                f"node {query.node[bad]} of row {query.row[bad]} is not awaited: told twice, dropped, or never asked"
-            )
-        self.journal.append(("tell", query, answer))
+        return land(tree.I, tree.F, tree.P, self.settings, query.row, query.node, *numbers)
 
-    def drop(self, query: Leaves) -> None:
-        tree = self.tree
-        for b, n in zip(query.row.tolist(), query.node.tolist()):
-            if not give_back(tree.I, tree.F, tree.P, b, n):
-                raise ValueError(f"node {n} of row {b} is not awaited, so it cannot be dropped")
-            tree.I[b, tree.nodes, WALKS] -= 1
-        self.journal.append(("drop", query, None))
+    def _give_back(self, row: int, node: int) -> bool:
+        given = super()._give_back(row, node)
+        self.tree.I[row, self.tree.nodes, WALKS] -= given
+        return given
 
     def advance(self, taken: Int) -> None:
         """The slots [B] were taken in the roots: their children become the roots of a later `begin(after=...)`.
@@ -244,30 +222,19 @@ class MCTSSearch:
     def _slot(self, row: int, node: int) -> int:
         return int(self.tree.I[row, node, SLOT])
 
-    def plan(self) -> Plan:
-        choose = self.planner.choose or ("finished" if self.actions.n is None else "visits")
-        finished = [self.tree.finished(b) for b in range(self.rows)]
-        best = [self._best(b, choose) for b in range(self.rows)]
-        path = [self.tree.path(b, n) for b, n in enumerate(best)]
-        return Plan(
-            best=np.array(best, np.int32),
-            path=path,
-            actions=[self.tree.slots_along(b, p) for b, p in enumerate(path)],
-            value=np.array([self._value(b, p) for b, p in enumerate(path)], np.float32),
-            weights=self.weights(),
-            finished=finished,
-            why=self.why,
-        )
-
-    def _value(self, row: int, path: list[int]) -> float:
+    def _worth(self, row: int, path: list[int]) -> float:
+        """The return of a solution, else the mean that the first step of the line has."""
+        solved = next((f.value for f in self.tree.finished(row) if f.node == path[-1]), None)
+        if solved is not None:
+            return solved
         return float(self.tree.F[row, path[1], Q]) if len(path) > 1 else float(self.tree.F[row, path[0], MEAN])
 
-    def _best(self, row: int, choose: str) -> int:
-        """The node to end at: the best finished leaf, or the end of the line that visits or values lead along."""
+    def _best(self, row: int) -> int:
+        """The best finished leaf, or the end of the line that visits or values lead along."""
         tree = self.tree
+        choose = self.planner.choose or ("finished" if self.actions.n is None else "visits")
         if choose == "finished":
-            best = tree.best_finished(row)
-            return best if best >= 0 else tree.best_open(row)
+            return tree.best_answer(row)
         node = int(tree.root[row])
         if self.planner.selection == "gumbel":
             node = self._gumbel_choice(row)
@@ -293,5 +260,4 @@ class MCTSSearch:
                 prior = tree.P[b, tree.root[b]]  # closed edges keep their weight
                 score = np.where(prior >= 0, np.log(np.maximum(prior, 1e-38)) + self.scratch[4], -np.inf)
                 weights[b] = np.exp(score - max(score.max(), -1e30))
-        total = weights.sum(1, keepdims=True)
-        return np.divide(weights, total, out=weights, where=total > 0)
+        return shares(weights)

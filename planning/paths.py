@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from .categorical import (
     ADMITTED,
     BEST,
-    CONVERGED,
-    EXHAUSTED,
     FIRST_ACTIVE,
     FREE,
     GOAL,
@@ -27,38 +25,38 @@ from .categorical import (
     NODE,
     PATIENCE,
     REFITS,
-    RUNNING,
-    STALLED,
     UNDER_WAY,
-    WHY,
     advance,
     close,
     refit,
     stand_back,
     worth,
 )
-from .interface import Bool, Expansion, Int, Keys, Leaves, Plan, Size, Slots, Valued
-from .tree import (
+from .interface import Expansion, Int, Keys, Leaves, Size, Slots, Valued
+from .records import (
     AWAITED,
+    CONVERGED,
     DEAD,
+    EXHAUSTED,
     GAMMA,
     ONGOING,
     RAW,
     RETURN,
+    RUNNING,
     SLOT,
+    STALLED,
     STATUS,
     TERMINAL,
     VISITS,
-    Tree,
-    answer_leaves,
-    give_back,
 )
+from .tree import Tree
+from .tree_search import TreeSearch, shares
 
 if TYPE_CHECKING:
     from .shooting import Shooting
 
 
-class PathsSearch:
+class PathsSearch(TreeSearch):
     """One run of `BestOfN`, `CEM` or `MPPI` over slots; see `interface.Search` and the planner's settings.
 
     `Slots(n)`: paths of `horizon` steps; all candidates of an iteration are under way at once, as far as the room
@@ -73,8 +71,8 @@ class PathsSearch:
     ) -> None:
         self.planner, self.actions = planner, actions
         self.keys = np.asarray(keys, np.uint64)
-        self.tree = Tree(root, size.nodes + 1, actions.n or 0)
-        self.rows = rows = self.tree.rows
+        super().__init__(Tree(root, size.nodes + 1, actions.n or 0))
+        rows = self.rows
         self.populations, self.endless, horizon = self._schedule(size)
         most = int(max(self.populations))
         parallel = planner.parallel or (1 if actions.n is None else most)
@@ -86,11 +84,9 @@ class PathsSearch:
         self.candidates = np.zeros((rows, most, 3), np.int32)
         self.scores = np.empty((rows, most))
         self.kept = np.full((rows, planner.keep), -1, np.int32)
-        self.why_codes = np.zeros(rows, np.int32)
         roots = self.tree.I[np.arange(rows), self.tree.root]
         self.why_codes[roots[:, TERMINAL] != ONGOING] = EXHAUSTED
         self.tree.I[np.arange(rows), self.tree.root, VISITS] = 0
-        self.journal: list[tuple[str, Any, Any]] = []
 
     def _schedule(self, size: Size) -> tuple[list[int], bool, int]:
         """Candidates per iteration, whether the last number goes on, and the longest path (0: to the end)."""
@@ -101,14 +97,6 @@ class PathsSearch:
         if planner.population is not None:
             return [planner.population] * planner.iterations, False, 0
         return [size.nodes if planner.iterations == 1 else 4], True, 0
-
-    @property
-    def done(self) -> Bool:
-        return self.why_codes != RUNNING
-
-    @property
-    def why(self) -> list[str]:
-        return [WHY[c] for c in self.why_codes]
 
     @property
     def valued(self) -> Valued:
@@ -131,10 +119,7 @@ class PathsSearch:
                     break
                 for rows in self._alike(np.flatnonzero(over)):
                     self._end_iteration(rows)
-        row, parent, slot, node = out[:, :count].copy()
-        query = Leaves(row, parent, slot, node, self.actions.n is None, self.valued)
-        self.journal.append(("ask", room.copy(), query))
-        return query
+        return self._asked(room, out[:, :count].copy(), self.actions.n is None, self.valued)
 
     def _alike(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Rows in groups of one population."""
@@ -178,46 +163,27 @@ class PathsSearch:
             self.kept[b, : len(ranked[:keep])] = ranked[:keep]
         return leaves, scores
 
-    def tell(self, query: Leaves, answer: Expansion) -> None:
-        tree = self.tree
-        bad = answer_leaves(tree.I, tree.F, tree.P, query.row, query.node, *tree.numbers_of(answer, len(query)))
-        if bad >= 0:
-            raise ValueError(
-                f"node {query.node[bad]} of row {query.row[bad]} is not awaited: told twice, dropped, or never asked"
-            )
-        close(tree.I, self.settings, query.row, query.node)
-        self.journal.append(("tell", query, answer))
+    def _write(self, query: Leaves, numbers: tuple[Any, ...]) -> int:
+        bad = super()._write(query, numbers)
+        if bad < 0:
+            close(self.tree.I, self.settings, query.row, query.node)
+        return bad
 
-    def drop(self, query: Leaves) -> None:
+    def _give_back(self, row: int, node: int) -> bool:
         tree = self.tree
-        for b, n in zip(query.row.tolist(), query.node.tolist()):
-            if not 0 <= n < tree.nodes or tree.I[b, n, STATUS] != AWAITED:
-                raise ValueError(f"node {n} of row {b} is not awaited, so it cannot be dropped")
-            stand_back(tree.I, self.iterations, self.candidates, b, n)
-            give_back(tree.I, tree.F, tree.P, b, n)
-        self.journal.append(("drop", query, None))
+        if not 0 <= node < tree.nodes or tree.I[row, node, STATUS] != AWAITED:
+            return False
+        stand_back(tree.I, self.iterations, self.candidates, row, node)
+        return super()._give_back(row, node)
 
-    def plan(self) -> Plan:
-        tree = self.tree
-        finished = [tree.finished(b) for b in range(self.rows)]
-        best = [self._best(b) for b in range(self.rows)]
-        path = [tree.path(b, n) for b, n in enumerate(best)]
-        return Plan(
-            best=np.array(best, np.int32),
-            path=path,
-            actions=[tree.slots_along(b, p) for b, p in enumerate(path)],
-            value=np.array([worth(tree.I, tree.F, b, n) for b, n in enumerate(best)], np.float32),
-            weights=self.weights(),
-            finished=finished,
-            why=self.why,
-        )
+    def _worth(self, row: int, path: list[int]) -> float:
+        return worth(self.tree.I, self.tree.F, row, path[-1])
 
     def _best(self, row: int) -> int:
         """Text: the best finished leaf, else the best open one. `Slots(n)`: the end of the best candidate, or (with
         answer "mean", once refitted) of the line of the largest counts, whose first action is the most weighted."""
         if self.actions.n is None:
-            best = self.tree.best_finished(row)
-            return best if best >= 0 else self.tree.best_open(row)
+            return self.tree.best_answer(row)
         node = int(self.tree.root[row])
         if self.planner.answer == "mean" and self.counts[row, node] > 0:
             while heavy := [c for c in self.tree.children(row, node) if self.counts[row, c] > 0]:
@@ -236,5 +202,4 @@ class PathsSearch:
         for b, line in enumerate(lines):
             refitted = self.counts[b, tree.root[b]] > 0
             weights[b, slots[b]] = self.counts[b, line] if refitted else tree.I[b, line, VISITS]
-        total = weights.sum(1, keepdims=True)
-        return np.divide(weights, total, out=weights, where=total > 0)
+        return shares(weights)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .jit import njit
-from .tree import (
+from .records import (
     AWAITED,
     CHILDREN,
     CLOSED,

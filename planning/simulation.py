@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from .jit import njit
-from .selection import CLOSE, GUMBEL, KIND, LEAVES, LIMIT, MAX_BACKUP, best_edge, can_open, gumbel_edge
-from .tree import (
+from .records import (
     AWAITED,
+    BUDGET,
     CLOSED,
     DISCOUNT,
+    EXHAUSTED,
     FIRST,
     FLYING,
     FREE,
     MEAN,
+    MERGED,
     NEXT,
     NEXT_NODE,
     NEXT_SLOT,
@@ -30,24 +32,18 @@ from .tree import (
     RAW,
     REWARD,
     ROOT,
+    RUNNING,
     SLOT,
     STATUS,
     TERMINAL,
     VISITS,
     WALKS,
     Q,
-    check_awaited,
-    merge,
-    next_slot,
+    answer_leaves,
     open_slot,
-    set_prior,
-    settle,
     widen_range,
-    write,
 )
-
-RUNNING, BUDGET, EXHAUSTED = range(3)
-WHY = ("", "budget", "exhausted")
+from .selection import CLOSE, GUMBEL, KIND, LEAVES, LIMIT, MAX_BACKUP, best_edge, can_open, gumbel_edge
 
 
 @njit
@@ -159,23 +155,16 @@ def land(
     dead: Any,
 ) -> int:
     """Write K answers and back them up. Returns the position of the first leaf nobody waits for, -1 if all are."""
-    bad = check_awaited(I, row, node)
+    bad = answer_leaves(I, F, P, row, node, reward, discount, value, logits, same, dead)
     if bad >= 0:
         return bad
     for k in range(len(node)):
         b, n = row[k], node[k]
-        if I[b, n, STATUS] != AWAITED:
-            return k
-        settle(I, b, n)
-        if len(same) > 0 and same[k] >= 0:
-            merge(I, F, b, n, same[k])
+        if I[b, n, STATUS] == MERGED:
             parent = I[b, n, PARENT]
             if S[CLOSE] > 0 and I[b, parent, OPEN] == 0 and not can_open(I, S, b, parent):
                 close(I, S, b, parent)
             continue
-        set_prior(P, b, n, logits, k)
-        write(I, F, b, n, reward[k], discount[k], value[k], len(dead) > 0 and dead[k])
-        next_slot(I, F, P, b, n)
         back_up(I, F, S, b, n, F[b, n, RAW])
         if S[CLOSE] > 0 and (I[b, n, TERMINAL] != ONGOING or I[b, n, NEXT_SLOT] < 0):
             close(I, S, b, n)

@@ -106,7 +106,7 @@ function drawRows() {
   const bar = r => `<svg width="72" height="14"><line x1="${S(r.low)}" x2="${S(r.high)}" y1="7" y2="7" stroke="${color(r.planner)}" stroke-opacity=".4" stroke-width="5"/><circle cx="${S(r.score)}" cy="7" r="4" fill="${color(r.planner)}"/></svg>`;
   let out = `<tr><th>planner</th><th>budget</th><th>n</th><th>score</th><th>95 % interval</th><th></th><th>against</th><th>p</th>${units.map(u => `<th data-tip="${u}">${NAMES[u] || u}</th>`).join("")}${counts.map(([n]) => `<th>${n}</th>`).join("")}</tr>`, before = "";
   for (const r of ROWS) {
-    const d = r.paired, kind = !d ? "" : d.low > 0 ? "win" : d.high < 0 ? "lose" : "";
+    const d = r.paired, kind = !d || !d.clear ? "" : d.difference > 0 ? "win" : "lose";
     out += `<tr class="${r.planner !== before ? "first" : ""}"><td><b style="color:${color(r.planner)}">${esc(r.planner)}</b></td><td${r.note ? ` data-tip="${esc(r.note)}"` : ""}>${r.budget.toLocaleString("en")}${r.note ? "<sup>†</sup>" : ""}</td><td>${r.n}</td><td><b>${fix(r.score)}</b></td><td>${fix(r.low)} – ${fix(r.high)}</td><td>${bar(r)}</td>` +
       `<td class="${kind}">${d ? `${sign(d.difference)} <small>[${sign(d.low)}, ${sign(d.high)}]</small>` : "<small>–</small>"}</td><td>${d ? (d.p < 0.001 ? "&lt;0.001" : d.p.toFixed(3)) : ""}</td>` +
       units.map(u => `<td>${num(r[ledger][u])}</td>`).join("") + counts.map(([, f]) => `<td>${f(r) || ""}</td>`).join("") + `</tr>`;

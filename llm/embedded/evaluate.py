@@ -24,6 +24,7 @@ from .stories import Story, held_out
 FOLDER = Path(__file__).parent / "reasoner"
 SAMPLES = 16
 CHOSEN_OF = 14
+MAX_TOKENS = 220
 
 
 def auc(scores: Sequence[float], labels: Sequence[bool]) -> float:
@@ -38,8 +39,13 @@ def auc(scores: Sequence[float], labels: Sequence[bool]) -> float:
 
 
 def measure(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, stories: Sequence[Story],
-    samples: int = SAMPLES, chosen_of: int = CHOSEN_OF, temperature: float = 0.8, seed: int = 0,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    stories: Sequence[Story],
+    samples: int = SAMPLES,
+    chosen_of: int = CHOSEN_OF,
+    temperature: float = 0.8,
+    seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """The figures for each length of the stories and for `all` together.
 
@@ -49,8 +55,9 @@ def measure(
     to it are right, `auc_step` of the label that the line itself is.
     """  # fmt: skip
     torch.manual_seed(seed)
-    greedy = sample_solutions(model, tokenizer, [story.question for story in stories], temperature=0)
-    flat = sample_solutions(model, tokenizer, [s.question for s in stories for _ in range(samples)], temperature)
+    greedy = sample_solutions(model, tokenizer, [story.question for story in stories], 0, MAX_TOKENS)
+    repeated = [story.question for story in stories for _ in range(samples)]
+    flat = sample_solutions(model, tokenizer, repeated, temperature, MAX_TOKENS)
     texts = [flat[i * samples : (i + 1) * samples] for i in range(len(stories))]
     values = judge(model, Words(tokenizer), stories, texts)
     rows = [_row(*parts, chosen_of) for parts in zip(stories, greedy, texts, values)]
@@ -92,12 +99,12 @@ def _summary(rows: list[dict[str, Any]], samples: int, chosen_of: int) -> dict[s
     }
 
 
-def as_text(table: dict[str, dict[str, float]]) -> str:
+def as_text(table: dict[str, dict[str, Any]]) -> str:
     """The table in columns, one row for each length."""
     heads = list(next(iter(table.values())))
     lines = ["steps  " + "  ".join(f"{head:>15}" for head in heads)]
     for name, row in table.items():
-        cells = [f"{row[head]:>15.0f}" if head == "stories" else f"{row[head]:>15.3f}" for head in heads]
+        cells = [f"{row[head]:>15.3f}" if isinstance(row[head], float) else f"{row[head]!s:>15}" for head in heads]
         lines.append(f"{name:>5}  " + "  ".join(cells))
     return "\n".join(lines)
 
@@ -113,9 +120,15 @@ def evaluate(folder: Path = FOLDER, per_length: int = 100, tail: int = 34, seed:
     return {
         "command": f"python -m forethought.llm.embedded.evaluate --per-length {per_length} --tail {tail} --seed {seed}",
         "stories": "held_out('test'): half with a distractor, all shuffled", "temperature": 0.8,
-        "parameters": sum(p.numel() for p in model.parameters()), "test": table, "hard_tail": hard,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "test": _plain(table), "hard_tail": _plain(hard),
         "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip
+
+
+def _plain(table: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    # JSON knows no nan.
+    return {name: {k: None if v != v else round(v, 4) for k, v in row.items()} for name, row in table.items()}
 
 
 def main() -> None:

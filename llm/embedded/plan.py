@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass, field
 
@@ -22,14 +21,14 @@ class Plan:
     drills: plain sums beside each story.
     """
 
-    steps: int = 4500
+    steps: int = 6000
     batch: int = 16
     seed: int = 0
     rate: float = 2e-3
     warmup: int = 100
     cooldown: float = 0.35
     critique_weight: float = 0.5
-    sample_from: float = 0.5
+    sample_from: int = 4000
     refresh: int = 400
     sampled: float = 0.3
     sample_stories: int = 256
@@ -46,24 +45,31 @@ class Plan:
 
     def draws_at(self, step: int) -> bool:
         """Whether new solutions are to be sampled from the model before this step."""
-        first = math.ceil(self.sample_from * self.steps)
-        return step >= first and (step - first) % self.refresh == 0
+        return step >= self.sample_from and (step - self.sample_from) % self.refresh == 0
+
+    def wrong_at(self, step: int) -> float:
+        """The chance of a wrong line beside each line: low while the model has yet to learn the right ones."""
+        return 0.6 if 675 <= step < 2000 else 0.2 if step < self.sample_from else 0.5
+
+    def drills_at(self, step: int) -> int:
+        """How many plain sums hang beside each story; lines themselves teach sums well enough later on."""
+        return self.drills if step < 2000 else self.drills // 3
 
 
-def draw_length(progress: float, rng: random.Random) -> int:
-    """A number of steps: few at first, at the end of the run a few long ones too."""
-    if progress < 0.1:
+def draw_length(step: int, plan: Plan, rng: random.Random) -> int:
+    """A number of steps: few at first, in the last fifth of the run a few long ones too."""
+    if step < 450:
         return rng.choice((1, 2))
-    if progress < 0.25:
+    if step < 1125:
         return rng.choice((1, 2, 2, 3))
-    if progress < 0.8:
+    if step < 0.8 * plan.steps:
         return rng.choices((1, 2, 3, 4, 5), (0.3, 1, 1.2, 1.1, 1))[0]
     return rng.choices((2, 3, 4, 5, 6, 7, 8), (1, 1.2, 1.2, 1.2, 0.15, 0.1, 0.1))[0]
 
 
-def draw_story(plan: Plan, index: int, progress: float, rng: random.Random) -> Story:
+def draw_story(plan: Plan, index: int, step: int, rng: random.Random) -> Story:
     """The training story of this index; nearly half have a distractor."""
-    return generate(plan.seed, index, draw_length(progress, rng), rng.random() < 0.45)
+    return generate(plan.seed, index, draw_length(step, plan, rng), rng.random() < 0.45)
 
 
 class Feed:
@@ -82,19 +88,18 @@ class Feed:
         return pack(self._group[2][step % GROUP], self.words.pad)
 
     def _draw(self, group: int) -> list[list[Tree]]:
-        plan, rng = self.plan, random.Random(f"{self.plan.seed}/{group}")
-        progress = group * GROUP / plan.steps
+        plan, rng, step = self.plan, random.Random(f"{self.plan.seed}/{group}"), group * GROUP
         trees = []
         for i in range(GROUP * plan.batch):
             if self.pool and rng.random() < plan.sampled:
                 story, texts = rng.choice(self.pool)
                 trees.append(sampled_tree(story, rng.sample(texts, 2), self.words))
             else:
-                story = draw_story(plan, group * GROUP * plan.batch + i, progress, rng)
-                trees.append(gold_tree(story, self.words, rng, wrong=0.2 if progress < 0.15 else 0.6))
+                story = draw_story(plan, step * plan.batch + i, step, rng)
+                trees.append(gold_tree(story, self.words, rng, plan.wrong_at(step)))
         drill = random.Random(f"{plan.seed}/drill/{group}")
         for tree in trees:
-            hang_drills(tree, plan.drills, self.words, drill)
+            hang_drills(tree, plan.drills_at(step), self.words, drill)
         trees.sort(key=lambda tree: len(tree.tokens))
         batches = [trees[k * plan.batch : (k + 1) * plan.batch] for k in range(GROUP)]
         rng.shuffle(batches)

@@ -14,8 +14,12 @@ from .stories import Story
 
 @torch.no_grad()
 def sample_solutions(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: Sequence[str],
-    temperature: float = 0.8, max_tokens: int = 160, batch: int = 256,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    questions: Sequence[str],
+    temperature: float = 0.8,
+    max_tokens: int = 160,
+    batch: int = 256,
 ) -> list[str]:
     """One solution for each question, its lines each ended by a line break.
 

@@ -9,9 +9,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-PEOPLE = _names(
-    "Ann Tom Bob Eva Max Zoe Leo Mia Sam Ivy Ben Kim Dan Amy Joe Lia Ned Sue Ray Una Gus Fay Hal Joy"
-)
+PEOPLE = _names("Ann Tom Bob Eva Max Zoe Leo Mia Sam Ivy Ben Kim Dan Amy Joe Lia Ned Sue Ray Una Gus Fay Hal Joy")
 TANKS = _names("Coral Reef Lagoon Pearl Tide Wave Shell Anchor Harbor Bay")
 FARMS = _names("Hilltop Meadow Oakfield Brook Valley Orchard Willow Maple Cedar Ridge")
 SHOPS = _names("Corner Market Plaza Station Garden Bridge Castle Tower Mill Park")

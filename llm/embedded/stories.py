@@ -150,9 +150,7 @@ def _distract(draft: _Draft, rng: random.Random) -> tuple[list[str], list[int]]:
     return [name for name in draft.known if name not in before], asides
 
 
-def generate(
-    seed: int, index: int, steps: int, distractor: bool, split: str = "train", shuffle: bool = True
-) -> Story:
+def generate(seed: int, index: int, steps: int, distractor: bool, split: str = "train", shuffle: bool = True) -> Story:
     """The story of this key, always the same one.
 
     steps: the derivations its answer needs, at least 1. distractor: whether to add useless sentences.

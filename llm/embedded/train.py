@@ -34,8 +34,13 @@ LOG_EVERY = 100
 
 
 def train(
-    out: Path, seed: int = 0, steps: int | None = None, plan: Plan | None = None,
-    export: Path | None = None, log: Callable[[str], None] = print, stop_at: int | None = None,
+    out: Path,
+    seed: int = 0,
+    steps: int | None = None,
+    plan: Plan | None = None,
+    export: Path | None = None,
+    log: Callable[[str], None] = print,
+    stop_at: int | None = None,
 ) -> LlamaForCausalLM:
     """Train the reasoner, or go on with the run whose state lies in `out`.
 
@@ -105,7 +110,7 @@ class Run:
         plan, rng = self.plan, random.Random(f"{self.plan.seed}/pool/{self.step}")
         # Indices below zero are never used by the feed, so these stories are new to the model.
         first = -1 - self.step * plan.sample_stories
-        stories = [draw_story(plan, first - i, 1.0, rng) for i in range(plan.sample_stories)]
+        stories = [draw_story(plan, first - i, plan.steps, rng) for i in range(plan.sample_stories)]
         questions = [story.question for story in stories for _ in range(plan.samples_each)]
         texts = sample_solutions(self.model, self.tokenizer, questions, rng.choice((0.8, 0.9, 1.0)))
         each = plan.samples_each

@@ -102,5 +102,8 @@ def test_paired_uses_tango_for_right_and_wrong_and_the_bootstrap_for_returns():
     returns = paired([-100.0, -120, -130, -90, -95, -110], [-200.0, -215, -260, -180, -190, -240])
     assert returns.low > 80
     assert returns.p == pytest.approx(2 / 2**6)
+    assert returns.clear and not found.clear
+    few = paired([-100.0, -120, -130, -90], [-200.0, -215, -260, -180])
+    assert few.low > 80 and not few.clear
     with pytest.raises(ValueError, match="equal"):
         paired([1, 0], [1])

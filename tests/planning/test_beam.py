@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from forethought.planning import Box, Budget, Expansion, Slots, aplan, keys_of, plan
 from forethought.planning.beam import BFS, Beam, affordable
 from forethought.planning.interface import Size
+from forethought.planning.records import (
+    PARENT,
+    SLOT,
+)
 from forethought.planning.states import ListStates
-from forethought.planning.tree import PARENT, SLOT
 
 Path = tuple[int, ...]
 

@@ -15,7 +15,9 @@ from forethought.planning.beam import Beam
 from forethought.planning.check import SearchError, check_model, check_search
 from forethought.planning.known import Aim, bandit, chain
 from forethought.planning.mcts import MCTSSearch
-from forethought.planning.tree import WALKS
+from forethought.planning.records import (
+    WALKS,
+)
 
 PLANNERS = [MCTS(), MCTS(leaves=3), MCTS(selection="uct"), MCTS(selection="gumbel"), MCTS(backup="max"), Beam()]
 PLANNERS += [BestOfN(horizon=4), CEM(horizon=4), MPPI(horizon=4)]

@@ -20,8 +20,14 @@ from forethought.planning import receding_horizon as drive
 from forethought.planning.beam import Beam
 from forethought.planning.known import Aim, Table, bandit, chain
 from forethought.planning.ledger import Ledger
+from forethought.planning.records import (
+    AWAITED,
+    FLYING,
+    PARENT,
+    PENDING,
+    STATUS,
+)
 from forethought.planning.states import ListStates, TensorStates, fields_of, store_for
-from forethought.planning.tree import AWAITED, FLYING, PARENT, PENDING, STATUS
 
 MakeTable = Callable[..., Table]
 NODES, CALLS, TOKENS = (UNITS.index(u) for u in ("nodes", "model_calls", "generated_tokens"))
@@ -281,9 +287,7 @@ def test_warm_starts_of_vectors_go_on_from_the_plan_before() -> None:
 
 
 def test_decisions_end_when_no_row_is_alive() -> None:
-    outcomes = list(
-        drive(MCTS(), chain(3), [0, 0], lambda taken: ([0, 0], np.zeros(2, bool)), Budget(nodes=10), 5)
-    )
+    outcomes = list(drive(MCTS(), chain(3), [0, 0], lambda taken: ([0, 0], np.zeros(2, bool)), Budget(nodes=10), 5))
     assert len(outcomes) == 1
 
 

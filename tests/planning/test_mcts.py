@@ -20,8 +20,19 @@ import torch
 
 from forethought.planning import MCTS, Budget, Expansion, ModelError, Size, Slots, keys_of, plan
 from forethought.planning.known import Table, bandit, chain
+from forethought.planning.records import (
+    CLOSED,
+    MERGED,
+    NANS,
+    NEXT_NODE,
+    PARENT,
+    PENDING,
+    SLOT,
+    STATUS,
+    VISITS,
+    Q,
+)
 from forethought.planning.selection import halving
-from forethought.planning.tree import CLOSED, MERGED, NANS, NEXT_NODE, PARENT, PENDING, SLOT, STATUS, VISITS, Q
 
 MakeTable = Callable[..., Table]
 

@@ -16,8 +16,12 @@ from forethought.planning import CEM, MPPI, BestOfN, Budget, Expansion, Slots, a
 from forethought.planning.categorical import DRAWN, refit
 from forethought.planning.interface import Size
 from forethought.planning.noise import uniforms
+from forethought.planning.records import (
+    PARENT,
+    SLOT,
+    STATUS,
+)
 from forethought.planning.states import ListStates
-from forethought.planning.tree import PARENT, SLOT, STATUS
 
 
 class World:
