@@ -57,9 +57,9 @@ function panel(axis) {
   const unit = { nodes: "nodes", tokens: "tokens computed", seconds: "seconds" }[axis];
   out += `<line x1="${left}" x2="${W - right}" y1="${H - bottom}" y2="${H - bottom}" stroke="#9aa4b1"/><text x="${(W + left) / 2}" y="${H - 6}" text-anchor="middle">${unit} a ${CONTROL ? "decision" : "problem"}</text>`;
   for (const p of PLANNERS.filter(p => !hidden.has(p))) {
-    const own = shown.filter(r => r.planner === p).sort((a, b) => at(a) - at(b));
+    const own = shown.filter(r => r.planner === p).sort((a, b) => a.budget - b.budget);
     if (!own.length) continue;
-    const flat = at(own[own.length - 1]) < at(own[0]) * 1.05;
+    const flat = Math.max(...own.map(at)) < Math.min(...own.map(at)) * 1.05;
     const band = own.map(r => `${X(at(r))},${Y(r.high)}`).concat(own.slice().reverse().map(r => `${X(at(r))},${Y(r.low)}`));
     if (own.length === 1) out += `<line x1="${X(at(own[0]))}" x2="${X(at(own[0]))}" y1="${Y(own[0].high)}" y2="${Y(own[0].low)}" stroke="${color(p)}" stroke-opacity=".35" stroke-width="5"/>`;
     else if (flat) out += `<line x1="${left}" x2="${W - right}" y1="${Y(own[0].score)}" y2="${Y(own[0].score)}" stroke="${color(p)}" stroke-dasharray="5 4" stroke-width="1.6"/><line x1="${X(at(own[0]))}" x2="${X(at(own[0]))}" y1="${Y(own[0].high)}" y2="${Y(own[0].low)}" stroke="${color(p)}" stroke-opacity=".35" stroke-width="5"/>`;

@@ -58,7 +58,7 @@ function drawTree() {
     n.x = 16 + depth * column; widest = Math.max(widest, depth);
     const below = view.folded.has(n.node) ? [] : n.children.filter(c => alive.has(c)).sort((a, b) => a.slot - b.slot);
     n.drawn = below;
-    if (!below.length) { n.y = 16 + row * y++; return; }
+    if (!below.length) { n.y = 20 + row * y++; return; }
     below.forEach(c => place(c, depth + 1));
     n.y = (below[0].y + below[below.length - 1].y) / 2;
   };
@@ -118,7 +118,7 @@ if (BLOBS.size && typeof DecompressionStream !== "undefined") {
     if (cell && BLOBS.has(cell.dataset.problem)) choose(cell.dataset.problem, cell.dataset.planner, 0).then(() => $("viewer").scrollIntoView({ behavior: "smooth" }));
   };
   const tellApart = p => { const s = PLANNERS.map(n => DATA.outcomes.find(o => o[0] === p.id && o[1] === n && o[2] === last(n).budget)?.[3]); return new Set(s).size > 1; };
-  choose((has.find(tellApart) || has[0]).id, ROWS.reduce((a, b) => b.score > a.score ? b : a).planner, 0);
+  choose((has.find(tellApart) || has[0]).id, ROWS.reduce((a, b) => b.score >= a.score ? b : a).planner, 0);
 } else if (BLOBS.size) {
   $("map-say").textContent += " This browser is too old to unpack the trees (it lacks DecompressionStream).";
 }

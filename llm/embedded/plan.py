@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .data import Batch, Tree, Words, gold_tree, hang_drills, pack, sampled_tree
 from .net import Shape
-from .stories import Story, generate
+from .stories import BRANCHING, Story, generate
 
 GROUP = 8  # batches drawn together, so that trees of like size share a batch
 
@@ -16,9 +16,10 @@ GROUP = 8  # batches drawn together, so that trees of like size share a batch
 class Plan:
     """The schedule of a run, counted in optimiser steps and never in time.
 
-    rate: the peak learning rate. sample_from: the share of the run after which the model's own
-    solutions are judged too; refresh: steps between drawings of them; sampled: their share of a batch.
-    drills: plain sums beside each story.
+    rate: the peak learning rate. sample_from: the step from which on the model's own solutions are judged
+    too, and the critique weighs more; refresh: steps between drawings of them; sampled: their share of a
+    batch. drills: plain sums beside each story at first. chains_from: the step from which on stories
+    branch less. A run stopped at a multiple of GROUP goes on exactly.
     """
 
     steps: int = 6000
@@ -28,7 +29,8 @@ class Plan:
     warmup: int = 100
     cooldown: float = 0.35
     critique_weight: float = 0.5
-    sample_from: int = 4000
+    sample_from: int = 3600
+    chains_from: int = 2800
     refresh: int = 400
     sampled: float = 0.3
     sample_stories: int = 256
@@ -51,6 +53,10 @@ class Plan:
         """The chance of a wrong line beside each line: low while the model has yet to learn the right ones."""
         return 0.6 if 675 <= step < 2000 else 0.2 if step < self.sample_from else 0.5
 
+    def critique_at(self, step: int) -> float:
+        """The weight of the critique's loss beside the text's."""
+        return self.critique_weight * (1 if step < self.sample_from else 3)
+
     def drills_at(self, step: int) -> int:
         """How many plain sums hang beside each story; lines themselves teach sums well enough later on."""
         return self.drills if step < 2000 else self.drills // 3
@@ -69,7 +75,8 @@ def draw_length(step: int, plan: Plan, rng: random.Random) -> int:
 
 def draw_story(plan: Plan, index: int, step: int, rng: random.Random) -> Story:
     """The training story of this index; nearly half have a distractor."""
-    return generate(plan.seed, index, draw_length(step, plan, rng), rng.random() < 0.45)
+    length, distractor = draw_length(step, plan, rng), rng.random() < 0.45
+    return generate(plan.seed, index, length, distractor, branching=1.0 if step < plan.chains_from else BRANCHING)
 
 
 class Feed:

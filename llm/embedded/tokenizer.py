@@ -50,7 +50,7 @@ def _cutter() -> pre_tokenizers.PreTokenizer:
 
 def story_tokenizer(stories: int = 3000) -> PreTrainedTokenizerFast:
     """The tokenizer trained on generated training stories, their solutions and the critique's words."""
-    drawn = [generate(0, i, 2 + i % 5, i % 2 == 1) for i in range(stories)]
+    drawn = [generate(0, i, 2 + i % 5, i % 2 == 1, branching=1.0) for i in range(stories)]
     texts = [story.question + "\n" + "\n".join(story.steps) + "\n" for story in drawn]
     names = [" ".join((*PEOPLE, *TANKS, *FARMS, *SHOPS))]
     return train_tokenizer([*texts, *names * 5, *[CRITIQUE + YES + NO] * 5])

@@ -88,7 +88,7 @@ class Run:
             group["lr"] = self.plan.rate_at(self.step)
         batch = self.feed.batch(self.step)
         text, critique = losses(self.model, batch, self.words)
-        (text + self.plan.critique_weight * critique).backward()
+        (text + self.plan.critique_at(self.step) * critique).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -89,9 +89,9 @@ def test_ctrl_c_says_how_to_go_on(questions, tmp_path, faked, monkeypatch):
 
 
 def test_episodes_become_rows_and_a_second_call_adds_to_them(tmp_path):
-    flags = ["pendulum", "--planner", "cem,best_of_n", "--budgets", "20", "--out", tmp_path / "out", "--quiet"]
-    assert call("eval", *flags, "--limit", "1")[0] == 0
-    code, output = call("eval", *flags, "--limit", "2")
+    flags = ["pendulum", "--budgets", "20", "--out", tmp_path / "out", "--quiet"]
+    assert call("eval", *flags, "--planner", "cem", "--limit", "1")[0] == 0
+    code, output = call("eval", *flags, "--planner", "cem,best_of_n", "--limit", "2")
     assert code == 0 and "over best_of_n" in output
     rows = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()][1:]
     assert sorted((row["planner"], row["problem"]) for row in rows) == [
@@ -133,7 +133,7 @@ def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
 
 def test_the_demo_is_both_jobs_and_one_page(tmp_path, faked, monkeypatch):
     monkeypatch.setattr("forethought.evals.demo.STORIES", {"planner": "greedy,mcts", "budgets": "4,8"})
-    monkeypatch.setattr("forethought.evals.demo.PENDULUM", {"planner": "cem,best_of_n", "budgets": "20"})
+    monkeypatch.setattr("forethought.evals.demo.PENDULUM", {"planner": "cem", "budgets": "20"})
     with (tmp_path / "log").open("w") as log:
         demo(tmp_path / "demo", Console(file=log, width=120), limit=1, quiet=True)
     assert (tmp_path / "demo" / "index.html").is_file()

@@ -22,7 +22,7 @@ from forethought.llm.embedded.train import Run, export_model, losses, make_optim
 torch.set_num_threads(1)
 FOLDER = Path(embedded.__file__).parent / "reasoner"
 TINY = Plan(
-    steps=8, batch=4, warmup=2, sample_from=0.5, refresh=2, sample_stories=4, samples_each=2,
+    steps=8, batch=4, warmup=2, sample_from=4, refresh=2, sample_stories=4, samples_each=2,
     checkpoint_every=100, evaluate_every=100, shape=Shape(hidden=32, layers=1, heads=2, inner=48),
 )  # fmt: skip
 

@@ -76,7 +76,7 @@ def test_solutions_are_right_and_lead_to_the_answer():
 def test_the_checker_agrees_with_brute_force_on_right_wrong_and_useless_lines():
     rng = random.Random(0)
     verdicts = Counter()
-    for story in STORIES[:60]:
+    for story in STORIES[:35]:
         known, before = dict(story.given), []
         for i, line in enumerate(story.steps):
             right = right_lines(story, known)
@@ -87,7 +87,7 @@ def test_the_checker_agrees_with_brute_force_on_right_wrong_and_useless_lines():
                 verdicts[text in right] += 1
             before.append(line)
             known[line.split()[0]] = int(line.split()[-1])
-    assert min(verdicts.values()) > 300
+    assert min(verdicts.values()) > 150
 
 
 def test_useless_but_true_steps_are_right():
@@ -171,7 +171,7 @@ def test_stories_depend_on_their_key_alone():
 def test_splits_share_no_structure():
     drawn = {
         split: {generate(seed, i, 1 + i % 4, i % 2 == 1, split).structure() for i in range(count) for seed in (0, 1)}
-        for split, count in (("train", 1200), ("validation", 250), ("test", 250))
+        for split, count in (("train", 900), ("validation", 180), ("test", 180))
     }
     for a, b in itertools.combinations(drawn, 2):
         assert not drawn[a] & drawn[b]
