@@ -56,6 +56,8 @@ def evaluate(
     split: Annotated[str, typer.Option(help="stories: test, validation or hard.")] = "test",
     temperature: Annotated[float, typer.Option(help="Of sampling; greedy is always at 0.")] = 0.8,
     device: Annotated[str, typer.Option(help="Where the model runs.")] = "cpu",
+    hold: Annotated[int | None, typer.Option(help="Control: steps an action lasts.")] = None,
+    leaf: Annotated[bool | None, typer.Option(help="Control: whether the task's leaf value stands at leaves.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Score planners on a task at several budgets; a run that was stopped goes on where it was."""
@@ -65,7 +67,7 @@ def evaluate(
         request = checked(
             task, planner, budgets, model=model, against=against, engine=engine, unit=unit, value=value, width=width,
             limit=limit, seed=seed, out=out, in_flight=in_flight, data=data, split=split, temperature=temperature,
-            device=device, quiet=quiet,
+            device=device, hold=hold, leaf=leaf, quiet=quiet,
         )  # fmt: skip
         from .evaluate import evaluate as run
 

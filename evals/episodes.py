@@ -45,7 +45,7 @@ def evaluate_control(request: Request, task: ControlTask, console: Console) -> A
                 for start in range(0, len(seeds), request.in_flight):
                     batch = seeds[start : start + request.in_flight]
                     _run_batch(request, task, world, model, (name, budget), batch, book, live)
-        views = {name: describe(world, name) for name in request.planners}
+        views = {name: describe(world, name, **request.view) for name in request.planners}
         return finish(book, grid, request, {**head_of(request, task, []), "views": views})
 
 
@@ -69,7 +69,9 @@ def planner_for(world: World, name: str) -> Any:
 
 def settings_of(request: Request, world: World) -> dict[str, Any]:
     """Everything that decides a row."""
-    planners = {name: f"{planner_for(world, name)!r}; {describe(world, name)}" for name in CONTROL_PLANNERS}
+    planners = {
+        name: f"{planner_for(world, name)!r}; {describe(world, name, **request.view)}" for name in CONTROL_PLANNERS
+    }
     return {
         "task": world.name, "environment": world.env_id, "model": request.model,
         "fingerprint": fingerprint(request.model), "unit": request.unit, "seed": request.seed, "planners": planners,
@@ -102,8 +104,8 @@ def _run_batch(
     try:
         cap = Budget(**{UNITS_OF_BUDGET[request.unit]: budget})
         done = run_episodes(
-            planner_for(world, name), view(world, model, name), world, seeds, budget=cap, seed=request.seed,
-            watch=watch,
+            planner_for(world, name), view(world, model, name, **request.view), world, seeds, budget=cap,
+            seed=request.seed, watch=watch,
         )  # fmt: skip
         rows = [_fields(done, i) for i in range(len(seeds))]
     except Exception as error:

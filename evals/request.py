@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .methods import METHODS, UNITS_OF_BUDGET, check_names
 from .tasks import CONTROL, TASKS, BadInput
@@ -34,7 +35,14 @@ class Request:
     split: str = "test"
     temperature: float = 0.8
     device: str = "cpu"
+    hold: int | None = None
+    leaf: bool | None = None
     quiet: bool = False
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """Changes to how a tree or shooting planner sees a control task's model."""
+        return {name: given for name in ("hold", "leaf") if (given := getattr(self, name)) is not None}
 
     @property
     def kind(self) -> str:
@@ -86,7 +94,7 @@ def _check(request: Request) -> None:
     check_names([request.unit], tuple(UNITS_OF_BUDGET), "unit")
     if request.against is not None and request.against not in request.planners:
         raise BadInput(f"--against {request.against!r} is not among the planners {', '.join(request.planners)}")
-    for name in ("limit", "width", "in_flight"):
+    for name in ("limit", "width", "in_flight", "hold"):
         number = getattr(request, name)
         if number is not None and number < 1:
             raise BadInput(f"--{name.replace('_', '-')} must be at least 1, got {number}")
@@ -100,6 +108,8 @@ def _check(request: Request) -> None:
         check_names([request.value], tuple(VALUES), "value")
     if request.kind == "control" and request.unit == "tokens":
         raise BadInput(f"{request.task} has no tokens; its units are nodes, calls and seconds")
+    if request.view and request.kind != "control":
+        raise BadInput(f"--{next(iter(request.view))} is for control; {request.task} is words")
     if request.data is not None and request.task != "gsm8k":
         raise BadInput(f"--data is for gsm8k; {request.task} brings its own problems")
     if request.data is not None and not request.data.is_file():

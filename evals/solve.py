@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..planning.driver import aplan
-from ..planning.interface import Finished, keys_of
+from ..planning.interface import (
+    Finished,
+)
+from ..planning.keys import keys_of
 from ..planning.ledger import Budget
 from .methods import UNITS_OF_BUDGET, Method
 from .prefix import best, prefix

@@ -18,8 +18,8 @@ from .interface import (
     Search,
     Size,
     Slots,
-    keys_of,
 )
+from .keys import keys_of
 from .ledger import Budget, Ledger
 from .mcts import MCTS
 from .shooting import CEM, MPPI, BestOfN

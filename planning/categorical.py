@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from .jit import njit
+from .keys import GOLDEN, mixed
 from .records import (
     AWAITED,
     BUDGET,
@@ -69,17 +70,9 @@ PATIENCE = 64
 
 
 @njit
-def mixed(x: Any) -> Any:
-    """SplitMix64's output function (Steele, Lea, Flood 2014, figure 17), on uint64."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@njit
 def uniform(key: Any, candidate: int, depth: int) -> float:
     """The number in [0, 1) that `noise.uniforms(key, candidate, depth, dtype=float64)` is."""
-    golden = np.uint64(0x9E3779B97F4A7C15)
+    golden = np.uint64(GOLDEN)
     x = mixed(key + np.uint64(candidate + 1) * golden)
     x = mixed(x + np.uint64(depth + 1) * golden)
     return float(x >> np.uint64(11)) * 2.0**-53

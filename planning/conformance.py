@@ -14,7 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from .driver import answer, plan
-from .interface import Box, Candidates, Expansion, Keys, Plan, Size, Slots, keys_of
+from .interface import (
+    Box,
+    Candidates,
+    Expansion,
+    Keys,
+    Plan,
+    Size,
+    Slots,
+)
+from .keys import keys_of
 from .known import Aim, Table, bandit, chain
 from .ledger import Budget
 from .states import store_for

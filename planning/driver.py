@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from .interface import Bool, Candidates, Expansion, Keys, Leaves, Plan, Slots, Usage, keys_of
+from .interface import (
+    Bool,
+    Candidates,
+    Expansion,
+    Keys,
+    Leaves,
+    Plan,
+    Slots,
+    Usage,
+)
+from .keys import keys_of
 from .ledger import PLAIN, Budget, Ledger
 from .rollout import rollout
 from .states import ListStates, store_for

@@ -10,7 +10,6 @@ D components of an action vector, P particles or ensemble members.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -305,14 +304,3 @@ class Planner(Protocol):
             for distributions over sequences, subtree reuse for trees.
         """
         ...
-
-
-def keys_of(seed: int, problems: int | Sequence[int]) -> Keys:
-    """One key per problem, from a seed and the problem's own number (SplitMix64; Steele et al. 2014)."""
-    numbers = np.arange(problems) if isinstance(problems, int) else np.asarray(problems)
-    with np.errstate(over="ignore"):
-        x = numbers.astype(np.uint64) + np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15)
-        x += np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))

@@ -59,17 +59,17 @@ class Ledger:
 
     def __init__(self, budget: Budget, rows: int, cost: int = 1, most_tokens: int = 0) -> None:
         self.budget, self.rows = budget, rows
-        self.most = np.zeros(len(UNITS))
-        self.most[[NODES, CALLS, GENERATED]] = cost, cost, most_tokens
         self._charged, self._spent = np.zeros((rows, len(UNITS))), np.zeros((rows, len(UNITS)))
         self._plain, self._flying = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
-        self.caps = [
-            (unit, cap)
-            for unit, cap in ((NODES, budget.nodes), (CALLS, budget.model_calls), (GENERATED, budget.generated_tokens))
-            if cap is not None and self.most[unit] > 0
-        ]
+        self._cost = cost
+        caps = (
+            (NODES, budget.nodes, cost),
+            (CALLS, budget.model_calls, 1),
+            (GENERATED, budget.generated_tokens, most_tokens),
+        )
+        self.caps = [(unit, cap, most) for unit, cap, most in caps if cap is not None and most > 0]
         self.begun = time.perf_counter()
-        self._room = self._open_room()
+        self._room = np.full(rows, min([MOST_NODES, *(cap // most for _, cap, most in self.caps)]), np.int32)
 
     @property
     def charged(self) -> Usage:
@@ -92,8 +92,7 @@ class Ledger:
     def _open_room(self) -> Int:
         room = np.full(self.rows, float(MOST_NODES))
         charged = self.charged
-        for unit, cap in self.caps:
-            most = self.most[unit]
+        for unit, cap, most in self.caps:
             room = np.minimum(room, (cap - charged[:, unit] - self._flying * most) // most)
         return np.maximum(room, 0).astype(np.int32)
 
@@ -109,7 +108,7 @@ class Ledger:
         """Book the answer to a reserved query; usage None is one node and one call each."""
         if usage is None:
             shift(self._plain, self._flying, query.row)
-            if self.most[NODES] == 1:
+            if self._cost == 1:
                 return
         else:
             self.book(query.row, usage, spent)

@@ -7,6 +7,7 @@ which edge is walked is `selection.py`'s, the records are `tree.py`'s.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -99,35 +100,40 @@ class MCTS:
             raise ValueError("MCTS wants Slots; offer a Box's vectors one by one: GridActions(model, n)")
         return MCTSSearch(self, root, actions, size, keys, after)
 
-    def kernel_settings(self, slots: Slots, limit: int) -> NDArray[np.float64]:
-        """The array S of `selection.py`."""
-        unbounded = slots.n is None
-        widening = ((1.0, 0.5) if unbounded else None) if self.widening == "auto" else self.widening
-        bounds = self.normalise if isinstance(self.normalise, tuple) else (0.0, 1.0)
-        norm = {"tree": sel.BY_TREE, "siblings": sel.BY_SIBLINGS}.get(str(self.normalise), sel.BY_BOUNDS)
-        most = self.width if unbounded else slots.n
-        return np.array(
-            [
-                {"uct": UCT, "puct": PUCT, "gumbel": GUMBEL}[self.selection],
-                self.c_uct,
-                self.c_init,
-                self.c_base,
-                norm,
-                *bounds,
-                unbounded,
-                self.terminal == "close" or (self.terminal is None and unbounded),
-                self.backup == "max",
-                most,
-                2 * self.width if unbounded else most,
-                widening is not None,
-                *(widening or (0.0, 0.0)),
-                limit,
-                self.leaves,
-                self.value_scale,
-                self.maxvisit_init,
-            ],
-            np.float64,
-        )
+
+@lru_cache(maxsize=256)
+def kernel_settings(
+    planner: MCTS, slots: Slots, limit: int, most: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The arrays S and C (for up to `most` visits) of `selection.py`; never written to, so they are made once."""
+    unbounded = slots.n is None
+    widening = ((1.0, 0.5) if unbounded else None) if planner.widening == "auto" else planner.widening
+    bounds = planner.normalise if isinstance(planner.normalise, tuple) else (0.0, 1.0)
+    norm = {"tree": sel.BY_TREE, "siblings": sel.BY_SIBLINGS}.get(str(planner.normalise), sel.BY_BOUNDS)
+    wide = planner.width if unbounded else slots.n
+    settings = np.array(
+        [
+            {"uct": UCT, "puct": PUCT, "gumbel": GUMBEL}[planner.selection],
+            planner.c_uct,
+            planner.c_init,
+            planner.c_base,
+            norm,
+            *bounds,
+            unbounded,
+            planner.terminal == "close" or (planner.terminal is None and unbounded),
+            planner.backup == "max",
+            wide,
+            2 * planner.width if unbounded else wide,
+            widening is not None,
+            *(widening or (0.0, 0.0)),
+            limit,
+            planner.leaves,
+            planner.value_scale,
+            planner.maxvisit_init,
+        ],
+        np.float64,
+    )
+    return settings, sel.bonus_table(settings, most)
 
 
 class MCTSSearch(TreeSearch):
@@ -151,13 +157,13 @@ class MCTSSearch(TreeSearch):
         else:
             tree = Tree(root, (2 if planner.reuse else 1) * new + 1, slots)
         super().__init__(tree)
-        self.settings = planner.kernel_settings(actions, limit)
         self.most = self.rows * planner.leaves
         self.scratch = np.zeros((5, slots))
         self.noise, self.table = self._gumbel(limit)
         begun = self.tree.I[np.arange(self.rows), self.tree.root, VISITS].max(initial=0)
         most = int(begun) + limit + planner.leaves
-        self.fixed = (self.settings, sel.bonus_table(self.settings, most), self.noise, self.table, self.scratch)
+        self.settings, bonus = kernel_settings(planner, actions, limit, most)
+        self.fixed = (self.settings, bonus, self.noise, self.table, self.scratch)
         if planner.dirichlet is not None:
             self._mix_dirichlet(*planner.dirichlet)
 

@@ -41,10 +41,11 @@ NO_LOGITS = np.zeros((0, 0), np.float32)
 def as_numpy(x: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """`x` as a float32 numpy array of exactly `shape`; ModelError naming the field where it is of another."""
     if isinstance(x, torch.Tensor):
-        try:
-            x = x.numpy()
-        except (RuntimeError, TypeError):  # on another device, or part of a graph
-            x = x.detach().to("cpu", torch.float32).numpy()
+        if x.dtype is torch.float32 and x.device.type == "cpu" and not x.requires_grad and x.is_contiguous():
+            ready: NDArray[np.float32] = x.numpy()
+            if ready.shape == shape:
+                return ready
+        x = x.detach().to("cpu", torch.float32).numpy()
     elif not isinstance(x, np.ndarray):
         x = np.asarray(x)
     if x.shape != shape:

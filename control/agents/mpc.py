@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 
 from ...planning.driver import Outcome, first_actions, plan
-from ...planning.interface import Keys, keys_of
+from ...planning.interface import (
+    Keys,
+)
+from ...planning.keys import keys_of
 from ...planning.ledger import Budget
 
 

@@ -50,6 +50,7 @@ class Tree:
     parents: list[int] = field(default_factory=list)
     goals: list[int] = field(default_factory=list)
     children: dict[tuple[int, int], int] = field(default_factory=dict)
+    root: int = -1  # the last token of the question
 
     def grow(self, node: int, tokens: Sequence[int]) -> int:
         """Walk from the node along the tokens, adding what is missing; the last token's node."""
@@ -84,7 +85,7 @@ def gold_tree(story: Story, words: Words, rng: random.Random, wrong: float = 0.6
     is carried on with.
     """
     tree = Tree()
-    node = tree.grow(-1, words.encode(story.question + "\n"))
+    tree.root = node = tree.grow(-1, words.encode(story.question + "\n"))
     carried = rng.randrange(story.length) if rng.random() < follow else -1
     for i, line in enumerate(story.steps):
         if i == carried or rng.random() < wrong:
@@ -108,6 +109,16 @@ def hang_drills(tree: Tree, count: int, words: Words, rng: random.Random) -> Non
         tree.teach(node, words.encode(f" = {result}\n"))
 
 
+def hang_uses(tree: Tree, story: Story, words: Words, rng: random.Random) -> None:
+    """For each name that some relation uses, `@name` after the question, to be followed by a target that uses it.
+
+    Which quantity can come next is what lines teach least: they ask it once each, and through the line before.
+    """
+    for relation in rng.sample(story.relations, len(story.relations)):
+        for source in relation.sources:
+            tree.goals[tree.grow(tree.root, words.encode(f"@{source}"))] = words.encode(relation.target)[0]
+
+
 def drawn_sum(rng: random.Random) -> tuple[str, int]:
     """A sum such as lines hold, and its result, at most `LIMIT`."""
     kind = rng.choices("+-*/", (0.42, 0.3, 0.2, 0.08))[0]
@@ -123,7 +134,7 @@ def drawn_sum(rng: random.Random) -> tuple[str, int]:
 def sampled_tree(story: Story, solutions: Sequence[str], words: Words, gold: bool = True) -> Tree:
     """The story with solutions that the model wrote, each line judged by the checker, all lines so far together."""
     tree = Tree()
-    root = node = tree.grow(-1, words.encode(story.question + "\n"))
+    tree.root = root = node = tree.grow(-1, words.encode(story.question + "\n"))
     for line in story.steps if gold else ():
         node = tree.teach(node, words.encode(line + "\n"))
         tree.ask(node, words, True)

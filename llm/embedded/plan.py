@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from .data import Batch, Tree, Words, gold_tree, hang_drills, pack, sampled_tree
+from .data import Batch, Tree, Words, gold_tree, hang_drills, hang_uses, pack, sampled_tree
 from .net import Shape
 from .stories import BRANCHING, Story, generate
 
@@ -16,10 +16,11 @@ GROUP = 8  # batches drawn together, so that trees of like size share a batch
 class Plan:
     """The schedule of a run, counted in optimiser steps and never in time.
 
-    rate: the peak learning rate. sample_from: the step from which on the model's own solutions are judged
-    too, and the critique weighs more; refresh: steps between drawings of them; sampled: their share of a
-    batch. drills: plain sums beside each story at first. chains_from: the step from which on stories
-    branch less. A run stopped at a multiple of GROUP goes on exactly.
+    rate: the peak learning rate, which falls over the last `cooldown` of the run. drills: plain sums
+    beside each story at first. From the step chains_from on stories branch less, from uses_from on it is
+    asked who uses which name, and from sample_from on the model's own solutions are judged too and the
+    critique weighs more. refresh: steps between drawings of solutions; sampled: their share of a batch.
+    A run stopped at a multiple of GROUP goes on exactly.
     """
 
     steps: int = 6000
@@ -27,10 +28,11 @@ class Plan:
     seed: int = 0
     rate: float = 2e-3
     warmup: int = 100
-    cooldown: float = 0.35
+    cooldown: float = 0.4667
     critique_weight: float = 0.5
     sample_from: int = 3600
     chains_from: int = 2800
+    uses_from: int = 3200
     refresh: int = 400
     sampled: float = 0.3
     sample_stories: int = 256
@@ -96,6 +98,7 @@ class Feed:
 
     def _draw(self, group: int) -> list[list[Tree]]:
         plan, rng, step = self.plan, random.Random(f"{self.plan.seed}/{group}"), group * GROUP
+        uses = random.Random(f"{plan.seed}/uses/{group}")
         trees = []
         for i in range(GROUP * plan.batch):
             if self.pool and rng.random() < plan.sampled:
@@ -104,6 +107,8 @@ class Feed:
             else:
                 story = draw_story(plan, step * plan.batch + i, step, rng)
                 trees.append(gold_tree(story, self.words, rng, plan.wrong_at(step)))
+            if step >= plan.uses_from:
+                hang_uses(trees[-1], story, self.words, uses)
         drill = random.Random(f"{plan.seed}/drill/{group}")
         for tree in trees:
             hang_drills(tree, plan.drills_at(step), self.words, drill)

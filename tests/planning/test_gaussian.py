@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from forethought.planning.gaussian import Gaussian, GaussianSearch
-from forethought.planning.interface import Box, Candidates, Expansion, ModelError, Returns, Size, keys_of
+from forethought.planning.interface import (
+    Box,
+    Candidates,
+    Expansion,
+    ModelError,
+    Returns,
+    Size,
+)
+from forethought.planning.keys import keys_of
 from forethought.planning.noise import coloured, fold, normals, uniforms
 from forethought.planning.rollout import rollout
 from forethought.planning.shooting import CEM, MPPI, BestOfN, Shooting
