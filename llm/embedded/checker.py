@@ -1,6 +1,6 @@
 """The exact checker of solution steps: it decides from the story's relations alone, never from wording.
 
-A step reads `Ann has 3 more than Tom = 12 + 3 = 15`: the relation's own sentence, its formula in
+A step reads `Unlike Ann, Tom has 3 more = 12 + 3 = 15`: the relation's own sentence, its formula in
 numbers, the result. Operands of sums and products may come in another order.
 """
 
@@ -23,7 +23,7 @@ def check_step(story: Story, previous_steps: Sequence[str], step_text: str) -> b
     quantities that are given or were derived before. The line `#### n` is right iff n is the answer.
     Anything malformed is wrong; nothing raises.
     """
-    return _judge(story, _known(story, previous_steps), step_text)
+    return check_lines(story, [*previous_steps, step_text])[-1]
 
 
 def check_solution(story: Story, text: str) -> bool:
@@ -37,10 +37,9 @@ def check_lines(story: Story, lines: Sequence[str]) -> list[bool]:
     known = dict(story.given)
     verdicts = []
     for line in lines:
-        right = _judge(story, known, line)
-        verdicts.append(right)
-        if right and not line.startswith("####"):
-            known[line.split(" ", 1)[0]] = int(line.rsplit(" ", 1)[1])
+        found = _derived(story, known, line)
+        known |= found or {}
+        verdicts.append(found is not None)
     return verdicts
 
 
@@ -50,25 +49,18 @@ def final_answer(text: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _known(story: Story, previous_steps: Sequence[str]) -> dict[str, int]:
-    known = dict(story.given)
-    for line, right in zip(previous_steps, check_lines(story, [s.rstrip("\n") for s in previous_steps])):
-        if right and not line.startswith("####"):
-            known[line.split(" ", 1)[0]] = int(line.rsplit(" ", 1)[1])
-    return known
-
-
-def _judge(story: Story, known: dict[str, int], text: str) -> bool:
+def _derived(story: Story, known: dict[str, int], text: str) -> dict[str, int] | None:
+    """The quantity that a right line derives by name, nothing for a right answer, None for a wrong line."""
     text = text[:-1] if text.endswith("\n") else text
     if match := _ANSWER.fullmatch(text):
-        return int(match[1]) == story.answer
+        return {} if int(match[1]) == story.answer else None
     words, *parts = text.split(" = ")
     relation = next((r for r in story.relations if r.words(story.verb) == words), None)
     if relation is None or len(parts) != 2 or any(name not in known for name in relation.sources):
-        return False
+        return None
     numbers, wanted = parts[0].split(" "), relation.reckoning(known)
     right = _NUMBER.fullmatch(parts[1]) and int(parts[1]) == evaluate(wanted)
-    return bool(right) and _same(numbers, wanted)
+    return {relation.target: int(parts[1])} if right and _same(numbers, wanted) else None
 
 
 def _same(numbers: list[str], wanted: list[str]) -> bool:

@@ -98,8 +98,8 @@ def corrupt_step(story: Story, index: int, rng: random.Random, kind: str | None 
     before = story.steps[:index]
     if index == len(story.steps) - 1:
         return _final(story, rng)
-    known = dict(story.given) | {line.split(" ", 1)[0]: int(line.rsplit(" ", 1)[1]) for line in before}
-    relation = story.relations[index]
+    relation, values = story.relations[index], story.values()
+    known = dict(story.given) | {r.target: values[r.target] for r in story.relations[:index]}
     for _ in range(6):
         name = kind or rng.choices(list(CLASSES), _WEIGHTS)[0]
         line = CLASSES[name](story, relation, known, rng)
@@ -116,15 +116,14 @@ def _final(story: Story, rng: random.Random) -> str:
 
 
 def carry_on(story: Story, index: int, wrong: str) -> list[str]:
-    """The solution's lines after line `index` was replaced by a wrong one, each reckoned from what stands.
+    """The lines after line `index` came out wrong, each reckoned from what stands.
 
     Stops where the wrong quantity leads out of the positive integers.
     """
-    target, result = wrong.split(" ", 1)[0], int(wrong.rsplit(" ", 1)[1])
     known = dict(story.given)
     for relation in story.relations[:index]:
         known[relation.target] = relation.value(known) or 0
-    known[target] = result
+    known[story.relations[index].target] = int(wrong.rsplit(" ", 1)[1])
     lines: list[str] = []
     for relation in story.relations[index + 1 : story.length]:
         value = relation.value(known)

@@ -50,7 +50,6 @@ class Tree:
     parents: list[int] = field(default_factory=list)
     goals: list[int] = field(default_factory=list)
     children: dict[tuple[int, int], int] = field(default_factory=dict)
-    root: int = -1  # the last token of the question
 
     def grow(self, node: int, tokens: Sequence[int]) -> int:
         """Walk from the node along the tokens, adding what is missing; the last token's node."""
@@ -85,14 +84,14 @@ def gold_tree(story: Story, words: Words, rng: random.Random, wrong: float = 0.6
     is carried on with.
     """
     tree = Tree()
-    tree.root = node = tree.grow(-1, words.encode(story.question + "\n"))
+    node = tree.grow(-1, words.encode(story.question + "\n"))
     carried = rng.randrange(story.length) if rng.random() < follow else -1
     for i, line in enumerate(story.steps):
         if i == carried or rng.random() < wrong:
             bad = corrupt_step(story, i, rng)
             if bad is not None:
-                same_name = bad.split(" ", 1)[0] == line.split(" ", 1)[0]
-                later = carry_on(story, i, bad) if i == carried and same_name else []
+                same_words = bad.split(" = ", 1)[0] == line.split(" = ", 1)[0]
+                later = carry_on(story, i, bad) if i == carried and same_words else []
                 grow_judged(tree, node, [bad, *later], [False] * (1 + len(later)), words)
         node = tree.teach(node, words.encode(line + "\n"))
         tree.ask(node, words, True)
@@ -107,16 +106,6 @@ def hang_drills(tree: Tree, count: int, words: Words, rng: random.Random) -> Non
         given, result = drawn_sum(rng)
         node = tree.grow(-1, words.encode(f" = {given}"))
         tree.teach(node, words.encode(f" = {result}\n"))
-
-
-def hang_uses(tree: Tree, story: Story, words: Words, rng: random.Random) -> None:
-    """For each name that some relation uses, `@name` after the question, to be followed by a target that uses it.
-
-    Which quantity can come next is what lines teach least: they ask it once each, and through the line before.
-    """
-    for relation in rng.sample(story.relations, len(story.relations)):
-        for source in relation.sources:
-            tree.goals[tree.grow(tree.root, words.encode(f"@{source}"))] = words.encode(relation.target)[0]
 
 
 def drawn_sum(rng: random.Random) -> tuple[str, int]:
@@ -134,7 +123,7 @@ def drawn_sum(rng: random.Random) -> tuple[str, int]:
 def sampled_tree(story: Story, solutions: Sequence[str], words: Words, gold: bool = True) -> Tree:
     """The story with solutions that the model wrote, each line judged by the checker, all lines so far together."""
     tree = Tree()
-    tree.root = root = node = tree.grow(-1, words.encode(story.question + "\n"))
+    root = node = tree.grow(-1, words.encode(story.question + "\n"))
     for line in story.steps if gold else ():
         node = tree.teach(node, words.encode(line + "\n"))
         tree.ask(node, words, True)

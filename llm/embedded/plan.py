@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from .data import Batch, Tree, Words, gold_tree, hang_drills, hang_uses, pack, sampled_tree
+from .data import Batch, Tree, Words, gold_tree, hang_drills, pack, sampled_tree
 from .net import Shape
-from .stories import BRANCHING, Story, generate
+from .stories import Story, generate
 
 GROUP = 8  # batches drawn together, so that trees of like size share a batch
 
@@ -17,28 +17,25 @@ class Plan:
     """The schedule of a run, counted in optimiser steps and never in time.
 
     rate: the peak learning rate, which falls over the last `cooldown` of the run. drills: plain sums
-    beside each story at first. From the step chains_from on stories branch less, from uses_from on it is
-    asked who uses which name, and from sample_from on the model's own solutions are judged too and the
+    beside each story. From the step sample_from on the model's own solutions are judged too and the
     critique weighs more. refresh: steps between drawings of solutions; sampled: their share of a batch.
     A run stopped at a multiple of GROUP goes on exactly.
     """
 
-    steps: int = 6000
+    steps: int = 3600
     batch: int = 16
     seed: int = 0
     rate: float = 2e-3
     warmup: int = 100
-    cooldown: float = 0.4667
+    cooldown: float = 0.5
     critique_weight: float = 0.5
-    sample_from: int = 3600
-    chains_from: int = 2800
-    uses_from: int = 3200
-    refresh: int = 400
-    sampled: float = 0.3
+    sample_from: int = 1800
+    refresh: int = 320
+    sampled: float = 0.35
     sample_stories: int = 256
     samples_each: int = 4
-    checkpoint_every: int = 400
-    evaluate_every: int = 800
+    checkpoint_every: int = 200
+    evaluate_every: int = 600
     drills: int = 3
     shape: Shape = field(default_factory=Shape)
 
@@ -53,7 +50,7 @@ class Plan:
 
     def wrong_at(self, step: int) -> float:
         """The chance of a wrong line beside each line: low while the model has yet to learn the right ones."""
-        return 0.6 if 675 <= step < 2000 else 0.2 if step < self.sample_from else 0.5
+        return 0.2 if step < 0.3 * self.steps else 0.5
 
     def critique_at(self, step: int) -> float:
         """The weight of the critique's loss beside the text's."""
@@ -61,14 +58,14 @@ class Plan:
 
     def drills_at(self, step: int) -> int:
         """How many plain sums hang beside each story; lines themselves teach sums well enough later on."""
-        return self.drills if step < 2000 else self.drills // 3
+        return self.drills if step < 0.45 * self.steps else self.drills // 3
 
 
 def draw_length(step: int, plan: Plan, rng: random.Random) -> int:
     """A number of steps: few at first, in the last fifth of the run a few long ones too."""
-    if step < 450:
+    if step < 0.08 * plan.steps:
         return rng.choice((1, 2))
-    if step < 1125:
+    if step < 0.22 * plan.steps:
         return rng.choice((1, 2, 2, 3))
     if step < 0.8 * plan.steps:
         return rng.choices((1, 2, 3, 4, 5), (0.3, 1, 1.2, 1.1, 1))[0]
@@ -77,8 +74,7 @@ def draw_length(step: int, plan: Plan, rng: random.Random) -> int:
 
 def draw_story(plan: Plan, index: int, step: int, rng: random.Random) -> Story:
     """The training story of this index; nearly half have a distractor."""
-    length, distractor = draw_length(step, plan, rng), rng.random() < 0.45
-    return generate(plan.seed, index, length, distractor, branching=1.0 if step < plan.chains_from else BRANCHING)
+    return generate(plan.seed, index, draw_length(step, plan, rng), rng.random() < 0.45)
 
 
 class Feed:
@@ -98,7 +94,6 @@ class Feed:
 
     def _draw(self, group: int) -> list[list[Tree]]:
         plan, rng, step = self.plan, random.Random(f"{self.plan.seed}/{group}"), group * GROUP
-        uses = random.Random(f"{plan.seed}/uses/{group}")
         trees = []
         for i in range(GROUP * plan.batch):
             if self.pool and rng.random() < plan.sampled:
@@ -107,8 +102,6 @@ class Feed:
             else:
                 story = draw_story(plan, step * plan.batch + i, step, rng)
                 trees.append(gold_tree(story, self.words, rng, plan.wrong_at(step)))
-            if step >= plan.uses_from:
-                hang_uses(trees[-1], story, self.words, uses)
         drill = random.Random(f"{plan.seed}/drill/{group}")
         for tree in trees:
             hang_drills(tree, plan.drills_at(step), self.words, drill)

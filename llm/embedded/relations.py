@@ -35,25 +35,26 @@ class Kind:
         return len({symbol for symbol in self.symbols if symbol[0] == "s"})
 
 
-# {Y} {Z} {W} are the sources, {k} {m} the numbers, {f} a fraction's word; target and verb come before.
-# Every sentence names its target first, so that a step may begin by saying the sentence again.
+# {X} is the target, {Y} {Z} {W} the sources, {k} {m} the numbers, {f} a fraction's word, {v} the verb.
+# Sources come before the target, so that a step, which says the sentence again, can set out from what
+# is known; the other order makes a small model search backwards for what it may say next.
 KINDS: dict[str, Kind] = {
-    "more": Kind("s0 + n0", "{k} more than {Y}", 1.4),
-    "fewer": Kind("s0 - n0", "{k} fewer than {Y}", 1.4),
-    "times": Kind("s0 * n0", "{k} times as many as {Y}"),
-    "twice": Kind("s0 * 2", "twice as many as {Y}"),
-    "fraction": Kind("s0 / n0", "{f} as many as {Y}", 1.3),
-    "sum": Kind("s0 + s1", "as many as {Y} and {Z} together", 2.4),
-    "difference": Kind("s0 - s1", "the difference between {Y} and {Z}", 1.4),
-    "list": Kind("s0 + s1 + s2", "all that {Y}, {Z} and {W} count", 0.6),
-    "gave": Kind("s0 - n0", "what {Y} kept after giving away {k}"),
-    "received": Kind("s0 + n0", "what {Y} reached after getting {k}"),
-    "packs": Kind("n0 * n1", "{k} packs of {m}", 0.8),
-    "groups": Kind("s0 * n0", "{k} bags as full as {Y}"),
-    "split": Kind("s0 / n0", "an equal share of {Y} split among {k}"),
-    "percent": Kind("s0 * n0 / 100", "{k}% of {Y}", 0.5),
-    "price": Kind("s0 * n0", "{k} coins for each one of {Y}"),
-    "rest": Kind("n0 - s0", "what {Y} lacks to {k}"),
+    "more": Kind("s0 + n0", "Unlike {Y}, {X} {v} {k} more", 1.4),
+    "fewer": Kind("s0 - n0", "Unlike {Y}, {X} {v} {k} fewer", 1.4),
+    "times": Kind("s0 * n0", "Unlike {Y}, {X} {v} {k} times as many"),
+    "twice": Kind("s0 * 2", "Unlike {Y}, {X} {v} twice as many"),
+    "fraction": Kind("s0 / n0", "Unlike {Y}, {X} {v} {f} as many", 1.3),
+    "percent": Kind("s0 * n0 / 100", "Unlike {Y}, {X} {v} {k}% as many", 0.5),
+    "sum": Kind("s0 + s1", "Joining {Y} and {Z}, {X} {v} the sum", 2.4),
+    "difference": Kind("s0 - s1", "Between {Y} and {Z}, {X} {v} the difference", 1.4),
+    "list": Kind("s0 + s1 + s2", "Joining {Y}, {Z} and {W}, {X} {v} the sum", 0.6),
+    "gave": Kind("s0 - n0", "After {Y} gave {k} away, {X} {v} the same"),
+    "received": Kind("s0 + n0", "After {Y} got {k} more, {X} {v} the same"),
+    "packs": Kind("n0 * n1", "{X} {v} {k} packs of {m}", 0.8),
+    "groups": Kind("s0 * n0", "Packed like {Y}, {X} {v} {k} bags"),
+    "split": Kind("s0 / n0", "Once {Y} split among {k}, {X} {v} one share"),
+    "price": Kind("s0 * n0", "For each of {Y}, {X} {v} {k} coins"),
+    "rest": Kind("n0 - s0", "With {Y}, {X} {v} {k} together"),
 }
 
 
@@ -84,9 +85,9 @@ class Relation:
 
     def words(self, verb: str) -> str:
         """The sentence that tells the relation, without its full stop."""
-        fill = dict(zip(("Y", "Z", "W"), self.sources)) | dict(zip(("k", "m"), map(str, self.numbers)))
+        fill = dict(zip("YZW", self.sources)) | dict(zip("km", map(str, self.numbers)))
         fraction = FRACTIONS.get(self.numbers[0], "") if self.numbers else ""
-        return f"{self.target} {verb} {KINDS[self.kind].words.format(f=fraction, **fill)}"
+        return KINDS[self.kind].words.format(X=self.target, v=verb, f=fraction, **fill)
 
     def step(self, verb: str, known: dict[str, int]) -> str:
         """The step that derives the target: the sentence, the formula in numbers, the result.

@@ -15,7 +15,7 @@ from .relations import KINDS, LIMIT, Relation, choose_numbers, leaf_value
 from .scenes import SCENES, Scene
 
 SPLITS = ("train", "validation", "test")
-BRANCHING = 0.4
+BRANCHING = 0.7  # how readily a step joins two quantities or begins a branch; at 0 stories are chains
 UNARY = tuple(kind for kind, spec in KINDS.items() if spec.arity == 1)
 UNARY_WEIGHTS = tuple(KINDS[kind].weight for kind in UNARY)
 BINARY = ("sum", "difference", "list")
@@ -65,8 +65,8 @@ class Story:
 class _Draft:
     """A story under construction; `free` are derived names that nothing uses yet."""
 
-    def __init__(self, rng: random.Random, names: list[str], branching: float) -> None:
-        self.rng, self.names, self.branching = rng, names, branching
+    def __init__(self, rng: random.Random, names: list[str]) -> None:
+        self.rng, self.names = rng, names
         self.given: dict[str, int] = {}
         self.known: dict[str, int] = {}
         self.relations: list[Relation] = []
@@ -76,7 +76,7 @@ class _Draft:
         """Add a relation that uses `count` of the free names; False where the draw does not work."""
         rng = self.rng
         uses = rng.sample(self.free, count) if needed else []
-        if count == 2 or rng.random() < 0.25 * self.branching:
+        if count == 2 or rng.random() < 0.25 * BRANCHING:
             kind = rng.choices(BINARY, BINARY_WEIGHTS)[0]
         elif count == 0 and needed and rng.random() < 0.12:
             kind = "packs"
@@ -117,16 +117,16 @@ class _Draft:
         return True
 
 
-def _draft(rng: random.Random, names: list[str], steps: int, branching: float) -> _Draft | None:
+def _draft(rng: random.Random, names: list[str], steps: int) -> _Draft | None:
     """A draft of that many needed relations; None where it got stuck, as with quantities too large to join."""
-    draft = _Draft(rng, names, branching)
+    draft = _Draft(rng, names)
     for _ in range(12 * steps):
         if len(draft.relations) == steps:
             return draft
         left = steps - len(draft.relations) - 1
         # Each later step joins at most two free names into one, and one free name, the asked, remains.
         counts = [c for c in (0, 1, 2) if c <= len(draft.free) and len(draft.free) - c <= left]
-        weights = [(0.2 * branching, 0.7, 0.5)[c] for c in counts]
+        weights = [(0.2 * BRANCHING, 0.7, 0.5)[c] for c in counts]
         draft.add(rng.choices(counts, weights)[0])
     return None
 
@@ -151,15 +151,11 @@ def _distract(draft: _Draft, rng: random.Random) -> tuple[list[str], list[int]]:
     return [name for name in draft.known if name not in before], asides
 
 
-def generate(
-    seed: int, index: int, steps: int, distractor: bool, split: str = "train", shuffle: bool = True,
-    branching: float = BRANCHING,
-) -> Story:  # fmt: skip
+def generate(seed: int, index: int, steps: int, distractor: bool, split: str = "train", shuffle: bool = True) -> Story:
     """The story of this key, always the same one.
 
     steps: the derivations its answer needs, at least 1. distractor: whether to add useless sentences.
-    shuffle: whether the sentences come in random order. branching: how readily a step joins two quantities
-    or begins a new branch, where 0 makes almost every story a chain. Raises ValueError for an unknown split.
+    shuffle: whether the sentences come in random order. Raises ValueError for an unknown split.
     """
     if split not in SPLITS:
         raise ValueError(f"no split {split!r}; there are {', '.join(SPLITS)}")
@@ -169,7 +165,7 @@ def generate(
         scene = rng.choice(SCENES)
         names = rng.sample(scene.names, len(scene.names))
         try:  # a long story of many branches may need more names than a small pool has
-            draft = _draft(rng, names, steps, branching)
+            draft = _draft(rng, names, steps)
             if draft is None:
                 continue
             asked = draft.relations[-1].target

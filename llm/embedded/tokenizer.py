@@ -18,9 +18,9 @@ from .stories import generate
 
 END, PAD = "<|end|>", "<|pad|>"
 CRITIQUE, YES, NO = "Right?", " yes", " no"
-# A capitalised word never takes the space before it, the sign or word before takes it instead; so a
+# A capitalised word never takes the space before it; the sign or word before takes it instead. So a
 # name is the same token at the beginning of a line and within it, which makes it far easier to look up.
-_CUT = r"Right\?|####|[A-Z][a-z]*| ?[a-z]+(?: (?=[A-Z]))?| ?[0-9]|\n| ?[^\sA-Za-z0-9](?: (?=[A-Z]))?|\s"
+_CUT = r"Right\?|####|[A-Z][a-z]*(?: (?=[A-Z]))?| ?[a-z]+(?: (?=[A-Z]))?| ?[0-9]|\n| ?[^\sA-Za-z0-9](?: (?=[A-Z]))?|\s"
 
 
 def train_tokenizer(texts: Iterable[str], least: int = 5) -> PreTrainedTokenizerFast:
@@ -50,7 +50,7 @@ def _cutter() -> pre_tokenizers.PreTokenizer:
 
 def story_tokenizer(stories: int = 3000) -> PreTrainedTokenizerFast:
     """The tokenizer trained on generated training stories, their solutions and the critique's words."""
-    drawn = [generate(0, i, 2 + i % 5, i % 2 == 1, branching=1.0) for i in range(stories)]
+    drawn = [generate(0, i, 2 + i % 5, i % 2 == 1) for i in range(stories)]
     texts = [story.question + "\n" + "\n".join(story.steps) + "\n" for story in drawn]
     names = [" ".join((*PEOPLE, *TANKS, *FARMS, *SHOPS))]
     return train_tokenizer([*texts, *names * 5, *[CRITIQUE + YES + NO] * 5])

@@ -52,7 +52,7 @@ def test_the_tokenizer_keeps_digits_and_lines_apart(tokenizer, words):
 
 
 @pytest.mark.parametrize("text", [
-    "".join(map(chr, range(128))), "Ann has 3 more than Tom = 12 + 3 = 15\n\n#### 15\n", "naïve — ½ 1234 xyzzy",
+    "".join(map(chr, range(128))), "Unlike Ann, Tom has 3 more = 12 + 3 = 15\n\n#### 15\n", "naïve — ½ 1234 xyzzy",
     " Two  spaces, How Are you?Right? ", "than  Ann.  Bob",
 ])  # fmt: skip
 def test_any_text_comes_back(tokenizer, text):

@@ -46,12 +46,11 @@ def forms(kind, s, n):
 
 def right_lines(story, known):
     """Every line that is right where `known` holds, by brute force."""
-    told = {text.split()[0]: text for text in story.question.split(". ") if text.split()[0] not in known}
     lines = {f"#### {story.answer}"}
     for r in story.relations:
         if all(name in known for name in r.sources):
             s = [known[name] for name in r.sources]
-            words = told.get(r.target) or r.words(story.verb)
+            (words,) = [text for text in story.question.split(". ") if f"{r.target} {story.verb} " in text]
             lines |= {f"{words} = {form} = {int(reckon(r.kind, s, r.numbers))}" for form in forms(r.kind, s, r.numbers)}
     return lines
 
@@ -86,7 +85,8 @@ def test_the_checker_agrees_with_brute_force_on_right_wrong_and_useless_lines():
                 assert check_step(story, before, text) == (text in right), (story, before, text)
                 verdicts[text in right] += 1
             before.append(line)
-            known[line.split()[0]] = int(line.split()[-1])
+            if not line.startswith("####"):
+                known[story.relations[i].target] = int(line.split()[-1])
     assert min(verdicts.values()) > 150
 
 
@@ -113,7 +113,7 @@ def test_steps_that_follow_from_a_wrong_step_are_wrong():
 
 @pytest.mark.parametrize("text", [
     "", "\n", "####", "#### ", "#### 0", "#### 1 2", "Tom", "Tom =", "= 3", "Tom = Tom = Tom = 3", "####  5", " = = ",
-    "Tom has 3 more than Ann = + 3 = 4", "Tom has 3 more than Ann = 4 + 99999999999 = 1", "é = 3 = 3", "a = b = c = d",
+    "Unlike Ann, Tom has 3 more = + 3 = 4", "Unlike Ann, Tom has 3 more = 4 + 99999999999 = 1", "é = 3 = 3", "a = b = c = d",
 ])  # fmt: skip
 def test_malformed_steps_are_wrong_and_nothing_raises(text):
     for story in STORIES[:10]:
@@ -146,7 +146,7 @@ def test_the_question_tells_every_fact_and_relation():
             assert any(text.startswith(f"{name} {story.verb} {value} ") for text in sentences)
         for relation in story.relations:
             (text,) = [text for text in sentences if text == relation.words(story.verb)]
-            assert all(f" {name}" in text for name in relation.sources) and text.startswith(f"{relation.target} ")
+            assert all(f" {name}" in text for name in relation.sources) and f"{relation.target} {story.verb} " in text
         assert f" {story.asked} " in sentences[-1]
 
 
