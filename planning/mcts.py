@@ -146,6 +146,7 @@ class MCTSSearch(TreeSearch):
         slots = (planner.width if planner.selection == "gumbel" else 0) if actions.n is None else actions.n
         self.planner, self.actions, self.keys = planner, actions, keys
         new = min(limit, size.nodes)
+        begun = 1
         if after is not None and planner.reuse:
             tree = after.tree
             if tree.rows != len(root.value):
@@ -154,15 +155,14 @@ class MCTSSearch(TreeSearch):
             if lost.any():
                 tree.replant(root, np.flatnonzero(lost))
             tree.header(WALKS)[:] = 0
+            begun = int(tree.I[np.arange(tree.rows), tree.root, VISITS].max(initial=1))
         else:
             tree = Tree(root, (2 if planner.reuse else 1) * new + 1, slots)
         super().__init__(tree)
         self.most = self.rows * planner.leaves
         self.scratch = np.zeros((5, slots))
         self.noise, self.table = self._gumbel(limit)
-        begun = self.tree.I[np.arange(self.rows), self.tree.root, VISITS].max(initial=0)
-        most = int(begun) + limit + planner.leaves
-        self.settings, bonus = kernel_settings(planner, actions, limit, most)
+        self.settings, bonus = kernel_settings(planner, actions, limit, begun + limit + planner.leaves)
         self.fixed = (self.settings, bonus, self.noise, self.table, self.scratch)
         if planner.dirichlet is not None:
             self._mix_dirichlet(*planner.dirichlet)

@@ -285,8 +285,10 @@ def answer_leaves(
 
 
 @njit
-def plant(I: Any, F: Any, P: Any, discount: Any, value: Any, logits: Any) -> None:
-    """Make node 0 of every row its root."""
+def plant(I: Any, F: Any, P: Any, discount: Any, value: Any, logits: Any) -> int:
+    """Make node 0 of every row its root; a value that is not finite counts as 0. Returns how many values are finite,
+    -1 where a discount is not."""
+    finite = 0
     header = I.shape[1] - 1
     for b in range(I.shape[0]):
         I[b, header, NEXT_NODE], I[b, header, FREE] = 1, -1
@@ -294,7 +296,13 @@ def plant(I: Any, F: Any, P: Any, discount: Any, value: Any, logits: Any) -> Non
         I[b, 0, PARENT], I[b, 0, FIRST], I[b, 0, NEXT], I[b, 0, NEXT_SLOT] = -1, -1, -1, -1
         I[b, 0, STATUS], I[b, 0, VISITS], I[b, 0, COPIES], I[b, 0, SAME_AS] = OPENED, 1, 1, -1
         I[b, 0, TERMINAL] = SOLVED if discount[b] == 0 else ONGOING
-        F[b, 0, RAW], F[b, 0, MEAN], F[b, 0, DISCOUNT] = value[b], value[b], discount[b]
+        if not np.isfinite(discount[b]):
+            return -1
+        if np.isfinite(value[b]):
+            finite += 1
+            F[b, 0, RAW], F[b, 0, MEAN] = value[b], value[b]
+        F[b, 0, DISCOUNT] = discount[b]
         F[b, 0, GAMMA], F[b, 0, PRIOR] = 1.0, 1.0
         set_prior(P, b, 0, logits, b)
         next_slot(I, F, P, b, 0)
+    return finite

@@ -40,11 +40,11 @@ NO_LOGITS = np.zeros((0, 0), np.float32)
 
 def as_numpy(x: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """`x` as a float32 numpy array of exactly `shape`; ModelError naming the field where it is of another."""
-    if isinstance(x, torch.Tensor):
-        if x.dtype is torch.float32 and x.device.type == "cpu" and not x.requires_grad and x.is_contiguous():
-            ready: NDArray[np.float32] = x.numpy()
-            if ready.shape == shape:
-                return ready
+    if x.__class__ is torch.Tensor and x.dtype is torch.float32 and x.is_cpu and not x.requires_grad:
+        x = x.numpy()
+        if x.shape == shape and x.flags.c_contiguous:
+            return x  # type: ignore[no-any-return]
+    elif isinstance(x, torch.Tensor):
         x = x.detach().to("cpu", torch.float32).numpy()
     elif not isinstance(x, np.ndarray):
         x = np.asarray(x)
@@ -66,10 +66,9 @@ class Tree:
         self.F = self.I.view(np.float32)
         self.P = np.zeros((rows, nodes, slots), np.float32)
         discount, value = as_numpy(root.discount, "discount", (rows,)), as_numpy(root.value, "value", (rows,))
-        if not np.isfinite(discount).all() or (rows and not np.isfinite(value).any()):
+        finite = plant(self.I, self.F, self.P, discount, value, self.logits_of(root, rows))
+        if finite < min(rows, 1):
             raise ModelError("the model's start has no finite value, or a discount that is not finite")
-        value = np.where(np.isfinite(value), value, np.float32(0))
-        plant(self.I, self.F, self.P, discount, value, self.logits_of(root, rows))
 
     def replant(self, root: Expansion, rows: Any) -> None:
         """Start the rows at these places (int [M]) anew from their part of `root` [B]."""

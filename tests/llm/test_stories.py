@@ -113,7 +113,8 @@ def test_steps_that_follow_from_a_wrong_step_are_wrong():
 
 @pytest.mark.parametrize("text", [
     "", "\n", "####", "#### ", "#### 0", "#### 1 2", "Tom", "Tom =", "= 3", "Tom = Tom = Tom = 3", "####  5", " = = ",
-    "Unlike Ann, Tom has 3 more = + 3 = 4", "Unlike Ann, Tom has 3 more = 4 + 99999999999 = 1", "é = 3 = 3", "a = b = c = d",
+    "Unlike Ann, Tom has 3 more = + 3 = 4", "Unlike Ann, Tom has 3 more = 4 + 99999999999 = 1",
+    "é = 3 = 3", "a = b = c = d",
 ])  # fmt: skip
 def test_malformed_steps_are_wrong_and_nothing_raises(text):
     for story in STORIES[:10]:
