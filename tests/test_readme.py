@@ -1,0 +1,49 @@
+"""What the README says to write works as it stands there."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from forethought import planning
+from forethought.control.tasks import PENDULUM
+from forethought.evals.tasks.base import Problem, TextTask
+from forethought.llm.embedded.stories import held_out
+from forethought.llm.load import load_text_model
+from forethought.llm.values import Judgement
+from forethought.planning.check import check_model, check_search
+from forethought.planning.shooting import Shooting
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+
+
+def written_by_the_reader():
+    """Everything that the section on plugging in defines, in one namespace."""
+    section = README[README.index("## Plug in your own") : README.index("## The repository")]
+    space = {name: getattr(planning, name) for name in planning.__all__}
+    space |= {"torch": torch, "dataclass": dataclass, "Shooting": Shooting, "Judgement": Judgement}
+    space |= {"load_text_model": load_text_model, "Problem": Problem, "TextTask": TextTask}
+    for block in re.findall(r"```python\n(.*?)```", section, re.S):
+        exec(block, space)
+    return space
+
+
+def test_a_model_a_value_a_planner_and_a_task_of_ten_lines_work():
+    space = written_by_the_reader()
+    check_model(space["Walk"](), [0.0, 2.0])
+    check_search(space["RankWeighted"]())
+    pushed = planning.plan(
+        space["RankWeighted"](), PENDULUM.analytic(), torch.tensor([[3.0, 0.0]]), planning.Budget(500)
+    )
+    assert torch.isfinite(pushed.plan.actions).all()
+    assert [p.answer for p in space["Parity"]().problems(2)] == ["1", "0"]
+
+    async def solve():
+        model, question = space["model"], held_out("test", 1)[0].question
+        outcome = await planning.aplan(planning.MCTS(), model, question, planning.Budget(nodes=24))
+        await model.engine.close()
+        return outcome
+
+    assert 0 < asyncio.run(solve()).plan.value[0] < 1
