@@ -43,7 +43,7 @@ def as_numpy(x: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     if x.__class__ is torch.Tensor and x.dtype is torch.float32 and x.is_cpu and not x.requires_grad:
         x = x.numpy()
         if x.shape == shape and x.flags.c_contiguous:
-            return x  # type: ignore[no-any-return]
+            return x
     elif isinstance(x, torch.Tensor):
         x = x.detach().to("cpu", torch.float32).numpy()
     elif not isinstance(x, np.ndarray):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,13 +30,13 @@ class Words:
     """The tokenizer with a memory: the lines of stories repeat their words over and over."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        self.tokenizer = tokenizer
+        self._backend: Any = tokenizer._tokenizer
         self.end, self.pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
         self.critique, self.yes, self.no = (self._single(word) for word in (CRITIQUE, YES, NO))
 
     def encode(self, text: str) -> list[int]:
         """The token ids of one text."""
-        return self.tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
+        return self._backend.encode(text, add_special_tokens=False).ids
 
     def _single(self, word: str) -> int:
         (token,) = self.encode(word)

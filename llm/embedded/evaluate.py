@@ -113,7 +113,8 @@ def evaluate(folder: Path = FOLDER, per_length: int = 100, tail: int = 34, seed:
     """The card of the model in the folder: the table on the test stories, and on the hard tail of 6 to 8 steps."""
     torch.set_num_threads(1)
     began = time.perf_counter()
-    model, tokenizer = LlamaForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    model: Any = LlamaForCausalLM.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     model.eval()
     table = measure(model, tokenizer, held_out("test", per_length), seed=seed)
     hard = measure(model, tokenizer, held_out("test", tail, lengths=(6, 7, 8)), seed=seed)

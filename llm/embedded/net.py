@@ -8,6 +8,7 @@ what it does not need for that (caches, mask building), and so trains exactly th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,11 +64,11 @@ def tree_hidden(model: LlamaForCausalLM, ids: Tensor, positions: Tensor, mask: T
     return _norm(x, body.norm)
 
 
-def _norm(x: Tensor, norm: torch.nn.Module) -> Tensor:
+def _norm(x: Tensor, norm: Any) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), norm.weight, norm.variance_epsilon)
 
 
-def _attend(attention: torch.nn.Module, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor) -> Tensor:
+def _attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor) -> Tensor:
     batch, length, _ = x.shape
     split = (batch, length, -1, attention.head_dim)
     query = _turn(attention.q_proj(x).view(split).transpose(1, 2), cos, sin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -29,11 +30,12 @@ def sample_solutions(
     texts = [""] * len(questions)
     was_training = model.training
     model.eval()
+    network: Any = model  # the declared type of generate wants a mixin of the library for self
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
         inputs = tokenizer([questions[i] + "\n" for i in rows], return_tensors="pt", padding=True, padding_side="left")
         how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
-        output = model.generate(
+        output = network.generate(
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], max_new_tokens=max_tokens, **how
         )
         written = output[:, inputs["input_ids"].shape[1] :]
