@@ -30,13 +30,13 @@ class Words:
     """The tokenizer with a memory: the lines of stories repeat their words over and over."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        self._backend: Any = tokenizer._tokenizer
+        self.tokenizer: Any = tokenizer
         self.end, self.pad = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
         self.critique, self.yes, self.no = (self._single(word) for word in (CRITIQUE, YES, NO))
 
     def encode(self, text: str) -> list[int]:
         """The token ids of one text."""
-        return self._backend.encode(text, add_special_tokens=False).ids
+        return self.tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
 
     def _single(self, word: str) -> int:
         (token,) = self.encode(word)
