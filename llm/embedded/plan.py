@@ -16,18 +16,20 @@ GROUP = 8  # batches drawn together, so that trees of like size share a batch
 class Plan:
     """The schedule of a run, counted in optimiser steps and never in time.
 
-    rate: the peak learning rate, which falls over the last `cooldown` of the run. drills: plain sums
-    beside each story. From the step sample_from on the model's own solutions are judged too and the
+    rate: the peak learning rate. AdamW trains alone at first; at step muon_from Muon takes over the
+    matrices of the layers and the rate starts from its peak again, to fall from fall_from on. drills: plain
+    sums beside each story. From the step sample_from on the model's own solutions are judged too and the
     critique weighs more. refresh: steps between drawings of solutions; sampled: their share of a batch.
     A run stopped at a multiple of GROUP goes on exactly.
     """
 
-    steps: int = 3600
+    steps: int = 4800
     batch: int = 16
     seed: int = 0
     rate: float = 2e-3
     warmup: int = 100
-    cooldown: float = 0.5
+    muon_from: int = 2600
+    fall_from: int = 3200
     critique_weight: float = 0.5
     sample_from: int = 1800
     refresh: int = 320
@@ -40,8 +42,9 @@ class Plan:
     shape: Shape = field(default_factory=Shape)
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step: a rise, a plateau, and a linear fall to nearly nothing."""
-        left = (self.steps - step) / (self.cooldown * self.steps)
+        """The learning rate of a step: twice a plateau and a linear fall, the first time after a rise."""
+        end, fall = (self.steps, self.fall_from) if step >= self.muon_from else (2 * self.sample_from, self.sample_from)
+        left = (end - step) / (end - fall)
         return self.rate * min(1.0, (step + 1) / self.warmup, max(left, 0.01))
 
     def draws_at(self, step: int) -> bool:
@@ -50,7 +53,7 @@ class Plan:
 
     def wrong_at(self, step: int) -> float:
         """The chance of a wrong line beside each line: low while the model has yet to learn the right ones."""
-        return 0.2 if step < 0.3 * self.steps else 0.5
+        return 0.2 if step < 1080 else 0.5
 
     def critique_at(self, step: int) -> float:
         """The weight of the critique's loss beside the text's."""
@@ -58,14 +61,14 @@ class Plan:
 
     def drills_at(self, step: int) -> int:
         """How many plain sums hang beside each story; lines themselves teach sums well enough later on."""
-        return self.drills if step < 0.45 * self.steps else self.drills // 3
+        return self.drills if step < 1620 else self.drills // 3
 
 
 def draw_length(step: int, plan: Plan, rng: random.Random) -> int:
     """A number of steps: few at first, in the last fifth of the run a few long ones too."""
-    if step < 0.08 * plan.steps:
+    if step < 288:
         return rng.choice((1, 2))
-    if step < 0.22 * plan.steps:
+    if step < 792:
         return rng.choice((1, 2, 2, 3))
     if step < 0.8 * plan.steps:
         return rng.choices((1, 2, 3, 4, 5), (0.3, 1, 1.2, 1.1, 1))[0]

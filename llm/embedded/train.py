@@ -19,6 +19,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from .data import IGNORE, Batch, Words
 from .evaluate import measure
+from .muon import Muon
 from .net import build_model, tree_hidden
 from .plan import Feed, Plan, draw_story
 from .sample import sample_solutions
@@ -74,6 +75,8 @@ class Run:
         self.words = Words(self.tokenizer)
         self.model = build_model(plan.shape, len(self.tokenizer), self.words.end, self.words.pad)
         self.optimizer = make_optimizer(self.model)
+        self.matrices = [p for p in self.model.model.layers.parameters() if p.ndim == 2]
+        self.muon = Muon(self.matrices)
         self.feed = Feed(plan, self.words)
         self.sums = [0.0, 0.0, 0.0]
         self.clock = time.perf_counter()
@@ -84,14 +87,17 @@ class Run:
         """One optimiser step, after sampling from the model where the plan says so."""
         if self.plan.draws_at(self.step):
             self._sample()
-        for group in self.optimizer.param_groups:
+        for group in (*self.optimizer.param_groups, *self.muon.param_groups):
             group["lr"] = self.plan.rate_at(self.step)
         batch = self.feed.batch(self.step)
         text, critique = losses(self.model, batch, self.words)
         (text + self.plan.critique_at(self.step) * critique).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if self.step >= self.plan.muon_from:
+            self.muon.step()
+            self.muon.zero_grad()  # AdamW leaves alone what has no gradient
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self.step += 1
         self._note(float(text.detach()), float(critique.detach()), batch.ids.numel())
 
@@ -121,6 +127,7 @@ class Run:
         """Write everything that going on exactly needs, in one move."""
         state = {
             "step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "muon": self.muon.state_dict(),
             "random": torch.get_rng_state(), "pool": self.feed.pool, "plan": self.plan,
         }  # fmt: skip
         torch.save(state, self.out / "state.tmp")
@@ -133,6 +140,7 @@ class Run:
             raise ValueError(f"the state in the folder belongs to another plan: {state['plan']}")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.muon.load_state_dict(state["muon"])
         torch.set_rng_state(state["random"])
         self.feed.pool, self.step = state["pool"], state["step"]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from forethought.llm.embedded.stories import held_out
 from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
 from forethought.llm.formats import ChatFormat, PlainFormat
 from forethought.llm.load import BUILTIN, load_text_model
@@ -442,7 +443,7 @@ def test_the_built_in_model_solves_a_story_in_its_own_format():
     if not (BUILTIN / "config.json").is_file():
         pytest.skip("the built-in model is not trained yet")
     text = load_text_model()
-    question = "Ann has 3 apples. Bob has 4 more apples than Ann. How many apples does Bob have?"
+    question = held_out("validation", 1, (4,))[0].question
     (root,), _ = asyncio.run(text.start([question]))
     assert text.engine.tokenizer.decode(root.tokens).startswith(question) and len(text.format.critique_tokens) == 1
     (states, expansion) = asyncio.run(text.expand([root] * 4, range(4), follow=True))
