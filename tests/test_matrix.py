@@ -2,7 +2,7 @@
 
 In control it closes at least half of the gap between a random policy and the best of its column, paired over the same
 20 episodes. On the language model it keeps its budget and answers; the gap to one sample is not asserted there, since
-the built-in model's critique does not yet tell right from wrong well enough for search to pay (see its card.json).
+the built-in model's critique does not yet tell right from wrong (see `llm/embedded/README.md`).
 """
 
 import asyncio

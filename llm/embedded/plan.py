@@ -23,13 +23,13 @@ class Plan:
     A run stopped at a multiple of GROUP goes on exactly.
     """
 
-    steps: int = 4800
+    steps: int = 3256
     batch: int = 16
     seed: int = 0
     rate: float = 2e-3
     warmup: int = 100
     muon_from: int = 2600
-    fall_from: int = 3200
+    fall_from: int = 3000
     critique_weight: float = 0.5
     sample_from: int = 1800
     refresh: int = 320
@@ -45,7 +45,7 @@ class Plan:
         """The learning rate of a step: twice a plateau and a linear fall, the first time after a rise."""
         end, fall = (self.steps, self.fall_from) if step >= self.muon_from else (2 * self.sample_from, self.sample_from)
         left = (end - step) / (end - fall)
-        return self.rate * min(1.0, (step + 1) / self.warmup, max(left, 0.01))
+        return self.rate * min(1.0, (step + 1) / self.warmup, max(left, 0.02))
 
     def draws_at(self, step: int) -> bool:
         """Whether new solutions are to be sampled from the model before this step."""
@@ -64,20 +64,20 @@ class Plan:
         return self.drills if step < 1620 else self.drills // 3
 
 
-def draw_length(step: int, plan: Plan, rng: random.Random) -> int:
-    """A number of steps: few at first, in the last fifth of the run a few long ones too."""
+def draw_length(step: int | None, rng: random.Random) -> int:
+    """A number of steps for a story at that point of the run: few at first; a few long ones where it is None."""
+    if step is None:
+        return rng.choices((2, 3, 4, 5, 6, 7, 8), (1, 1.2, 1.2, 1.2, 0.15, 0.1, 0.1))[0]
     if step < 288:
         return rng.choice((1, 2))
     if step < 792:
         return rng.choice((1, 2, 2, 3))
-    if step < 0.8 * plan.steps:
-        return rng.choices((1, 2, 3, 4, 5), (0.3, 1, 1.2, 1.1, 1))[0]
-    return rng.choices((2, 3, 4, 5, 6, 7, 8), (1, 1.2, 1.2, 1.2, 0.15, 0.1, 0.1))[0]
+    return rng.choices((1, 2, 3, 4, 5), (0.3, 1, 1.2, 1.1, 1))[0]
 
 
-def draw_story(plan: Plan, index: int, step: int, rng: random.Random) -> Story:
+def draw_story(plan: Plan, index: int, step: int | None, rng: random.Random) -> Story:
     """The training story of this index; nearly half have a distractor."""
-    return generate(plan.seed, index, draw_length(step, plan, rng), rng.random() < 0.45)
+    return generate(plan.seed, index, draw_length(step, rng), rng.random() < 0.45)
 
 
 class Feed:

@@ -58,4 +58,5 @@ def story_tokenizer(stories: int = 3000) -> PreTrainedTokenizerFast:
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write the tokenizer's files where AutoTokenizer.from_pretrained finds them."""
+    tokenizer.backend_tokenizer.no_padding()  # left over from the last batch, and no part of the tokenizer
     tokenizer.save_pretrained(str(folder))

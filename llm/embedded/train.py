@@ -116,7 +116,7 @@ class Run:
         plan, rng = self.plan, random.Random(f"{self.plan.seed}/pool/{self.step}")
         # Indices below zero are never used by the feed, so these stories are new to the model.
         first = -1 - self.step * plan.sample_stories
-        stories = [draw_story(plan, first - i, plan.steps, rng) for i in range(plan.sample_stories)]
+        stories = [draw_story(plan, first - i, None, rng) for i in range(plan.sample_stories)]
         questions = [story.question for story in stories for _ in range(plan.samples_each)]
         texts = sample_solutions(self.model, self.tokenizer, questions, rng.choice((0.8, 0.9, 1.0)))
         each = plan.samples_each
