@@ -7,6 +7,7 @@ that orthogonalises is run for all matrices of one shape at once and costs a twe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step along the gradients; every matrix must have one."""
         for group in self.param_groups:
             shapes: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
@@ -38,8 +39,9 @@ class Muon(torch.optim.Optimizer):
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
-        momentum = state["momentum"].lerp_(p.grad, 1 - MOMENTUM)
-        return p.grad.lerp(momentum, MOMENTUM)
+        gradient: Any = p.grad
+        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(momentum, MOMENTUM)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
