@@ -261,7 +261,8 @@ FAULTS = {
     Forgetful: "dropped calls changed the plan",
     Entangled: "row . alone has another plan",
     Ordered: "the order in which rows were told changed the plan",
-    Fickle: "the same keys gave another plan",
+    # unseeded on purpose, so whichever comparison sees it first names it
+    Fickle: "the same keys gave another plan|changed the plan|alone has another plan",
     Secretive: "the plan's value is",
     Misguided: "does not lead to best",
     Backwards: "from a bandit whose best arm pays",
