@@ -1,19 +1,20 @@
 """The exact checker of solution steps: it decides from the story's relations alone, never from wording.
 
-A step reads `Unlike Ann, Tom has 3 more = 12 + 3 = 15`: the relation's own sentence, its formula in
-numbers, the result. Operands of sums and products may come in another order.
+A step reads `Ann trails Tom by 3: 12 + 3 = 15 so Tom has 15`: the relation's own sentence, its formula
+in numbers, what the target comes to. Operands of sums and products may come in another order.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 from .relations import evaluate
 from .stories import Story
 
 _ANSWER = re.compile(r"#### ([1-9]\d*)")
-_NUMBER = re.compile(r"0|[1-9]\d{0,5}")
+_STEP = re.compile(r"([^:]+): ([^=]+) = ([1-9]\d{0,5}) so (.+)")
 
 
 def check_step(story: Story, previous_steps: Sequence[str], step_text: str) -> bool:
@@ -54,13 +55,28 @@ def _derived(story: Story, known: dict[str, int], text: str) -> dict[str, int] |
     text = text[:-1] if text.endswith("\n") else text
     if match := _ANSWER.fullmatch(text):
         return {} if int(match[1]) == story.answer else None
-    words, *parts = text.split(" = ")
-    relation = next((r for r in story.relations if r.words(story.verb) == words), None)
-    if relation is None or len(parts) != 2 or any(name not in known for name in relation.sources):
+    step = _STEP.fullmatch(text)
+    relation = next((r for r in story.relations if step and r.words() == step[1]), None)
+    if step is None or relation is None or any(name not in known for name in relation.sources):
         return None
-    numbers, wanted = parts[0].split(" "), relation.reckoning(known)
-    right = _NUMBER.fullmatch(parts[1]) and int(parts[1]) == evaluate(wanted)
-    return {relation.target: int(parts[1])} if right and _same(numbers, wanted) else None
+    wanted = relation.reckoning(known)
+    value = evaluate(wanted)
+    right = step[3] == str(value) and step[4] == f"{relation.target} {story.verb} {value}"
+    return {relation.target: int(step[3])} if right and _same(step[2].split(" "), wanted) else None
+
+
+def right_prefix(story: Story, known: dict[str, int], text: str) -> int:
+    """How many characters of the line some right line begins with too; operands in the relation's own order.
+
+    known: the quantities that right lines derived so far, and the given ones.
+    """
+    lines = [f"#### {story.answer}\n"]
+    for relation in story.relations:
+        if known.keys() >= set(relation.sources):
+            numbers = relation.reckoning(known)
+            turned = [*numbers[2::-1], *numbers[3:]] if numbers[1] in "+*" else numbers
+            lines += [relation.say(story.verb, order) + "\n" for order in (numbers, turned)]
+    return max(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(line, text))) for line in lines)
 
 
 def _same(numbers: list[str], wanted: list[str]) -> bool:

@@ -41,10 +41,20 @@ def _operation(story: Story, relation: Relation, known: dict[str, int], rng: ran
 
 def _slip(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
     """A slip in the arithmetic: off by one, by ten, or with two digits exchanged."""
-    head, result = relation.step(story.verb, known).rsplit(" ", 1)
+    head, tail = relation.step(story.verb, known).split(" = ")
+    result = tail.split(" ", 1)[0]
     number = int(result)
     wrong = rng.choice((number - 1, number + 1, number - 10, number + 10, number + 2, int(result[::-1])))
-    return f"{head} {wrong}" if wrong > 0 else ""
+    return f"{head} = {tail.replace(result, str(wrong))}" if wrong > 0 else ""
+
+
+def _said(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
+    """A right sum that is then said of another name, or said wrongly."""
+    head, result = relation.step(story.verb, known).rsplit(" ", 1)
+    name, value = rng.choice(list(story.values().items()))
+    if rng.random() < 0.5:
+        return head.replace(f"so {relation.target} ", f"so {name} ") + f" {result}"
+    return f"{head} {value}"
 
 
 def _value(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
@@ -76,9 +86,9 @@ def _early(story: Story, relation: Relation, known: dict[str, int], rng: random.
 
 CLASSES: dict[str, Callable[[Story, Relation, dict[str, int], random.Random], str]] = {
     "number": _number, "source": _source, "operation": _operation, "slip": _slip,
-    "value": _value, "target": _target, "early": _early,
+    "value": _value, "target": _target, "early": _early, "said": _said,
 }  # fmt: skip
-_WEIGHTS = (1.0, 1.0, 1.0, 1.6, 1.6, 0.8, 1.6)
+_WEIGHTS = (1.0, 1.0, 1.0, 1.6, 1.6, 0.8, 1.6, 0.4)
 
 
 def _say(story: Story, relation: Relation, known: dict[str, int], numbers: list[str] | None = None) -> str:
@@ -86,7 +96,7 @@ def _say(story: Story, relation: Relation, known: dict[str, int], numbers: list[
     result = evaluate(numbers)
     # A result outside the positive integers would give the fault away.
     ok = result is not None and result > 0
-    return f"{relation.words(story.verb)} = {' '.join(numbers)} = {result}" if ok else ""
+    return relation.say(story.verb, numbers) if ok else ""
 
 
 def corrupt_step(story: Story, index: int, rng: random.Random, kind: str | None = None) -> str | None:

@@ -1,6 +1,6 @@
 """Muon: momentum whose matrices are made orthogonal before they are added.
 
-On this reasoner it learns to look things up in about half the steps that AdamW needs. The product
+On this reasoner it learns in about half the steps that AdamW needs. The product
 that orthogonalises is run for all matrices of one shape at once and costs a twelfth of a step.
 """
 

@@ -15,15 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from .begin import THETA, begin
+
 
 @dataclass(frozen=True)
 class Shape:
     """The network's size: widths in numbers of features."""
 
     hidden: int = 128
-    layers: int = 5
+    layers: int = 8
     heads: int = 4
-    inner: int = 384
+    inner: int = 256
 
 
 def build_model(shape: Shape, vocabulary: int, end: int, pad: int) -> LlamaForCausalLM:
@@ -31,19 +33,12 @@ def build_model(shape: Shape, vocabulary: int, end: int, pad: int) -> LlamaForCa
     config = LlamaConfig(
         vocab_size=vocabulary, hidden_size=shape.hidden, intermediate_size=shape.inner,
         num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.heads,
-        max_position_embeddings=512, tie_word_embeddings=True, initializer_range=0.05,
+        max_position_embeddings=512, rope_parameters={"rope_type": "default", "rope_theta": THETA},
+        attention_bias=True, tie_word_embeddings=True, initializer_range=0.05,
         bos_token_id=None, eos_token_id=end, pad_token_id=pad, rms_norm_eps=1e-5,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
-    with torch.no_grad():
-        # Words outweigh what untrained layers add to them, heads begin by attending to like words, and
-        # their outputs begin as copies: looking names up is otherwise learned many times later.
-        model.model.embed_tokens.weight.normal_(std=0.1)
-        for layer in model.model.layers:
-            attention = layer.self_attn
-            attention.k_proj.weight.copy_(attention.q_proj.weight)
-            attention.o_proj.weight.copy_(attention.v_proj.weight.T)
-            layer.mlp.down_proj.weight.mul_(0.1)
+    begin(model)
     return model
 
 

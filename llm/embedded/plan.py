@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from .data import Batch, Tree, Words, gold_tree, hang_drills, pack, sampled_tree
+from .data import Batch, Tree, Words, gold_tree, hang_copies, hang_drills, pack, sampled_tree
 from .net import Shape
 from .stories import Story, generate
 
@@ -16,35 +16,36 @@ GROUP = 8  # batches drawn together, so that trees of like size share a batch
 class Plan:
     """The schedule of a run, counted in optimiser steps and never in time.
 
-    rate: the peak learning rate. AdamW trains alone at first; at step muon_from Muon takes over the
-    matrices of the layers and the rate starts from its peak again, to fall from fall_from on. drills: plain
-    sums beside each story. From the step sample_from on the model's own solutions are judged too and the
-    critique weighs more. refresh: steps between drawings of solutions; sampled: their share of a batch.
+    batch: texts a step. rate: the peak learning rate, reached after `warmup` and falling in a line from
+    fall_from on. asks: at most how many quantities of a text are asked for. copies, drills: sentences
+    said again and plain sums beside each story. From the step sample_from on the model's own solutions
+    are judged too. refresh: steps between drawings of solutions; sampled: their share of a batch.
     A run stopped at a multiple of GROUP goes on exactly.
     """
 
-    steps: int = 3256
-    batch: int = 16
+    steps: int = 6400
+    batch: int = 8
     seed: int = 0
     rate: float = 2e-3
-    warmup: int = 100
-    muon_from: int = 2600
-    fall_from: int = 3000
+    warmup: int = 200
+    fall_from: int = 3600
     critique_weight: float = 0.5
-    sample_from: int = 1800
-    refresh: int = 320
+    sound_weight: float = 1.0
+    asks: int = 3
+    copies: int = 3
+    drills: int = 3
+    sample_from: int = 3200
+    refresh: int = 640
     sampled: float = 0.35
-    sample_stories: int = 256
+    sample_stories: int = 192
     samples_each: int = 4
     checkpoint_every: int = 200
-    evaluate_every: int = 600
-    drills: int = 3
+    evaluate_every: int = 3200
     shape: Shape = field(default_factory=Shape)
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step: twice a plateau and a linear fall, the first time after a rise."""
-        end, fall = (self.steps, self.fall_from) if step >= self.muon_from else (2 * self.sample_from, self.sample_from)
-        left = (end - step) / (end - fall)
+        """The learning rate of a step: a rise, a plateau and a linear fall."""
+        left = (self.steps - step) / (self.steps - self.fall_from)
         return self.rate * min(1.0, (step + 1) / self.warmup, max(left, 0.02))
 
     def draws_at(self, step: int) -> bool:
@@ -57,11 +58,7 @@ class Plan:
 
     def critique_at(self, step: int) -> float:
         """The weight of the critique's loss beside the text's."""
-        return self.critique_weight * (1 if step < self.sample_from else 3)
-
-    def drills_at(self, step: int) -> int:
-        """How many plain sums hang beside each story; lines themselves teach sums well enough later on."""
-        return self.drills if step < 1620 else self.drills // 3
+        return self.critique_weight * (1 if step < self.sample_from else 2)
 
 
 def draw_length(step: int | None, rng: random.Random) -> int:
@@ -104,10 +101,11 @@ class Feed:
                 trees.append(sampled_tree(story, rng.sample(texts, 2), self.words))
             else:
                 story = draw_story(plan, step * plan.batch + i, step, rng)
-                trees.append(gold_tree(story, self.words, rng, plan.wrong_at(step)))
+                trees.append(gold_tree(story, self.words, rng, plan.wrong_at(step), asks=plan.asks))
+                hang_copies(trees[-1], story, plan.copies, self.words, rng)
         drill = random.Random(f"{plan.seed}/drill/{group}")
         for tree in trees:
-            hang_drills(tree, plan.drills_at(step), self.words, drill)
+            hang_drills(tree, plan.drills, self.words, drill)
         trees.sort(key=lambda tree: len(tree.tokens))
         batches = [trees[k * plan.batch : (k + 1) * plan.batch] for k in range(GROUP)]
         rng.shuffle(batches)

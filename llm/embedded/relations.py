@@ -35,26 +35,26 @@ class Kind:
         return len({symbol for symbol in self.symbols if symbol[0] == "s"})
 
 
-# {X} is the target, {Y} {Z} {W} the sources, {k} {m} the numbers, {f} a fraction's word, {v} the verb.
-# Sources come before the target, so that a step, which says the sentence again, can set out from what
-# is known; the other order makes a small model search backwards for what it may say next.
+# {X} is the target, {Y} {Z} {W} the sources, {k} {m} the numbers, {f} a fraction's word. A sentence
+# begins with its source, so that a step, which says it again, sets out from what is known and is then
+# copied; with the target or a common word first, a small model mixes the sentences of a story up.
 KINDS: dict[str, Kind] = {
-    "more": Kind("s0 + n0", "Unlike {Y}, {X} {v} {k} more", 1.4),
-    "fewer": Kind("s0 - n0", "Unlike {Y}, {X} {v} {k} fewer", 1.4),
-    "times": Kind("s0 * n0", "Unlike {Y}, {X} {v} {k} times as many"),
-    "twice": Kind("s0 * 2", "Unlike {Y}, {X} {v} twice as many"),
-    "fraction": Kind("s0 / n0", "Unlike {Y}, {X} {v} {f} as many", 1.3),
-    "percent": Kind("s0 * n0 / 100", "Unlike {Y}, {X} {v} {k}% as many", 0.5),
-    "sum": Kind("s0 + s1", "Joining {Y} and {Z}, {X} {v} the sum", 2.4),
-    "difference": Kind("s0 - s1", "Between {Y} and {Z}, {X} {v} the difference", 1.4),
-    "list": Kind("s0 + s1 + s2", "Joining {Y}, {Z} and {W}, {X} {v} the sum", 0.6),
-    "gave": Kind("s0 - n0", "After {Y} gave {k} away, {X} {v} the same"),
-    "received": Kind("s0 + n0", "After {Y} got {k} more, {X} {v} the same"),
-    "packs": Kind("n0 * n1", "{X} {v} {k} packs of {m}", 0.8),
-    "groups": Kind("s0 * n0", "Packed like {Y}, {X} {v} {k} bags"),
-    "split": Kind("s0 / n0", "Once {Y} split among {k}, {X} {v} one share"),
-    "price": Kind("s0 * n0", "For each of {Y}, {X} {v} {k} coins"),
-    "rest": Kind("n0 - s0", "With {Y}, {X} {v} {k} together"),
+    "more": Kind("s0 + n0", "{Y} trails {X} by {k}", 1.4),
+    "fewer": Kind("s0 - n0", "{Y} leads {X} by {k}", 1.4),
+    "times": Kind("s0 * n0", "{Y} fits {k} times into {X}"),
+    "twice": Kind("s0 * 2", "{Y} makes half of {X}"),
+    "fraction": Kind("s0 / n0", "{Y} cut to {f} gives {X}", 1.3),
+    "percent": Kind("s0 * n0 / 100", "{Y} cut to {k}% gives {X}", 0.5),
+    "sum": Kind("s0 + s1", "{Y} and {Z} together match {X}", 2.4),
+    "difference": Kind("s0 - s1", "{Y} without {Z} matches {X}", 1.4),
+    "list": Kind("s0 + s1 + s2", "{Y}, {Z} and {W} together match {X}", 0.6),
+    "gave": Kind("s0 - n0", "{Y} giving {k} away matches {X}"),
+    "received": Kind("s0 + n0", "{Y} getting {k} more matches {X}"),
+    "packs": Kind("n0 * n1", "{X} fills {k} packs of {m}", 0.8),
+    "groups": Kind("s0 * n0", "{Y} fills each of {k} bags of {X}"),
+    "split": Kind("s0 / n0", "{Y} split among {k} leaves {X}"),
+    "price": Kind("s0 * n0", "{Y} priced at {k} each brings {X}"),
+    "rest": Kind("n0 - s0", "{Y} needs {X} to reach {k}"),
 }
 
 
@@ -83,19 +83,23 @@ class Relation:
             return None
         return evaluate(self.reckoning(known))
 
-    def words(self, verb: str) -> str:
+    def words(self) -> str:
         """The sentence that tells the relation, without its full stop."""
         fill = dict(zip("YZW", self.sources)) | dict(zip("km", map(str, self.numbers)))
         fraction = FRACTIONS.get(self.numbers[0], "") if self.numbers else ""
-        return KINDS[self.kind].words.format(X=self.target, v=verb, f=fraction, **fill)
+        return KINDS[self.kind].words.format(X=self.target, f=fraction, **fill)
 
     def step(self, verb: str, known: dict[str, int]) -> str:
-        """The step that derives the target: the sentence, the formula in numbers, the result.
+        """The step that derives the target: the sentence, the formula in numbers, what the target comes to.
 
         Raises KeyError where a source is not in `known`.
         """
-        numbers = self.reckoning(known)
-        return f"{self.words(verb)} = {' '.join(numbers)} = {evaluate(numbers)}"
+        return self.say(verb, self.reckoning(known))
+
+    def say(self, verb: str, numbers: Sequence[str]) -> str:
+        """The step with these numbers as its formula."""
+        result = evaluate(numbers)
+        return f"{self.words()}: {' '.join(numbers)} = {result} so {self.target} {verb} {result}"
 
 
 def evaluate(numbers: Sequence[str]) -> int | None:

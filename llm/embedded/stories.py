@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from .relations import KINDS, LIMIT, Relation, choose_numbers, leaf_value
 from .scenes import SCENES, Scene
@@ -27,10 +28,10 @@ class Story:
     """A word problem with what its checker needs.
 
     question: the text, one paragraph. steps: the solution's lines, the last one `#### answer`.
-    given: the quantities told outright. relations: every relation told, those of distractors too, in
-    an order in which each one's sources are known. asked: the name whose quantity is the answer.
-    length: the derivations needed. `useless` has an entry for each distractor's quantity: its name, or
-    "" for an aside that gives no quantity.
+    given: the quantities told outright. relations: every relation told, first the needed ones as the
+    solution takes them, then those of distractors, each after its sources are known. asked: the name
+    whose quantity is the answer. length: the derivations needed. `useless` has an entry for each
+    distractor's quantity: its name, or "" for an aside that gives no quantity.
     """
 
     question: str
@@ -194,16 +195,54 @@ def _tell(
 ) -> Story:  # fmt: skip
     noun = rng.choice(scene.nouns)
     sentences = [f"{name} {scene.verb} {value} {noun}." for name, value in draft.given.items()]
-    sentences += [relation.words(scene.verb) + "." for relation in draft.relations]
+    told = {relation.words() + ".": relation for relation in draft.relations}
+    sentences += told
     sentences += [scene.aside.format(X=rng.choice(list(draft.known)), k=k) for k in asides]
     if shuffle:
         rng.shuffle(sentences)
     question = " ".join(sentences) + f" How many {noun} {scene.ask.format(X=asked)}?"
-    steps = [relation.step(scene.verb, draft.known) for relation in draft.relations[:length]]
+    needed = solving_order([told[text] for text in sentences if text in told], draft.given, asked)
+    relations = (*needed, *(r for r in draft.relations if r not in needed))
     answer = draft.known[asked]
+    steps = [relation.step(scene.verb, draft.known) for relation in needed]
     return Story(
-        question, (*steps, f"#### {answer}"), answer, asked, scene.verb, draft.given, tuple(draft.relations), length,
+        question, (*steps, f"#### {answer}"), answer, asked, scene.verb, draft.given, relations, length,
         tuple(useless) + ("",) * len(asides),
+    )  # fmt: skip
+
+
+def solving_order(told: Sequence[Relation], given: Iterable[str], asked: str) -> list[Relation]:
+    """The relations that the asked quantity needs, in the solution's order.
+
+    told: relations in the order of the text. A solution goes on from the quantity that it came to last
+    where some relation can, else takes the first in the text that can be used.
+    """
+    by_target = {relation.target: relation for relation in told}
+    needed, todo = set(), [asked]
+    while todo:
+        name = todo.pop()
+        if name in by_target and name not in needed:
+            needed.add(name)
+            todo += by_target[name].sources
+    known, order = set(given), list[Relation]()
+    while len(order) < len(needed):
+        ready = [r for r in told if r.target in needed - known and known.issuperset(r.sources)]
+        last = order[-1].target if order else ""
+        order.append(next((r for r in ready if last in r.sources), ready[0]))
+        known.add(order[-1].target)
+    return order
+
+
+def asking(story: Story, name: str) -> Story:
+    """The same text with the quantity of another derived name asked for."""
+    text, end = story.question.rsplit(" How many ", 1)
+    told = sorted(story.relations, key=lambda relation: text.index(relation.words() + "."))
+    needed, values = solving_order(told, story.given, name), story.values()
+    rest = tuple(r for r in story.relations if r not in needed)
+    return replace(
+        story, question=f"{text} How many {end.replace(f' {story.asked} ', f' {name} ')}", asked=name,
+        steps=(*(r.step(story.verb, values) for r in needed), f"#### {values[name]}"), answer=values[name],
+        relations=(*needed, *rest), length=len(needed), useless=tuple(r.target for r in rest),
     )  # fmt: skip
 
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from .begin import hold
 from .data import IGNORE, Batch, Words
 from .evaluate import measure
 from .muon import Muon
@@ -30,7 +32,7 @@ MANNERS = {
     "format": "plain", "prompt": "{question}\n", "delimiter": "\n", "critique": CRITIQUE, "yes": YES, "no": NO,
     "max_step_tokens": 32, "max_steps": 12,
 }  # fmt: skip
-BETAS, DECAY = (0.9, 0.98), 0.02
+BETAS = (0.9, 0.98)
 LOG_EVERY = 100
 
 
@@ -74,11 +76,13 @@ class Run:
         self.tokenizer: PreTrainedTokenizerFast = story_tokenizer()
         self.words = Words(self.tokenizer)
         self.model = build_model(plan.shape, len(self.tokenizer), self.words.end, self.words.pad)
-        self.optimizer = make_optimizer(self.model)
-        self.matrices = [p for p in self.model.model.layers.parameters() if p.ndim == 2]
+        self.sounder = torch.nn.Linear(plan.shape.hidden, 1)
+        hold(self.model)
+        self.matrices, others = split_parameters(self.model, self.sounder)
+        self.optimizer = torch.optim.Adam(others, betas=BETAS, eps=1e-9, fused=True)
         self.muon = Muon(self.matrices)
         self.feed = Feed(plan, self.words)
-        self.sums = [0.0, 0.0, 0.0]
+        self.sums = [0.0] * 4
         self.clock = time.perf_counter()
         if (out / "state.pt").exists():
             self._load()
@@ -90,26 +94,25 @@ class Run:
         for group in (*self.optimizer.param_groups, *self.muon.param_groups):
             group["lr"] = self.plan.rate_at(self.step)
         batch = self.feed.batch(self.step)
-        text, critique = losses(self.model, batch, self.words)
-        (text + self.plan.critique_at(self.step) * critique).backward()
+        text, critique, sound = losses(self.model, batch, self.words, self.sounder)
+        (text + self.plan.critique_at(self.step) * critique + self.plan.sound_weight * sound).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if self.step >= self.plan.muon_from:
-            self.muon.step()
-            self.muon.zero_grad()  # AdamW leaves alone what has no gradient
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in (self.optimizer, self.muon):
+            optimizer.step()
+            optimizer.zero_grad()
         self.step += 1
-        self._note(float(text.detach()), float(critique.detach()), batch.ids.numel())
+        self._note(*(float(part.detach()) for part in (text, critique, sound)), batch.ids.numel())
 
-    def _note(self, text: float, critique: float, tokens: int) -> None:
-        self.sums = [a + b for a, b in zip(self.sums, (text, critique, tokens))]
+    def _note(self, *parts: float) -> None:
+        self.sums = [a + b for a, b in zip(self.sums, parts)]
         if self.step % LOG_EVERY == 0:
             seconds = time.perf_counter() - self.clock
+            text, critique, sound, tokens = self.sums
             self.log(
-                f"step {self.step} text {self.sums[0] / LOG_EVERY:.4f} critique {self.sums[1] / LOG_EVERY:.4f} "
-                f"tokens/s {self.sums[2] / seconds:.0f} seconds {seconds:.0f}"
+                f"step {self.step} text {text / LOG_EVERY:.4f} critique {critique / LOG_EVERY:.4f} "
+                f"sound {sound / LOG_EVERY:.4f} tokens/s {tokens / seconds:.0f} seconds {seconds:.0f}"
             )
-            self.sums, self.clock = [0.0, 0.0, 0.0], time.perf_counter()
+            self.sums, self.clock = [0.0] * 4, time.perf_counter()
 
     def _sample(self) -> None:
         """Put solutions of the model's own in the pool, half of which is kept from the time before."""
@@ -126,8 +129,8 @@ class Run:
     def save(self) -> None:
         """Write everything that going on exactly needs, in one move."""
         state = {
-            "step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "muon": self.muon.state_dict(),
+            "step": self.step, "model": self.model.state_dict(), "sounder": self.sounder.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "muon": self.muon.state_dict(),
             "random": torch.get_rng_state(), "pool": self.feed.pool, "plan": self.plan,
         }  # fmt: skip
         torch.save(state, self.out / "state.tmp")
@@ -139,6 +142,7 @@ class Run:
         if state["plan"] != self.plan:
             raise ValueError(f"the state in the folder belongs to another plan: {state['plan']}")
         self.model.load_state_dict(state["model"])
+        self.sounder.load_state_dict(state["sounder"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.muon.load_state_dict(state["muon"])
         torch.set_rng_state(state["random"])
@@ -158,21 +162,27 @@ class Run:
         self.clock = time.perf_counter()
 
 
-def make_optimizer(model: LlamaForCausalLM) -> torch.optim.Optimizer:
-    """AdamW that decays matrices only."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, betas=BETAS, eps=1e-9, fused=True)
+def split_parameters(model: LlamaForCausalLM, *others: torch.nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """The matrices of the model's layers, which Muon trains, and everything else, which Adam trains."""
+    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
+    known = {id(p) for p in matrices}
+    return matrices, [p for module in (model, *others) for p in module.parameters() if id(p) not in known]
 
 
-def losses(model: LlamaForCausalLM, batch: Batch, words: Words) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean losses of the solutions' text and of the critique's verdicts; two scalars."""
+def losses(
+    model: LlamaForCausalLM, batch: Batch, words: Words, sounder: torch.nn.Linear
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean losses of the solutions' text, of the critique's verdicts and of the tokens' soundness; three scalars.
+
+    The last is a task for training alone: a verdict on every token tells where a line went wrong, which
+    the one on the whole line leaves to be found. Its head is thrown away.
+    """
     hidden = tree_hidden(model, batch.ids, batch.positions, batch.mask)
-    taught = batch.goals != IGNORE
+    taught, judged = batch.goals != IGNORE, batch.sound != IGNORE
     asks = (batch.ids == words.critique)[taught]
     each = F.cross_entropy(model.lm_head(hidden[taught]), batch.goals[taught], reduction="none")
-    return each[~asks].mean(), each[asks].mean() if bool(asks.any()) else each.new_zeros(())
+    sound = F.binary_cross_entropy_with_logits(sounder(hidden[judged])[:, 0], batch.sound[judged].float())
+    return each[~asks].mean(), each[asks].mean() if bool(asks.any()) else each.new_zeros(()), sound
 
 
 def export_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

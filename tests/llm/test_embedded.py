@@ -10,6 +10,8 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from forethought.llm import embedded
+from forethought.llm.embedded.begin import heads_back, hold
+from forethought.llm.embedded.corrupt import corrupt_step
 from forethought.llm.embedded.data import IGNORE, Tree, Words, gold_tree, pack, sampled_tree
 from forethought.llm.embedded.evaluate import as_text, auc, measure
 from forethought.llm.embedded.net import Shape, build_model, tree_hidden
@@ -17,7 +19,7 @@ from forethought.llm.embedded.plan import Feed, Plan
 from forethought.llm.embedded.sample import judge, sample_solutions
 from forethought.llm.embedded.stories import generate, held_out
 from forethought.llm.embedded.tokenizer import NO, YES, story_tokenizer
-from forethought.llm.embedded.train import Run, export_model, losses, make_optimizer
+from forethought.llm.embedded.train import Run, export_model, losses
 
 torch.set_num_threads(1)
 FOLDER = Path(embedded.__file__).parent / "reasoner"
@@ -52,8 +54,8 @@ def test_the_tokenizer_keeps_digits_and_lines_apart(tokenizer, words):
 
 
 @pytest.mark.parametrize("text", [
-    "".join(map(chr, range(128))), "Unlike Ann, Tom has 3 more = 12 + 3 = 15\n\n#### 15\n", "naïve — ½ 1234 xyzzy",
-    " Two  spaces, How Are you?Right? ", "than  Ann.  Bob",
+    "".join(map(chr, range(128))), "Ann trails Tom by 3: 12 + 3 = 15 so Tom has 15\n\n#### 15\n",
+    "naïve — ½ 1234 xyzzy", " Two  spaces, How Are you?Right? ", "than  Ann.  Bob",
 ])  # fmt: skip
 def test_any_text_comes_back(tokenizer, text):
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
@@ -63,7 +65,7 @@ def test_every_story_word_is_one_token(words):
     for i in range(60):
         story = generate(9, i, 2 + i % 5, i % 2 == 1)
         for text in (story.question, *story.steps):
-            longest = sum(max(1, sum(c.isdigit() for c in w)) + (w[-1] in ".,?%") for w in text.split())
+            longest = sum(max(1, sum(c.isdigit() for c in w)) + (w[-1] in ".,?%:") for w in text.split())
             assert len(words.encode(text)) <= longest
 
 
@@ -71,7 +73,7 @@ def test_a_tree_runs_like_its_branches(words):
     story, model = generate(0, 1, 3, True), tiny_model(words).eval()
     wrong = story.steps[0][:-1] + "\n" + story.steps[1] + "\n"
     tree = sampled_tree(story, [wrong], words)
-    batch = pack([tree, Tree([5], [-1], [IGNORE])], words.pad)
+    batch = pack([tree, Tree([5], [-1], [IGNORE], [IGNORE])], words.pad)
     with torch.no_grad():
         logits = model.lm_head(tree_hidden(model, batch.ids, batch.positions, batch.mask))[0]
         for lines in (story.steps, wrong.split("\n")[:-1]):
@@ -96,18 +98,64 @@ def test_goals_teach_the_solution_and_judge_every_line(words):
     assert verdicts.count(words.no) > 20 and verdicts.count(words.yes) == 20 * len(story.steps)
 
 
+def test_tokens_are_sound_until_no_right_line_begins_like_the_text(words):
+    found = 0
+    for i in range(60):
+        story = generate(4, i, 2 + i % 3, i % 2 == 1)
+        bad = corrupt_step(story, 0, random.Random(i)) or story.steps[0].replace(": ", ": 1")
+        tree = sampled_tree(story, [f"{bad}\n{story.steps[1]}\n"], words, gold=False)
+        root = len(words.encode(story.question + "\n"))
+        line = words.encode(bad + "\n")
+        sound = tree.sound[root : root + len(line)]
+        good = sum(sound)
+        assert sound == [1] * good + [0] * (len(line) - good) and good < len(line)
+        known = dict(story.given)
+        prefix = words.tokenizer.decode(line[:good])
+        ready = [r for r in story.relations if known.keys() >= set(r.sources)]
+        right = [r.step(story.verb, known) for r in ready] + [story.steps[-1]]
+        found += any(text.startswith(prefix) for text in right)
+        assert not any(text.startswith(words.tokenizer.decode(line[: good + 1])) for text in right)
+        assert set(tree.sound[root + len(line) + 1 :]) <= {0, IGNORE}
+    assert found > 40
+
+
 def test_steps_on_a_fixed_batch_reduce_the_loss(words):
-    model = tiny_model(words)
-    optimizer = make_optimizer(model)
+    model, sounder = tiny_model(words), torch.nn.Linear(TINY.shape.hidden, 1)
+    optimizer = torch.optim.Adam([*model.parameters(), *sounder.parameters()], lr=1e-2)
     batch = Feed(TINY, words).batch(0)
     seen = []
     for _ in range(12):
-        text, critique = losses(model, batch, words)
-        seen.append(float((text + critique).detach()))
-        (text + critique).backward()
+        loss = sum(losses(model, batch, words, sounder))
+        seen.append(float(loss.detach()))
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     assert seen[-1] < seen[0] - 0.1
+
+
+def first_attention(model, words, text):
+    model.set_attn_implementation("eager")
+    return model(torch.tensor([words.encode(text)]), output_attentions=True).attentions[0][0]
+
+
+def test_the_first_layer_looks_back_from_the_start_and_after_training(words):
+    torch.manual_seed(3)
+    model = build_model(Shape(), len(words.tokenizer), words.end, words.pad)
+    hold(model)
+    text = generate(5, 1, 4, True).question
+    before = first_attention(model, words, text)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    ids = torch.tensor([words.encode(text)])
+    for _ in range(10):
+        model(ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    after = first_attention(model, words, text)
+    for head in range(heads_back(model)):
+        for attention in (before, after):
+            assert attention[head].diagonal(-head - 1).min() > 0.95
+    free = heads_back(model)
+    assert not torch.allclose(before[free], after[free], atol=1e-3)
 
 
 def weights_after(folder, stops):
@@ -183,7 +231,8 @@ def test_the_shipped_critique_prefers_right_steps(shipped):
     model, tokenizer = shipped
     stories = held_out("validation", 30, (2, 3))
     right = ["".join(line + "\n" for line in s.steps) for s in stories]
-    wrong = [f"{s.steps[0].rsplit(' ', 1)[0]} {int(s.steps[0].split()[-1]) + 10}\n" for s in stories]
+    slips = [(s.steps[0], int(s.steps[0].split()[-1])) for s in stories]
+    wrong = [step.split(" = ")[0] + step.split(" = ")[1].replace(str(n), str(n + 10)) + "\n" for step, n in slips]
     values = judge(model, Words(tokenizer), stories, list(zip(right, wrong)))
     scores = [v[0][0] for v in values] + [v[1][0] for v in values]
     assert auc(scores, [True] * len(values) + [False] * len(values)) > 0.75

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from forethought.llm.embedded.checker import check_lines, check_solution, check_step, final_answer
 from forethought.llm.embedded.corrupt import CLASSES, carry_on, corrupt_step
 from forethought.llm.embedded.relations import FRACTIONS, KINDS
-from forethought.llm.embedded.stories import generate, held_out, split_of
+from forethought.llm.embedded.stories import asking, generate, held_out, split_of
 
 STORIES = [generate(7, i, 2 + i % 7, i % 2 == 1) for i in range(140)]
 
@@ -50,8 +51,9 @@ def right_lines(story, known):
     for r in story.relations:
         if all(name in known for name in r.sources):
             s = [known[name] for name in r.sources]
-            (words,) = [text for text in story.question.split(". ") if f"{r.target} {story.verb} " in text]
-            lines |= {f"{words} = {form} = {int(reckon(r.kind, s, r.numbers))}" for form in forms(r.kind, s, r.numbers)}
+            result = int(reckon(r.kind, s, r.numbers))
+            end = f"{result} so {r.target} {story.verb} {result}"
+            lines |= {f"{r.words()}: {form} = {end}" for form in forms(r.kind, s, r.numbers)}
     return lines
 
 
@@ -102,8 +104,8 @@ def test_useless_but_true_steps_are_right():
 def test_steps_that_follow_from_a_wrong_step_are_wrong():
     bad = [STORIES[i] for i in range(40) if STORIES[i].length > 2]
     for story in bad:
-        head, result = story.steps[0].rsplit(" ", 1)
-        wrong = f"{head} {int(result) + 1}"
+        result = story.steps[0].rsplit(" ", 1)[1]
+        wrong = story.steps[0].replace(f"= {result}", f"= {int(result) + 1}")[: -len(result)] + str(int(result) + 1)
         assert not check_step(story, [], wrong)
         for relation, line in zip(story.relations[1:], story.steps[1:-1]):
             if story.relations[0].target in relation.sources:
@@ -113,7 +115,7 @@ def test_steps_that_follow_from_a_wrong_step_are_wrong():
 
 @pytest.mark.parametrize("text", [
     "", "\n", "####", "#### ", "#### 0", "#### 1 2", "Tom", "Tom =", "= 3", "Tom = Tom = Tom = 3", "####  5", " = = ",
-    "Unlike Ann, Tom has 3 more = + 3 = 4", "Unlike Ann, Tom has 3 more = 4 + 99999999999 = 1",
+    "Ann trails Tom by 3: + 3 = 4 so Tom has 4", "Ann trails Tom by 3: 4 + 99999999999 = 1 so Tom has 1",
     "é = 3 = 3", "a = b = c = d",
 ])  # fmt: skip
 def test_malformed_steps_are_wrong_and_nothing_raises(text):
@@ -146,8 +148,10 @@ def test_the_question_tells_every_fact_and_relation():
         for name, value in story.given.items():
             assert any(text.startswith(f"{name} {story.verb} {value} ") for text in sentences)
         for relation in story.relations:
-            (text,) = [text for text in sentences if text == relation.words(story.verb)]
-            assert all(f" {name}" in text for name in relation.sources) and f"{relation.target} {story.verb} " in text
+            (text,) = [text for text in sentences if text == relation.words()]
+            named = re.findall(r"[A-Z][a-z]+", text)
+            assert sorted(named) == sorted((*relation.sources, relation.target))
+            assert named[0] == (relation.sources or named)[0]
         assert f" {story.asked} " in sentences[-1]
 
 
@@ -156,7 +160,7 @@ def test_the_words_of_each_kind_tell_its_numbers():
         found = [r for s in STORIES for r in s.relations if r.kind == kind]
         for r in found:
             shown = [n for n in r.numbers if kind != "twice"]
-            words = r.words("has")
+            words = r.words()
             assert all(str(n) in words or FRACTIONS.get(n, "?") in words for n in shown)
             assert len(r.sources) == spec.arity
 
@@ -190,6 +194,16 @@ def test_held_out_sets_keep_their_promises():
     assert not {s.question for s in stories} & {s.question for s in held_out("validation", 20)}
 
 
+def test_other_questions_to_the_same_text_are_stories_of_their_own():
+    for story in STORIES[:40]:
+        for target in {r.target for r in story.relations} - {story.asked}:
+            other = asking(story, target)
+            assert other.answer == independent_values(story)[target] and check_solution(other, "\n".join(other.steps))
+            assert other.question.split(" How many ")[0] == story.question.split(" How many ")[0]
+            assert f" {target} " in other.question.split(" How many ")[1]
+        assert asking(story, story.asked).steps == story.steps
+
+
 def test_shuffling_and_branches_occur():
     plain = [generate(2, i, 4, False, shuffle=False) for i in range(60)]
     mixed = [generate(2, i, 4, False) for i in range(60)]
@@ -198,8 +212,21 @@ def test_shuffling_and_branches_occur():
 
 
 def told_in_order(story):
-    places = [story.question.index(relation.words(story.verb)) for relation in story.relations]
-    return places == sorted(places)
+    """Whether every relation is told after those that derive its sources."""
+    place = {r.target: story.question.index(r.words() + ".") for r in story.relations}
+    return all(place.get(name, -1) < place[r.target] for r in story.relations for name in r.sources)
+
+
+def test_solutions_go_on_from_the_last_quantity_where_they_can():
+    for story in STORIES:
+        needed, known, last = story.relations[: story.length], set(story.given), ""
+        for i, relation in enumerate(needed):
+            ready = [r for r in needed[i:] if known.issuperset(r.sources)]
+            onward = [r for r in ready if last in r.sources]
+            first = min(onward or ready, key=lambda r: story.question.index(r.words() + "."))
+            assert relation == first
+            known.add(relation.target)
+            last = relation.target
 
 
 def test_every_needed_quantity_is_needed():
