@@ -37,15 +37,24 @@ def _plain_errors() -> Iterator[None]:
 
 @app.command("eval")
 def evaluate(
-    task: Annotated[str, typer.Argument(help="stories, gsm8k, pendulum or cartpole.")],
+    task: Annotated[str, typer.Argument(help="stories, gsm8k, recorded, pendulum or cartpole.")],
     model: Annotated[
-        str | None, typer.Option(help="builtin, a folder or a hub id; control: analytic or a folder.")
+        str | None, typer.Option(help="builtin, a folder or a hub id; replay: one on the tape; control: analytic.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="What runs a language model.")] = "transformers",
+    engine: Annotated[
+        str,
+        typer.Option(help="What runs a language model: transformers, openai (a server), replay (a tape, no model)."),
+    ] = "transformers",
     planner: Annotated[str | None, typer.Option(help="Names, separated by commas.")] = None,
     budgets: Annotated[str | None, typer.Option(help="Numbers, separated by commas.")] = None,
     unit: Annotated[str, typer.Option(help="What a budget counts: nodes, calls, tokens or seconds.")] = "nodes",
-    value: Annotated[str, typer.Option(help="The critic of partial solutions.")] = "self",
+    value: Annotated[
+        str | None,
+        typer.Option(
+            help="The critic: self, logprob, none, rating, vote, rollout, prm, orm, recorded, oracle (the truth, for "
+            "studies only), or a sum such as 0.3*self+0.7*prm. By default self."
+        ),
+    ] = None,
     width: Annotated[int, typer.Option(help="Continuations a tree search considers at a node.")] = 4,
     against: Annotated[str | None, typer.Option(help="The planner that others are compared with.")] = None,
     limit: Annotated[int | None, typer.Option(help="The first so many problems or episodes.")] = None,
@@ -58,6 +67,13 @@ def evaluate(
     device: Annotated[str, typer.Option(help="Where the model runs.")] = "cpu",
     hold: Annotated[int | None, typer.Option(help="Control: steps an action lasts.")] = None,
     leaf: Annotated[bool | None, typer.Option(help="Control: whether the task's leaf value stands at leaves.")] = None,
+    tape: Annotated[
+        Path | None, typer.Option(help="File that keeps every generation and score; a second run calls no model.")
+    ] = None,
+    base_url: Annotated[str, typer.Option(help="openai: the server's address, several separated by commas.")] = "",
+    reward_model: Annotated[str | None, typer.Option(help="prm, orm: a folder or a hub id.")] = None,
+    reward_format: Annotated[str, typer.Option(help="prm, orm: math_shepherd, rlhflow, qwen or skywork.")] = "",
+    aggregate: Annotated[str, typer.Option(help="prm: last, min, product or mean of the steps' scores.")] = "last",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Score planners on a task at several budgets; a run that was stopped goes on where it was."""
@@ -67,11 +83,24 @@ def evaluate(
         request = checked(
             task, planner, budgets, model=model, against=against, engine=engine, unit=unit, value=value, width=width,
             limit=limit, seed=seed, out=out, in_flight=in_flight, data=data, split=split, temperature=temperature,
-            device=device, hold=hold, leaf=leaf, quiet=quiet,
+            device=device, hold=hold, leaf=leaf, tape=tape, base_url=base_url, reward_model=reward_model,
+            reward_format=reward_format, aggregate=aggregate, quiet=quiet,
         )  # fmt: skip
         from .evaluate import evaluate as run
 
         run(request)
+
+
+@app.command("import")
+def import_log(
+    log: Annotated[Path, typer.Argument(help="Trees as JSON lines with problem, path, step, value, correct.")],
+    out: Annotated[Path, typer.Option(help="The tape to write.")],
+) -> None:
+    """Make a tape of trees that another program searched, for `eval recorded --engine replay --tape FILE`."""
+    with _plain_errors():
+        from .importing import import_log as run
+
+        run(log, out)
 
 
 @train.command("reasoner")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from .book import Book
 from .methods import METHODS
+from .notes import notes_of
 from .report import write_report
 from .request import Request
 from .run import Grid, run_grid
@@ -23,11 +24,6 @@ from .tasks import BadInput, ControlTask, Problem, TextTask, make_task
 from .tasks.base import fingerprint
 from .terminal import Live, show
 
-BUILTIN_NOTE = (
-    "The built-in model is a few million parameters trained on toy stories, so that everything runs without a "
-    "download; it cannot read real questions, and an accuracy near zero here is expected. For real questions pass "
-    "--model with a Hugging Face model."
-)
 MOST_STRETCH = 8.0
 
 
@@ -46,7 +42,7 @@ def evaluate(request: Request, console: Console | None = None, *, tell: bool = T
     Errors: BadInput for what the user can put right; KeyboardInterrupt leaves a folder that the next call goes on with.
     """
     console = console or Console()
-    task = make_task(request.task, data=request.data, split=request.split)
+    task = make_task(request.task, data=request.data, split=request.split, tape=request.tape)
     if isinstance(task, ControlTask):
         from .episodes import evaluate_control
 
@@ -62,24 +58,33 @@ def evaluate(request: Request, console: Console | None = None, *, tell: bool = T
 def evaluate_text(request: Request, task: TextTask, console: Console) -> Result:
     """The part of `evaluate` for questions in words."""
     problems = task.problems(request.limit, request.seed)
-    model = load(request)
+    model = load(request, truth_of(task, problems))
     methods = {name: METHODS[name](request.width, model.max_steps) for name in request.planners}
     solver = TextSolver(model, task, methods, request.unit, request.seed)
     with Book(request.folder, settings_of(request, task, model)) as book:
         grid = Grid([(name, budget) for budget in request.budgets for name in request.planners], problems)
         asyncio.run(_run(grid, book, solver, request, console))
-        head = head_of(request, task, [BUILTIN_NOTE] if (request.model, task.name) == ("builtin", "gsm8k") else [])
-        return finish(book, grid, request, head)
+        model.tape.close()
+        return finish(book, grid, request, head_of(request, task, notes_of(request, task, model)))
 
 
-def load(request: Request) -> Any:
+def truth_of(task: TextTask, problems: Sequence[Problem]) -> Callable[[str, str], bool]:
+    """Whether a solution's text answers a question, by the task's own grade; for the oracle only."""
+    asked = {problem.question: problem for problem in problems}
+    return lambda question, text: task.grade(asked[question], text).correct
+
+
+def load(request: Request, truth: Callable[[str, str], bool] | None = None) -> Any:
     """The text model; what its loader finds wrong is the user's to put right."""
     from ..llm.load import load_text_model
 
+    options: dict[str, Any] = {"base_urls": request.base_url} if request.engine == "openai" else {}
     try:
         return load_text_model(
             request.model, request.engine, request.value, temperature=request.temperature, seed=request.seed,
-            device=request.device,
+            device=request.device, tape=request.tape, reward_model=request.reward_model,
+            reward_format=request.reward_format, aggregate=request.aggregate, truth=truth,
+            **options,
         )  # fmt: skip
     except (ValueError, OSError, ImportError) as error:
         raise BadInput(" ".join(str(error).split())) from error
@@ -93,9 +98,16 @@ def settings_of(request: Request, task: TextTask, model: Any) -> dict[str, Any]:
         "task": task.name, "data": fingerprint(task.problems()), "model": request.model,
         "fingerprint": model.engine.fingerprint, "engine": request.engine, "value": request.value, "unit": request.unit,
         "seed": request.seed, "temperature": sampling.temperature, "top_p": sampling.top_p,
-        "max_step_tokens": sampling.max_tokens, "max_steps": model.max_steps,
+        "max_step_tokens": sampling.max_tokens, "max_steps": model.max_steps, "reward": _reward_of(request),
         "planners": {name: repr(make(request.width, model.max_steps).planner) for name, make in METHODS.items()},
     }  # fmt: skip
+
+
+def _reward_of(request: Request) -> str | None:
+    """What decides the scores of a reward model, None where there is none."""
+    if not request.reward_model:
+        return None
+    return f"{request.reward_model}, {request.reward_format}, {request.aggregate}"
 
 
 def head_of(request: Request, task: TextTask | ControlTask, notes: Sequence[str]) -> dict[str, Any]:
@@ -121,7 +133,7 @@ async def _run(grid: Grid, book: Book, solver: TextSolver, request: Request, con
             with Live(sum(map(len, grid.missing(book))), console, quiet=request.quiet) as live:
                 await run_grid(grid, book, solver, in_flight=request.in_flight, watch=live)
     finally:
-        await solver.model.engine.close()
+        await solver.model.close()
 
 
 def equal_tokens(grid: Grid, book: Book, name: str = "self_consistency") -> tuple[tuple[str, int], str] | None:

@@ -20,6 +20,7 @@ class Method:
 
     vote: the answer is the most frequent one of all finished solutions, not the plan's. greedy: temperature 0.
     steady: its course does not depend on the budget in nodes, so that a smaller one can be read off a larger run.
+    siblings: it asks for all children of a state at once, as a value that compares them wants it.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Method:
     vote: bool = False
     greedy: bool = False
     steady: bool = False
+    siblings: bool = False
 
 
 def _greedy(width: int, steps: int) -> Method:
@@ -56,7 +58,7 @@ def _bfs(width: int, steps: int) -> Method:
 
 
 def _beam(width: int, steps: int) -> Method:
-    return Method("beam", Beam(beam=width, children=width))
+    return Method("beam", Beam(beam=width, children=width), siblings=True)
 
 
 METHODS: dict[str, Callable[[int, int], Method]] = {

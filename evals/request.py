@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,11 @@ class Request:
     device: str = "cpu"
     hold: int | None = None
     leaf: bool | None = None
+    tape: Path | None = None
+    base_url: str = ""
+    reward_model: str | None = None
+    reward_format: str = ""
+    aggregate: str = "last"
     quiet: bool = False
 
     @property
@@ -54,7 +59,7 @@ class Request:
 
 
 def checked(
-    task: str, planner: str | None, budgets: str | None, *, model: str | None = None, against: str | None = None,
+    task: str, planner: str | None, budgets: str | None, *, model: str | None = None, value: str | None = None,
     **flags: object,
 ) -> Request:  # fmt: skip
     """The request that these flags make; BadInput for what is known to be wrong without loading anything."""
@@ -63,9 +68,12 @@ def checked(
     planners = _words(planner) if planner else DEFAULT_PLANNERS[kind]
     check_names(planners, CONTROL_PLANNERS if kind == "control" else tuple(METHODS), f"planner for {task}")
     numbers = budgets_of(budgets) if budgets else DEFAULT_BUDGETS[kind]
+    value = value or ("recorded" if task == "recorded" else "self")
     default = "analytic" if kind == "control" else "builtin"
-    request = Request(task, model or default, planners, numbers, against=against, **flags)  # type: ignore[arg-type]
+    request = Request(task, model or default, planners, numbers, value=value, **flags)  # type: ignore[arg-type]
     _check(request)
+    if request.engine == "replay":
+        request = replace(request, model=_on_tape(request.tape, model))
     return request
 
 
@@ -101,11 +109,9 @@ def _check(request: Request) -> None:
     if request.temperature < 0:
         raise BadInput(f"--temperature must be at least 0, got {request.temperature:g}")
     if request.kind == "text":
-        from ..llm.load import ENGINES
-        from ..llm.values import VALUES
-
-        check_names([request.engine], tuple(ENGINES), "engine")
-        check_names([request.value], tuple(VALUES), "value")
+        _check_text(request)
+    elif request.tape is not None:
+        raise BadInput(f"--tape is for language models; {request.task} has none")
     if request.kind == "control" and request.unit == "tokens":
         raise BadInput(f"{request.task} has no tokens; its units are nodes, calls and seconds")
     if request.view and request.kind != "control":
@@ -116,3 +122,53 @@ def _check(request: Request) -> None:
         raise BadInput(f"no data file {request.data}")
     if request.folder.exists() and not request.folder.is_dir():
         raise BadInput(f"--out {request.folder} is a file; it must be a folder")
+
+
+def _check_text(request: Request) -> None:
+    from ..llm.load import ENGINES
+    from ..llm.values import parts_of
+
+    check_names([request.engine], tuple(ENGINES), "engine")
+    try:
+        names = [name for _, name in parts_of(request.value)]
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    if request.engine == "replay" and request.tape is None:
+        raise BadInput("--engine replay answers from a tape: --tape FILE")
+    if request.engine == "openai" and not request.base_url:
+        raise BadInput(
+            "--engine openai asks a server: --base-url http://localhost:8000/v1, several separated by commas"
+        )
+    if request.task == "recorded" and request.engine != "replay":
+        raise BadInput("recorded is for trees on a tape: --engine replay --tape FILE")
+    lone = [name for name in request.planners if not METHODS[name](request.width, 1).siblings]
+    if "vote" in names and (lone or request.width < 2):
+        raise BadInput(
+            f"vote compares siblings: --planner beam with --width 2 or more, got {', '.join(lone) or 'width 1'}"
+        )
+    if {"prm", "orm"} & set(names):
+        _check_reward(request)
+
+
+def _check_reward(request: Request) -> None:
+    from ..llm.values.process_reward import AGGREGATES
+    from ..llm.values.reward_formats import REWARD_FORMATS
+
+    if not request.reward_model:
+        raise BadInput("prm and orm want a reward model: --reward-model FOLDER_OR_HUB_ID --reward-format NAME")
+    check_names([request.reward_format], tuple(REWARD_FORMATS), "reward format")
+    check_names([request.aggregate], tuple(AGGREGATES), "aggregate")
+
+
+def _on_tape(tape: Path | None, model: str | None) -> str:
+    """The model that a replay stands for, as the tape has it: its name, its fingerprint where two have one name."""
+    from ..llm.tape_file import TapeFile
+
+    try:
+        file = TapeFile(str(tape), only_read=True)
+        found = file.model(model)
+        alike = [name for name in file.models() if name == found.name]
+        file.close()
+        return found.name if len(alike) == 1 else found.fingerprint
+    except ValueError as error:
+        raise BadInput(str(error)) from error

@@ -77,6 +77,10 @@ class Format(Protocol):
         """The critic's question as ids, to append to a state whose last step is `step`."""
         ...
 
+    def ask(self, question: str, step: Tokens) -> Tokens:
+        """Any question as ids, to append to a state whose last step is `step`; what comes next is the answer."""
+        ...
+
 
 class PlainFormat:
     """Text in, text on: the question, then the steps, one a line. For the built-in model and for base models.
@@ -118,8 +122,15 @@ class PlainFormat:
 
     def critique(self, step: Tokens) -> Tokens:
         """A step that ended without the delimiter, at the end of sequence, gets one first."""
+        return self._after(step) + self.critique_tokens
+
+    def ask(self, question: str, step: Tokens) -> Tokens:
+        """The question on a line of its own, after a line end where the step lacks it."""
+        return self._after(step) + _ids(self._tokenizer, question)
+
+    def _after(self, step: Tokens) -> Tokens:
         ended = not step or self.delimiter in decode(self._tokenizer, step)
-        return self.critique_tokens if ended else self._end_line + self.critique_tokens
+        return () if ended else self._end_line
 
 
 class ChatFormat:
@@ -146,7 +157,8 @@ class ChatFormat:
     ) -> None:
         self._tokenizer, self._system, self._examples = tokenizer, system, tuple(examples)
         self.max_step_tokens, self.max_steps = max_step_tokens, max_steps
-        self.critique_tokens = _ids(tokenizer, self._after_assistant(critique))
+        self._turn = self._user_turn()
+        self.critique_tokens = self.ask(critique, ())
         self.yes, self.no = _verdicts(tokenizer, YES, NO)
 
     def prompt_tokens(self, question: str) -> Tokens:
@@ -155,14 +167,19 @@ class ChatFormat:
     def critique(self, step: Tokens) -> Tokens:
         return self.critique_tokens
 
-    def _after_assistant(self, critique: str) -> str:
-        """The template's text from the end of an assistant's message to the begin of its answer to `critique`."""
-        said = "SAID-BY-THE-ASSISTANT"
-        text = self._render([("user", "question"), ("assistant", said), ("user", critique)])
+    def ask(self, question: str, step: Tokens) -> Tokens:
+        """The question as the user's next turn, and the begin of the assistant's answer."""
+        return _ids(self._tokenizer, question.strip().join(self._turn))
+
+    def _user_turn(self) -> tuple[str, str]:
+        """The template's text between an assistant's message and the user's next one, and from there to the answer."""
+        said, asked = "SAID-BY-THE-ASSISTANT", "ASKED-BY-THE-USER"
+        text = self._render([("user", "question"), ("assistant", said), ("user", asked)])
         _, found, after = text.rpartition(said)
-        if not found or critique.split("\n")[0].strip() not in after:
+        if not found or asked not in after:
             raise ValueError("the chat template cannot continue a conversation after the assistant's message")
-        return after
+        before, _, answer = after.partition(asked)
+        return before, answer
 
     def _render(self, turns: Sequence[tuple[str, str]]) -> str:
         shots = [turn for asked, said in self._examples for turn in (("user", asked), ("assistant", said))]

@@ -25,6 +25,7 @@ class TextState:
     stream: 63-bit name of the noise that wrote the last step. depth: steps so far, 0 at the root.
     followed: reached by a `follow` expansion, so that the same request wrote what lies below its slot 0.
     logprobs: log-probabilities of the solution's tokens, [len(tokens) - prompt_length].
+    question: what was asked, for critics that read it in words of their own.
     """
 
     tokens: Tokens
@@ -35,6 +36,7 @@ class TextState:
     depth: int = field(default=0, compare=False)
     followed: bool = field(default=False, compare=False)
     logprobs: tuple[float, ...] = field(default=(), compare=False, repr=False)
+    question: str = field(default="", compare=False, repr=False)
 
     @property
     def solution(self) -> Tokens:

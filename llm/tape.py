@@ -1,6 +1,7 @@
 """Every step and score of a run, stored by content, so that planners share one random tree (design 3.2).
 
-The tape knows keys and bytes; `Taped` puts it in front of an engine and knows how steps and scores are packed.
+The tape knows keys and bytes; `Taped` puts it in front of an engine and knows how steps and scores are packed. Where
+the bytes lie is the store's affair: in memory here, in a file that several processes share in `tape_file.py`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -23,28 +24,40 @@ _ENDINGS = ("stop", "end", "length")
 
 
 class Store(Protocol):
-    """Where records lie: bytes under a 16-byte digest. `put` keeps what is there already."""
+    """Where records lie: bytes under a 16-byte digest. `put` keeps what is there already, all of one call or none."""
 
     def get(self, key: bytes) -> bytes | None: ...
 
-    def put(self, key: bytes, record: bytes) -> None: ...
+    def put(self, records: Mapping[bytes, bytes]) -> None: ...
+
+    def close(self) -> None: ...
 
     def __len__(self) -> int: ...
 
 
 class MemoryStore:
-    """A dictionary; `size` is the bytes of its records."""
+    """A dictionary; `size` is the bytes of its records.
 
-    def __init__(self) -> None:
+    below: a store that is read and never written, such as the tape of a replay.
+    """
+
+    def __init__(self, below: Store | None = None) -> None:
         self._records: dict[bytes, bytes] = {}
+        self._below = below
         self.size = 0
 
     def get(self, key: bytes) -> bytes | None:
-        return self._records.get(key)
+        found = self._records.get(key)
+        return self._below.get(key) if found is None and self._below is not None else found
 
-    def put(self, key: bytes, record: bytes) -> None:
-        if self._records.setdefault(key, record) is record:
-            self.size += len(record)
+    def put(self, records: Mapping[bytes, bytes]) -> None:
+        for key, record in records.items():
+            if self._records.setdefault(key, record) is record:
+                self.size += len(record)
+
+    def close(self) -> None:
+        if self._below is not None:
+            self._below.close()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -63,6 +76,10 @@ class Tape:
 
     def __len__(self) -> int:
         return len(self.store)
+
+    def close(self) -> None:
+        """Close the store; whatever was recorded is there already."""
+        self.store.close()
 
     async def fetch(
         self, key: bytes, make: Callable[[], Awaitable[tuple[dict[bytes, bytes], Any]]]
@@ -90,8 +107,7 @@ class Tape:
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         try:
             records, account = await make()
-            for name, record in records.items():
-                self.store.put(name, record)
+            self.store.put(records)
         except Exception as error:
             flight.set_exception(error)
             flight.exception()  # asked for, or asyncio complains where nobody joined

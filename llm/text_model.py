@@ -6,35 +6,27 @@ It knows engines, formats and critics by their protocols, and nothing of trees, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from ..planning.interface import UNITS, Expansion, Slots, Usage, Valued
+from ..planning.interface import UNITS, Expansion, Slots, Valued
 from .answers import extract
-from .engines.base import Engine, Generation, Sampling, Tokens
+from .engines.base import Engine, Sampling, Tokens
 from .formats import Format
+from .reached import Reached, Written, expansion_of
 from .steps import Step, TextState, stream_of
 from .tape import Tape, Taped
 from .values import Judgement, NoValue, Value
 
-_COLUMN = {unit: i for i, unit in enumerate(UNITS)}
 _UNJUDGED = Judgement(0.0)
+_Compare = Callable[[Taped, Format, TextState, Sequence[TextState]], Awaitable[Sequence[Judgement]]]
 
-
-@dataclass(slots=True)
-class _Reached:
-    """One answer: the state, its numbers, its rows of charged and spent usage [len(UNITS)]."""
-
-    state: TextState
-    reward: float
-    discount: float
-    value: float
-    usage: Usage
-    spent: Usage
+SIBLINGS = "compares siblings and is for searches that ask for all children of a state at once (beam, `Beam(b, c)`)"
 
 
 class TextModel:
@@ -121,7 +113,7 @@ class TextModel:
         problems = [problems] if isinstance(problems, str) else list(problems)
         states = [self._root(getattr(problem, "question", problem)) for problem in problems]
         usage = np.zeros((len(states), len(UNITS)))
-        usage[:, _COLUMN["prompt_tokens"]] = [state.prompt_length for state in states]
+        usage[:, UNITS.index("prompt_tokens")] = [state.prompt_length for state in states]
         value = np.full(len(states), (self.value.low + self.value.high) / 2, np.float32)
         zeros, ones = np.zeros(len(states), np.float32), np.ones(len(states), np.float32)
         return states, Expansion(zeros, ones, value, usage=usage, spent=np.zeros_like(usage))
@@ -129,15 +121,26 @@ class TextModel:
     async def expand(
         self, states: Sequence[TextState], actions: Any, *, follow: bool = False, valued: Valued = "all"
     ) -> tuple[list[TextState], Expansion]:
-        """Write step `actions[i]` of `states[i]`, all K at once; each is judged as soon as it is written."""
+        """Write step `actions[i]` of `states[i]`, all K at once; each is judged as soon as it is written, by a critic
+        that compares siblings when all are. ValueError for such a critic and a search that asks for lone steps."""
         slots = np.asarray(actions).astype(np.int64).tolist()
         if len(states) != len(slots) or any(slot < 0 for slot in slots):
             raise ValueError(f"{len(states)} states want as many slots, all at least 0; got {slots}")
         if valued not in ("none", "finished", "all"):
             raise ValueError(f"valued must be none, finished or all, got {valued!r}")
-        walks = [self._walk(state, slot, follow, valued) for state, slot in zip(states, slots)]
-        reached = [await walks[0]] if len(walks) == 1 else await asyncio.gather(*walks)
-        return [one.state for one in reached], _expansion(reached)
+        compare = getattr(self.value, "compare", None)
+        if compare is not None and valued != "none":
+            reached = await self._compared(compare, states, slots, follow, valued)
+        else:
+            walks = [self._walk(state, slot, follow, valued) for state, slot in zip(states, slots)]
+            reached = [await walks[0]] if len(walks) == 1 else await asyncio.gather(*walks)
+        return [one.state for one in reached], expansion_of(reached)
+
+    async def close(self) -> None:
+        """Close the engine and the critic's own engine, if it has one; the tape stays open."""
+        await self.engine.close()
+        if (close := getattr(self.value, "close", None)) is not None:
+            await close()
 
     def answered(self, state: TextState) -> bool:
         """Whether the solution is finished with an answer; a dead end never is."""
@@ -166,7 +169,7 @@ class TextModel:
         if not isinstance(question, str) or not question.strip():
             raise ValueError(f"a question must be a text that is not empty, got {question!r}")
         prompt = self.format.prompt_tokens(question)
-        state = TextState(prompt, prompt_length=len(prompt), step_start=len(prompt))
+        state = TextState(prompt, prompt_length=len(prompt), step_start=len(prompt), question=question)
         if self._room(state) < 1:
             raise ValueError(
                 f"the question is longer than the context: its prompt has {len(prompt)} tokens and the critique "
@@ -174,9 +177,13 @@ class TextModel:
             )
         return state
 
-    async def _walk(self, state: TextState, slot: int, follow: bool, valued: Valued) -> _Reached:
+    async def _walk(self, state: TextState, slot: int, follow: bool, valued: Valued) -> Reached:
+        written = await self._write(state, slot, follow)
+        return written.judged(await self._judge(written.child, valued))
+
+    async def _write(self, state: TextState, slot: int, follow: bool) -> Written:
         if state.ended:
-            return _Reached(state, 0.0, 0.0, 0.0, np.zeros(len(UNITS)), np.zeros(len(UNITS)))
+            return Written(state, state, Step((), (), "end"), 0, None)
         fresh = slot > 0 or state.depth == 0
         stream = stream_of(self.seed, state.tokens, slot) if fresh else state.stream
         calls = int(fresh or not (follow and state.followed))
@@ -186,12 +193,48 @@ class TextModel:
         else:
             steps = self.max_steps - state.depth if follow else 1
             step, done = await self._taped.step(state.tokens, self.sampling, stream, steps, room)
-        child = self._child(state, step, stream, follow)
-        judgement = await self._judge(child, valued)
-        usage, spent = _charged(state, step, calls, judgement), _spent(state, done, judgement)
-        ended = bool(child.ended)
-        reward, value = (judgement.value, 0.0) if ended else (0.0, judgement.value)
-        return _Reached(child, reward, 0.0 if ended else 1.0, value, usage, spent)
+        return Written(state, self._child(state, step, stream, follow), step, calls, done)
+
+    async def _compared(
+        self, compare: _Compare, states: Sequence[TextState], slots: Sequence[int], follow: bool, valued: Valued
+    ) -> list[Reached]:
+        """Write all, then let the critic compare those of one parent; siblings asked for earlier are on the tape."""
+        alone = follow or valued != "all"
+        if alone and any(state.depth == 0 for state in states):
+            raise ValueError(f"{self.value.name} {SIBLINGS}; this one wants values of finished solutions only")
+        written = await asyncio.gather(*(self._write(state, slot, follow) for state, slot in zip(states, slots)))
+        if alone:  # the closing of a search that ended without a solution, which asks for no worth
+            return [one.judged(Judgement(math.nan)) for one in written]
+        groups: dict[TextState, list[int]] = {}
+        for i, state in enumerate(states):
+            groups.setdefault(state, []).append(i)
+        found = await asyncio.gather(
+            *(self._compared_group(compare, parent, [slots[i] for i in group]) for parent, group in groups.items())
+        )
+        judged, low = dict(zip(groups, found)), Judgement(self.value.low)
+        reached, booked = [], set()
+        for one in written:
+            worth = judged[one.parent].get(one.child, low)
+            edge = (one.parent, one.child)
+            # the worth of equal siblings is one judgement, paid once
+            reached.append(one.judged(Judgement(worth.value) if edge in booked else worth))
+            booked.add(edge)
+        return reached
+
+    async def _compared_group(
+        self, compare: _Compare, parent: TextState, slots: Sequence[int]
+    ) -> dict[TextState, Judgement]:
+        """What the distinct living children of `parent` up to the last slot asked for are worth to each other."""
+        if parent.ended:
+            return {}
+        if max(slots) == 0 and parent.depth == 0:
+            raise ValueError(f"{self.value.name} {SIBLINGS}; this one asks for a single step")
+        written = await asyncio.gather(*(self._write(parent, slot, False) for slot in range(max(slots) + 1)))
+        children = list(dict.fromkeys(one.child for one in written if one.child.ended in ("", "answer")))
+        if max(slots) == 0:  # the budget left room for one: nothing to compare it with
+            return dict.fromkeys(children, Judgement(math.nan))
+        worth = await compare(self._taped, self.format, parent, children) if children else []
+        return dict(zip(children, worth))
 
     def _child(self, parent: TextState, step: Step, stream: int, follow: bool) -> TextState:
         tokens = parent.tokens + step.tokens
@@ -204,6 +247,7 @@ class TextModel:
             depth=parent.depth + 1,
             followed=follow,
             logprobs=parent.logprobs + step.logprobs,
+            question=parent.question,
         )
 
     def _ended(self, parent: TextState, step: Step, tokens: Tokens) -> str:
@@ -224,51 +268,3 @@ class TextModel:
         if child.ended not in ("", "answer"):
             return Judgement(self.value.low)
         return await self.value.score(self._taped, self.format, child)
-
-
-def _expansion(reached: Sequence[_Reached]) -> Expansion:
-    """The numbers of K answers as arrays [K]."""
-    rows = (len(reached), len(UNITS))
-    return Expansion(
-        reward=np.array([one.reward for one in reached], np.float32),
-        discount=np.array([one.discount for one in reached], np.float32),
-        value=np.array([one.value for one in reached], np.float32),
-        usage=np.array([one.usage for one in reached]).reshape(rows),
-        spent=np.array([one.spent for one in reached]).reshape(rows),
-        dead=np.array([one.state.ended not in ("", "answer") for one in reached], np.bool_),
-    )
-
-
-def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement) -> Usage:
-    """[len(UNITS)] what the step would have cost this planner alone."""
-    return _row(
-        nodes=1,
-        model_calls=calls,
-        generated_tokens=len(step.tokens),
-        cached_tokens=calls * len(parent.tokens),
-        value_tokens=judgement.tokens,
-        seconds=step.seconds + judgement.seconds,
-    )
-
-
-def _spent(parent: TextState, done: Generation | None, judgement: Judgement) -> Usage:
-    """[len(UNITS)] what the engine did just now; `done` is None where it was not asked."""
-    critic = {"value_tokens": judgement.computed, "seconds": judgement.busy}
-    if done is None:
-        return _row(nodes=1, **critic)
-    return _row(
-        nodes=1,
-        model_calls=1,
-        generated_tokens=sum(map(len, done.steps)),
-        prompt_tokens=len(parent.tokens) - done.cached,
-        cached_tokens=done.cached,
-        value_tokens=judgement.computed,
-        seconds=done.seconds + judgement.busy,
-    )
-
-
-def _row(**amounts: float) -> Usage:
-    row = np.zeros(len(UNITS))
-    for unit, amount in amounts.items():
-        row[_COLUMN[unit]] = amount
-    return row

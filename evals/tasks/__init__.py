@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .base import BadInput, ControlTask, Grade, Problem, TextTask
 from .gsm8k import Gsm8k
+from .recorded import RecordedTrees
 from .stories import Stories
 
 CONTROL = {
@@ -13,18 +14,22 @@ CONTROL = {
     "pendulum": ControlTask("pendulum", worst=-3255.0, episodes=20),
     "cartpole": ControlTask("cartpole", worst=0.0, episodes=5),
 }
-TEXT = ("stories", "gsm8k")
+TEXT = ("stories", "gsm8k", "recorded")
 TASKS = (*TEXT, *CONTROL)
 
 __all__ = ["CONTROL", "TASKS", "TEXT", "BadInput", "ControlTask", "Grade", "Problem", "TextTask", "make_task"]
 
 
-def make_task(name: str, *, data: Path | None = None, split: str = "test") -> TextTask | ControlTask:
-    """The task of this name; `data` and `split` mean something to text tasks only."""
+def make_task(
+    name: str, *, data: Path | None = None, split: str = "test", tape: Path | None = None
+) -> TextTask | ControlTask:
+    """The task of this name; `data` is gsm8k's, `split` that of tasks with splits, `tape` that of recorded trees."""
     if name == "stories":
         return Stories(split)
     if name == "gsm8k":
         return Gsm8k(data, split)
+    if name == "recorded":
+        return RecordedTrees(tape)
     if name in CONTROL:
         return CONTROL[name]
     raise BadInput(f"no task {name!r}; there are {', '.join(TASKS)}")

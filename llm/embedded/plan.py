@@ -23,7 +23,7 @@ class Plan:
     A run stopped at a multiple of GROUP goes on exactly.
     """
 
-    steps: int = 6400
+    steps: int = 6000
     batch: int = 8
     seed: int = 0
     rate: float = 2e-3
@@ -55,6 +55,10 @@ class Plan:
     def wrong_at(self, step: int) -> float:
         """The chance of a wrong line beside each line: low while the model has yet to learn the right ones."""
         return 0.2 if step < 1080 else 0.5
+
+    def drills_at(self, step: int) -> int:
+        """How many plain sums hang beside each story: most while sums are what is left to learn."""
+        return self.drills * 3 if 2000 <= step < 3600 else self.drills
 
     def critique_at(self, step: int) -> float:
         """The weight of the critique's loss beside the text's."""
@@ -105,7 +109,7 @@ class Feed:
                 hang_copies(trees[-1], story, plan.copies, self.words, rng)
         drill = random.Random(f"{plan.seed}/drill/{group}")
         for tree in trees:
-            hang_drills(tree, plan.drills, self.words, drill)
+            hang_drills(tree, plan.drills_at(step), self.words, drill)
         trees.sort(key=lambda tree: len(tree.tokens))
         batches = [trees[k * plan.batch : (k + 1) * plan.batch] for k in range(GROUP)]
         rng.shuffle(batches)

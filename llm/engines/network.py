@@ -43,7 +43,7 @@ class Network:
         if head is None:
             raise ValueError(f"{type(model).__name__} has no output embeddings: it is no causal language model")
         self._head, self._scale = head, 1.0
-        self.vocabulary = int(head.weight.shape[0])
+        self.vocabulary = int(model.get_input_embeddings().weight.shape[0])
         self.context = _context(self.config)
         self.bytes_per_token = self._check()
 

@@ -61,6 +61,11 @@ class TransformersEngine:
         self._closed = False
 
     @property
+    def vocabulary(self) -> int:
+        """How many token ids the model has embeddings for."""
+        return self._network.vocabulary
+
+    @property
     def counters(self) -> EngineCounters:
         return self._decoder.counters
 

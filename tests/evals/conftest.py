@@ -13,7 +13,7 @@ from forethought.evals.tasks.base import Problem
 from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
 from forethought.llm.formats import PlainFormat
 from forethought.llm.text_model import TextModel
-from forethought.llm.values import value_named
+from forethought.llm.values import Means, value_named
 from forethought.planning.interface import UNITS
 
 COLUMNS = [
@@ -142,11 +142,11 @@ class FakeEngine:
         pass
 
 
-def fake_model(engine=None, seed=0, temperature=0.8, value="self"):
+def fake_model(engine=None, seed=0, temperature=0.8, value="self", truth=None):
     engine = engine or FakeEngine()
     form = PlainFormat(engine.tokenizer, critique="ok?", yes="y", no="n")
     sampling = Sampling(temperature=temperature, max_tokens=40)
-    return TextModel(engine, form, value_named(value), sampling, seed, max_steps=6)
+    return TextModel(engine, form, value_named(value, Means(truth=truth)), sampling, seed, max_steps=6)
 
 
 @pytest.fixture
@@ -173,9 +173,9 @@ def faked(monkeypatch):
     """Makes `evaluate` load a fake model; returns the list of engines loaded, to which settings can be given."""
     made, settings = [], {}
 
-    def load(request):
+    def load(request, truth=None):
         made.append(FakeEngine(**settings))
-        return fake_model(made[-1], request.seed, request.temperature, request.value)
+        return fake_model(made[-1], request.seed, request.temperature, request.value, truth)
 
     monkeypatch.setattr("forethought.evals.evaluate.load", load)
     return made, settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -54,4 +56,18 @@ def tiny_qwen2(tmp_path_factory):
     tokenizer.chat_template = CHAT
     Qwen2ForCausalLM(Qwen2Config(**sizes(len(tokenizer)), tie_word_embeddings=True)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stepping_llama(tiny_llama, tmp_path_factory):
+    """A folder: the tiny Llama with room for long questions and steps that end at a letter it often writes."""
+    folder = tmp_path_factory.mktemp("stepping") / "model"
+    shutil.copytree(tiny_llama, folder)
+    config = (folder / "config.json").read_text()
+    config = config.replace('"max_position_embeddings": 128', '"max_position_embeddings": 2048')
+    (folder / "config.json").write_text(config)
+    (folder / "forethought.json").write_text(
+        '{"format": "plain", "yes": "y", "no": "n", "delimiter": "z", "max_step_tokens": 40, "max_steps": 3}'
+    )
     return folder

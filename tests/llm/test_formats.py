@@ -125,6 +125,15 @@ def test_a_plain_critique_stands_on_a_line_of_its_own(tmp_path):
     assert text_of(form.critique(TOKENIZER.encode("#### 1"))) == "\nRight?"
 
 
+def test_any_question_is_asked_where_the_critique_is(tmp_path):
+    plain, chat = format_for(TOKENIZER, write(tmp_path, PLAIN)), format_for(CHAT)
+    assert text_of(plain.ask("How good? ", TOKENIZER.encode("a = 1\n"))) == "How good? "
+    assert text_of(plain.ask("How good?", TOKENIZER.encode("#### 1"))) == "\nHow good?"
+    turn = "<|im_end|>\n<|im_start|>user\nHow good?<|im_end|>\n<|im_start|>assistant\n"
+    assert text_of(chat.ask("How good? ", (1,))) == turn
+    assert chat.ask("Ok?", ()) == ChatFormat(CHAT, critique="Ok?").critique_tokens
+
+
 @pytest.mark.parametrize(
     "settings, why",
     [

@@ -329,8 +329,8 @@ def test_one_tape_serves_several_event_loops():
 
 def test_the_first_record_stays_and_sizes_are_counted():
     store = MemoryStore()
-    store.put(b"k", b"first")
-    store.put(b"k", b"second")
+    store.put({b"k": b"first"})
+    store.put({b"k": b"second"})
     assert store.get(b"k") == b"first" and store.size == 5 and len(store) == 1 and store.get(b"other") is None
 
 
@@ -372,8 +372,8 @@ async def test_values_of_log_probabilities_and_of_no_critic():
 
 
 def test_what_does_not_exist_is_answered_with_what_does():
-    with pytest.raises(ValueError, match="no value 'prm'; there are self, logprob, none"):
-        value_named("prm")
+    with pytest.raises(ValueError, match="no value 'gut'; there are self, logprob, none"):
+        value_named("gut")
     with pytest.raises(ValueError, match="no engine 'x'; there are transformers"):
         load_text_model(engine="x")
     with pytest.raises(ValueError, match="no model folder"):

@@ -1,0 +1,145 @@
+"""`--tape` and `--engine replay` on the command line, and trees imported from elsewhere."""
+
+import json
+import random
+
+import pytest
+from rich.console import Console
+
+from forethought.evals.evaluate import evaluate
+from forethought.evals.request import checked
+from forethought.evals.tasks.base import BadInput
+from forethought.llm.engines.base import Generation, Score
+from forethought.llm.imports import byte_tokenizer
+
+
+class Adding:
+    """The fake engine's world for a tokenizer that can be kept on a tape: adds two numbers, right every other time."""
+
+    def __init__(self, *_, **__):
+        from forethought.llm.engines.base import EngineCounters
+
+        self.tokenizer, self.fingerprint, self.context = byte_tokenizer(), "adding", 3000
+        self.counters = EngineCounters()
+
+    async def generate(self, prompt, sampling, stream):
+        self.counters.requests += 1
+        question = self.tokenizer.decode(prompt).split("\n")[0]
+        one, two = (int(word) for word in question.replace("?", "").split() if word.isdigit())
+        steps, position = [], len(prompt)
+        while len(steps) != sampling.max_steps:
+            draw = random.Random(f"{stream if sampling.temperature else 1} {position}")
+            told = one + two + draw.choice((0, 0, 1, 2))
+            line = f"#### {told}\n" if draw.random() < 0.5 else f"It may be {told}.\n"
+            steps.append(tuple(self.tokenizer.encode(line, add_special_tokens=False)))
+            position += len(steps[-1])
+            if "####" in line:
+                return Generation(steps, [(-0.1,) * len(step) for step in steps], "end", computed=position)
+        return Generation(steps, [(-0.1,) * len(step) for step in steps], "stop", computed=position)
+
+    async def score(self, prompt, choices):
+        self.counters.requests += 1
+        chance = random.Random(self.tokenizer.decode(prompt)).random() / 2
+        return Score(tuple(-1.0 - chance * i for i, _ in enumerate(choices)), computed=3)
+
+    async def close(self):
+        pass
+
+
+@pytest.fixture
+def adding(monkeypatch, tmp_path):
+    """Makes the transformers engine add; returns the engines that were made."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "forethought.json").write_text('{"format": "plain", "yes": "y", "no": "n", "max_steps": 5}')
+    made = []
+
+    def make(wanted):
+        made.append(Adding())
+        return made[-1], str(tmp_path / "model")
+
+    monkeypatch.setitem(__import__("forethought.llm.load", fromlist=["ENGINES"]).ENGINES, "transformers", make)
+    return made
+
+
+@pytest.fixture
+def run(questions, tmp_path):
+    def start(out, planner="mcts", budgets="8", task="gsm8k", **flags):
+        flags = {"limit": 6, "quiet": True, "data": questions if task == "gsm8k" else None} | flags
+        with (tmp_path / "log").open("w") as log:
+            return evaluate(checked(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200))
+
+    return start
+
+
+def rows_of(result):
+    rows = [json.loads(line) for line in (result.folder / "results.jsonl").read_text().splitlines()][1:]
+    told = {}
+    for row in rows:
+        charged = {unit: x for unit, x in row["ledger"]["charged"].items() if unit != "seconds"}
+        told[row["planner"], row["budget"], row["problem"]] = row["answer"], row["correct"], charged, row["finished"]
+    return told, sum(row["ledger"]["spent"]["model_calls"] for row in rows)
+
+
+def test_a_second_run_with_the_same_tape_calls_no_model_and_a_replay_has_none(run, adding, tmp_path):
+    tape, flags = tmp_path / "a.tape", dict(planner="greedy,bfs,mcts", budgets="8,16")
+    first, calls = rows_of(run("one", tape=tape, **flags))
+    assert calls > 0 and adding[0].counters.requests > 0
+    assert rows_of(run("two", tape=tape, **flags)) == (first, 0) and adding[1].counters.requests == 0
+    replay = run("three", tape=tape, engine="replay", **flags)
+    assert rows_of(replay) == (first, 0) and len(adding) == 2
+    assert replay.summary["model"] == "builtin" and "the tape answered all" in " ".join(replay.summary["notes"])
+    assert "the tape answered all" in (tmp_path / "log").read_text()
+
+
+def test_a_replay_runs_other_planners_and_says_what_fell_off(run, adding, tmp_path):
+    tape = tmp_path / "a.tape"
+    run("one", tape=tape)
+    other = run("two", tape=tape, engine="replay", planner="bfs,best_of_n,cem,puct", budgets="16")
+    note = other.summary["notes"][-1]
+    assert "requests fell off the tape" in note and "The nearest run" not in note
+    assert {row["failed"] for row in other.summary["rows"]} == {0}
+    warm = run("three", tape=tape, engine="replay", temperature=0.5, seed=3)
+    note = warm.summary["notes"][-1]
+    assert "The nearest run on it had temperature 0.8 and not 0.5, seed 0 and not 3" in note
+    with pytest.raises(BadInput, match=r"no policy model 'gpt'; there are: builtin \(adding\)"):
+        run("four", tape=tape, engine="replay", model="gpt")
+
+
+def test_the_oracle_is_marked_wherever_figures_stand(run, adding, tmp_path):
+    result = run("one", value="oracle", planner="best_of_n", budgets="24")
+    assert result.summary["notes"][0].startswith("ORACLE") and "ORACLE" in (tmp_path / "log").read_text()
+    assert "ORACLE" in (result.folder / "report.html").read_text() and result.summary["value"] == "oracle"
+    self_ = run("two", value="self", planner="best_of_n", budgets="24")
+    assert result.summary["rows"][0]["score"] >= self_.summary["rows"][0]["score"]
+
+
+def test_a_vote_runs_with_beams(run, adding, tmp_path):
+    result = run("one", value="vote", planner="beam", width=3, budgets="24")
+    assert result.summary["rows"][0]["failed"] == 0
+
+
+def test_imported_trees_are_a_task(run, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from forethought.evals.cli import app
+
+    log = tmp_path / "log.jsonl"
+    rows = []
+    for problem in ("First?", "Second?"):
+        for i in range(3):
+            rows.append({"problem": problem, "path": [i], "step": f"step {i}", "value": i / 10})
+            rows.append({"problem": problem, "path": [i, 0], "step": f"It is {i}", "value": i / 2, "correct": i == 2})
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tape = tmp_path / "log.tape"
+    found = CliRunner().invoke(app, ["import", str(log), "--out", str(tape)])
+    assert found.exit_code == 0 and "2 problems, 12 nodes, 6 finished solutions" in found.output
+    result = run("out", "beam,bfs,mcts", "12", "recorded", engine="replay", tape=tape, width=3, limit=None)
+    scores = {row["planner"]: row["score"] for row in result.summary["rows"]}
+    assert scores["beam"] == 1 and result.summary["rows"][0]["n"] == 2 and result.summary["value"] == "recorded"
+    again = CliRunner().invoke(app, ["import", str(log), "--out", str(tape)])
+    assert again.exit_code == 2 and "exists already" in again.stderr
+    with pytest.raises(BadInput, match="wants one made by forethought import"):
+        from forethought.llm.tape_file import TapeFile
+
+        TapeFile(tmp_path / "empty.tape").keep_model(Adding(), "x", None)
+        run("none", "bfs", "4", "recorded", engine="replay", tape=tmp_path / "empty.tape")
