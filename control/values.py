@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse
 import torch
 from torch import Tensor
 
 from ..planning.interface import Box
+from ..planning.riccati import dare
 from .dynamics.base import Dynamics
 from .dynamics.cartpole import CartPole
 from .dynamics.pendulum import Pendulum
@@ -103,7 +103,7 @@ class BalanceValue:
         gamma: float = 0.99,
     ) -> None:
         self.dynamics, self.scale, self.gamma = dynamics, scale, gamma
-        self.cost = torch.from_numpy(riccati_of(dynamics, np.diag(weights))).float()
+        self.cost = riccati_of(dynamics, np.diag(weights)).float()
 
     def __call__(self, seen: Tensor) -> Tensor:
         states = self.dynamics.physical(seen)
@@ -111,16 +111,15 @@ class BalanceValue:
         return (1 - cost / self.scale).clamp(min=0) / (1 - self.gamma)
 
 
-def riccati_of(dynamics: CartPole, cost: np.ndarray) -> np.ndarray:
-    """P [4, 4] of the infinite-horizon LQR problem at rest, force in units of the full force."""
+def riccati_of(dynamics: CartPole, cost: np.ndarray) -> Tensor:
+    """P [4, 4], float64, of the infinite-horizon LQR problem at rest, force in units of the full force."""
 
     def move(state: Tensor, push: Tensor) -> Tensor:
         return dynamics.move(state[None], dynamics.force * push)[0]
 
     rest = torch.zeros(4, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     a, b = torch.autograd.functional.jacobian(move, rest)  # type: ignore[no-untyped-call]
-    solution: np.ndarray = scipy.linalg.solve_discrete_are(a.numpy(), b.numpy(), cost, np.array([[0.01]]))
-    return solution
+    return dare(a, b, cost, [[0.01]]).cost
 
 
 def actions_of(dynamics: Dynamics, torques: int) -> list[Tensor]:

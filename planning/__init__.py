@@ -2,6 +2,8 @@
 
 from .beam import BFS, Beam
 from .driver import Outcome, aplan, first_actions, plan, receding_horizon
+from .gradient import GradientShooting
+from .ilqr import DDP, ILQR
 from .interface import (
     UNITS,
     AsyncModel,
@@ -22,11 +24,15 @@ from .interface import (
 from .keys import keys_of
 from .ledger import Budget, Ledger
 from .mcts import MCTS
-from .shooting import CEM, MPPI, BestOfN
+from .polish import Polished
+from .shooting import CEM, ICEM, MPPI, BestOfN
 
 __all__ = [
     "BFS",
     "CEM",
+    "DDP",
+    "ICEM",
+    "ILQR",
     "MCTS",
     "MPPI",
     "UNITS",
@@ -38,6 +44,7 @@ __all__ = [
     "Candidates",
     "Expansion",
     "Finished",
+    "GradientShooting",
     "Leaves",
     "Ledger",
     "Model",
@@ -45,6 +52,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Planner",
+    "Polished",
     "Returns",
     "Search",
     "Size",

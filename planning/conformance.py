@@ -154,17 +154,13 @@ def _ask_all(search: Any, room: NDArray[np.int32], where: str) -> list[Any]:
 
 def _opened(query: Any) -> Any:
     """Nodes per entry of `query.row`."""
-    return query.sequences.shape[1] * query.sequences.shape[2] if isinstance(query, Candidates) else 1
+    return query.nodes if isinstance(query, Candidates) else 1
 
 
 def _parts(query: Any) -> list[Any]:
     """A query as one query per row."""
     if isinstance(query, Candidates):
-        keys = query.keys
-        return [
-            Candidates(query.row[i : i + 1], query.sequences[i : i + 1], None if keys is None else keys[i : i + 1])
-            for i in range(len(query))
-        ]
+        return [query.take(slice(i, i + 1)) for i in range(len(query))]
     return [query.take(query.row == b) for b in np.unique(query.row)]
 
 

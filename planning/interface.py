@@ -10,8 +10,8 @@ D components of an action vector, P particles or ensemble members.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -135,6 +135,9 @@ class Candidates:
     """Sequences of action vectors to score.
 
     row: int32 [M] the problems asked about. sequences: tensor [M, K, H, D]. keys: uint64 [M] for a model's own noise.
+
+    A search that wants more than returns of a model that can be differentiated asks one of the kinds in
+    `derivatives.py`, which `rollout` answers too.
     """
 
     row: Int
@@ -143,6 +146,18 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @property
+    def nodes(self) -> int:
+        """What the answer costs each row, in units of `Model.cost`: a node per candidate and step."""
+        return self.sequences.shape[1] * self.sequences.shape[2]
+
+    def take(self, index: Any) -> Self:
+        """The rows at `index` (array of positions, or a slice) as a query of its own."""
+        parts: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, x in list(parts.items()):
+            parts[name] = x[index] if isinstance(x, np.ndarray | torch.Tensor) else x
+        return replace(self, **parts)
 
 
 @dataclass(slots=True)
@@ -179,6 +194,9 @@ class Plan:
         as wide as the most draws.
     finished: per problem every finished leaf, in the order they were told.
     why: per problem the reason for stopping: budget, exhausted, converged, stalled, or "" while it runs.
+    gradient: [B] certificate of planners that use derivatives, None for others: the most return, to first order, that
+        moving one component of one action by half its range, within its bounds, would add; near 0 at a local optimum,
+        NaN where it was not measured at this very plan.
     """
 
     best: Int
@@ -188,6 +206,7 @@ class Plan:
     weights: NDArray[np.float32] | None = None
     finished: list[list[Finished]] = field(default_factory=list)
     why: list[str] = field(default_factory=list)
+    gradient: NDArray[np.float32] | None = None
 
 
 class Model(Protocol[States]):
@@ -301,6 +320,6 @@ class Planner(Protocol):
 
         keys: uint64 [B], one per problem: a row's random choices come from its key and not from its place in the batch.
         after: an earlier search of the same planner whose `advance` was called with the actions taken: warm start
-            for distributions over sequences, subtree reuse for trees.
+            for searches over sequences (each takes up the plan of any other), subtree reuse for trees.
         """
         ...

@@ -1,8 +1,8 @@
 """The journal of a search: what it asked and was told, in order, and the same search made again from that.
 
-A search appends ("ask", room, query), ("tell", query, answer) and ("drop", query, None) to its `journal`. No model, no
-state and no driver is needed to repeat it. Events are pickled by nobody: a file holds plain arrays (npz) and one line
-of JSON that says which array is what.
+Its events are ("ask", room, query), ("tell", query, answer) and ("drop", query, None). No model, no state and no driver
+is needed to repeat it. Events are pickled by nobody: a file holds plain arrays (npz) and one line of JSON that says
+which array is what.
 """
 
 from __future__ import annotations
@@ -15,11 +15,71 @@ from typing import Any
 import numpy as np
 import torch
 
-from .interface import ActionSpace, Candidates, Expansion, Keys, Leaves, Returns, Size
+from .interface import ActionSpace, Candidates, Expansion, Int, Keys, Leaves, Returns, Size, Valued
 
 FORMAT = "forethought journal 1"
 KINDS = {kind.__name__: kind for kind in (Leaves, Candidates, Expansion, Returns)}
 Event = tuple[str, Any, Any]
+
+PAGE, ROOM = 5, 4
+"""Lines of a page, and which of them holds the room."""
+BLOCK = 16_384
+"""Words of memory that pages are cut from at a time."""
+
+
+class Notes:
+    """The journal of a search over leaves as it is kept while the search runs.
+
+    A question of MCTS is written on a page, an array [5, most] cut from a larger block, and the answer to the latest
+    one is noted by itself: kept as events, ten thousand simulations would be a hundred thousand Python objects, and
+    making, missing in the cache and freeing them a third of the search. `events` makes them when they are wanted.
+
+    rows, most: how many rows a room has, and at most leaves a question on a page. asks: about how many questions come.
+    valued: which states all of them want a value of; none of them is to be followed.
+    """
+
+    def __init__(self, rows: int = 0, most: int = 0, asks: int = 0, valued: Valued = "all") -> None:
+        self.rows, self.valued = rows, valued
+        self.blocks = [np.empty((max(1, min(asks, BLOCK // (PAGE * max(1, most)))), PAGE, most), np.int32)]
+        self.used = 0
+        self.latest: Leaves | None = None
+        self.kept: list[Any] = []
+
+    def page(self) -> Int:
+        """The next blank page [5, most]: row, parent, slot and node of each leaf, and the room of each row."""
+        block = self.blocks[-1]
+        if self.used == len(block):
+            self.blocks.append(block := np.empty_like(block))
+            self.used = 0
+        return block[self.used]
+
+    def asked(self, page: Int, count: int) -> Leaves:
+        """The question of `count` leaves that was written on the blank page."""
+        self.used += 1
+        self.kept.append(count)
+        self.latest = query = self._question(page, count)
+        return query
+
+    def _question(self, page: Int, count: int) -> Leaves:
+        if count < page.shape[1]:
+            page = page[:, :count]
+        return Leaves(page[0], page[1], page[2], page[3], False, self.valued)
+
+    def told(self, query: Leaves, answer: Expansion) -> None:
+        """`query` was answered."""
+        self.kept.append(answer if query is self.latest else ("tell", query, answer))
+
+    def events(self) -> list[Event]:
+        """All that has happened, in order; a query asked and told is one object."""
+        pages = (page for block in self.blocks for page in block)
+        asked, events = self.latest, []
+        for kept in self.kept:
+            if type(kept) is int:
+                page = next(pages)
+                asked = self._question(page, kept)
+                kept = ("ask", page[ROOM, : self.rows], asked)
+            events.append(kept if type(kept) is tuple else ("tell", asked, kept))
+        return events
 
 
 class JournalError(ValueError):

@@ -33,7 +33,10 @@ def split(numbers: Any, seed: Any) -> Any:
 
 def keys_of(seed: int, problems: int | Sequence[int]) -> Keys:
     """One key per problem, from a seed and the problem's own number (a count stands for 0, 1, 2 and so on)."""
-    numbers = np.arange(problems) if isinstance(problems, int) else np.asarray(problems)
+    if isinstance(problems, int):
+        numbers = np.arange(problems, dtype=np.uint64)
+    else:
+        numbers = np.asarray(problems).astype(np.uint64)
     with np.errstate(over="ignore"):  # hashes wrap around; numpy warns of it where numba is absent
-        keys: Keys = split(numbers.astype(np.uint64), np.uint64(seed % 2**64))
+        keys: Keys = split(numbers, np.uint64(seed % 2**64))
     return keys

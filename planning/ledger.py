@@ -69,7 +69,8 @@ class Ledger:
         )
         self.caps = [(unit, cap, most) for unit, cap, most in caps if cap is not None and most > 0]
         self.begun = time.perf_counter()
-        self._room = np.full(rows, min([MOST_NODES, *(cap // most for _, cap, most in self.caps)]), np.int32)
+        self._room = np.empty(rows, np.int32)
+        self._room.fill(min([MOST_NODES, *(cap // most for _, cap, most in self.caps)]))
 
     @property
     def charged(self) -> Usage:

@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import selection as sel
+from .desk import SIZE as DESK
+from .desk import land_at, lay, walk_at
 from .interface import ActionSpace, Expansion, Int, Keys, Leaves, Size, Slots, Valued
+from .journal import Notes
 from .records import (
     FLYING,
     MEAN,
@@ -32,7 +35,7 @@ from .records import (
     next_slot,
 )
 from .selection import GUMBEL, PUCT, UCT, halving
-from .simulation import count_visits, descend, land, move_root, walk
+from .simulation import count_visits, descend, land, move_root
 from .tree import Tree, as_numpy
 from .tree_search import TreeSearch, shares
 
@@ -158,14 +161,25 @@ class MCTSSearch(TreeSearch):
             begun = int(tree.I[np.arange(tree.rows), tree.root, VISITS].max(initial=1))
         else:
             tree = Tree(root, (2 if planner.reuse else 1) * new + 1, slots)
-        super().__init__(tree)
-        self.most = self.rows * planner.leaves
+        super().__init__(tree, Notes(tree.rows, tree.rows * planner.leaves, new + 1, planner.valued))
         self.scratch = np.zeros((5, slots))
         self.noise, self.table = self._gumbel(limit)
-        self.settings, bonus = kernel_settings(planner, actions, limit, begun + limit + planner.leaves)
-        self.fixed = (self.settings, bonus, self.noise, self.table, self.scratch)
+        self.settings, self.bonus = kernel_settings(planner, actions, limit, begun + limit + planner.leaves)
+        self._lay_desk()
         if planner.dirichlet is not None:
             self._mix_dirichlet(*planner.dirichlet)
+
+    def _lay_desk(self) -> None:
+        tree = self.tree
+        self.desk = np.zeros(DESK, np.int64)
+        lay(
+            self.desk, tree.I, tree.P, self.settings, self.bonus, self.noise, self.table, self.scratch, self.why_codes
+        )  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy has arrays of its own, so it lays a desk of its own."""
+        self.__dict__.update(state)
+        self._lay_desk()
 
     def _gumbel(self, limit: int) -> tuple[NDArray[np.float64], Int]:
         """Gumbel noise [B, A] of the roots, from each row's key, and the halving table [B, simulations]."""
@@ -193,15 +207,14 @@ class MCTSSearch(TreeSearch):
             next_slot(tree.I, tree.F, tree.P, b, int(tree.root[b]))
 
     def ask(self, room: Int) -> Leaves:
-        tree = self.tree
-        out = np.empty((4, self.most), np.int32)
-        count = walk(tree.I, tree.F, tree.P, *self.fixed, room, self.why_codes, out)
-        if count < self.most:
-            out = out[:, :count]
-        return self._asked(room, out, False, self.planner.valued)
+        page = self.notes.page()
+        return self.notes.asked(page, walk_at(self.desk, room, page))
 
-    def _write(self, query: Leaves, numbers: tuple[Any, ...]) -> int:
-        tree = self.tree
+    def _write(self, query: Leaves, answer: Expansion) -> int:
+        tree, rows = self.tree, len(query.row)
+        if places := tree.places_of(answer, rows):
+            return land_at(self.desk, query.row, query.node, *places)
+        numbers = tree.numbers_of(answer, rows)
         return land(tree.I, tree.F, tree.P, self.settings, query.row, query.node, *numbers)
 
     def _give_back(self, row: int, node: int) -> bool:

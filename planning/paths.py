@@ -163,8 +163,8 @@ class PathsSearch(TreeSearch):
             self.kept[b, : len(ranked[:keep])] = ranked[:keep]
         return leaves, scores
 
-    def _write(self, query: Leaves, numbers: tuple[Any, ...]) -> int:
-        bad = super()._write(query, numbers)
+    def _write(self, query: Leaves, answer: Expansion) -> int:
+        bad = super()._write(query, answer)
         if bad < 0:
             close(self.tree.I, self.settings, query.row, query.node)
         return bad

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import njit
+from .jit import inlined, njit
 
 # words of a node's record; those a walk reads come first, so that they share a cache line
 NEXT, SLOT, STATUS, CLOSED, VISITS, PENDING, Q, PRIOR = range(8)
@@ -38,7 +38,7 @@ ONGOING, SOLVED, DEAD = range(3)
 """TERMINAL: goes on, an end that is a solution, an end that is none."""
 
 
-@njit
+@inlined
 def next_slot(I: Any, F: Any, P: Any, b: int, node: int) -> None:
     """Find the best unopened slot of `node`: the highest prior, ties to the lower index; -1 when there is none left."""
     slots = P.shape[2]
@@ -81,7 +81,7 @@ def child_at(I: Any, b: int, node: int, slot: int) -> int:
     return -1
 
 
-@njit
+@inlined
 def allocate(I: Any, b: int) -> int:
     """A free node id of row b, or -1."""
     header = I.shape[1] - 1
@@ -99,6 +99,15 @@ def allocate(I: Any, b: int) -> int:
 @njit
 def open_slot(I: Any, F: Any, P: Any, b: int, parent: int, slot: int) -> int:
     """Make the child that `slot` of `parent` leads to, awaiting its answer; returns its id, -1 if ids have run out."""
+    node = link_slot(I, F, P, b, parent, slot)
+    if node >= 0:
+        shift_pending(I, b, parent, 1)
+    return node
+
+
+@inlined
+def link_slot(I: Any, F: Any, P: Any, b: int, parent: int, slot: int) -> int:
+    """`open_slot` for a walk that has marked `parent` and all nodes above as pending on its way down."""
     node = allocate(I, b)
     if node < 0:
         return -1
@@ -117,21 +126,22 @@ def open_slot(I: Any, F: Any, P: Any, b: int, parent: int, slot: int) -> int:
         next_slot(I, F, P, b, parent)
     else:
         I[b, parent, ODD] = 1
-    above = parent
-    while above >= 0:
-        I[b, above, PENDING] += 1
-        above = I[b, above, PARENT]
     I[b, I.shape[1] - 1, FLYING] += 1
     return node
 
 
-@njit
+@inlined
+def shift_pending(I: Any, b: int, node: int, by: int) -> None:
+    """So many more visits are under way through `node` and everything above it."""
+    while node >= 0:
+        I[b, node, PENDING] += by
+        node = I[b, node, PARENT]
+
+
+@inlined
 def settle(I: Any, b: int, node: int) -> None:
     """The answer to `node` is in (or given up): it is no longer pending anywhere above."""
-    above = I[b, node, PARENT]
-    while above >= 0:
-        I[b, above, PENDING] -= 1
-        above = I[b, above, PARENT]
+    shift_pending(I, b, I[b, node, PARENT], -1)
     I[b, I.shape[1] - 1, FLYING] -= 1
 
 
@@ -161,7 +171,7 @@ def give_back(I: Any, F: Any, P: Any, b: int, node: int) -> bool:
     return True
 
 
-@njit
+@inlined
 def set_prior(P: Any, b: int, node: int, logits: Any, k: int) -> None:
     """Softmax of row k of `logits` into the node's priors; uniform without logits, -1 where there is no such slot."""
     slots = P.shape[2]
@@ -187,7 +197,7 @@ def set_prior(P: Any, b: int, node: int, logits: Any, k: int) -> None:
             P[b, node, a] /= total
 
 
-@njit
+@inlined
 def write(I: Any, F: Any, b: int, node: int, reward: float, discount: float, value: float, dead: bool) -> None:
     """Numbers of an answered node. What is not finite is closed at the worst value seen, and counted."""
     header = I.shape[1] - 1
@@ -215,7 +225,7 @@ def write(I: Any, F: Any, b: int, node: int, reward: float, discount: float, val
     widen_range(F, b, F[b, node, Q])
 
 
-@njit
+@inlined
 def widen_range(F: Any, b: int, q: float) -> None:
     """Keep the least and the largest edge value seen in the row (MuZero, appendix B: MinMaxStats)."""
     header = F.shape[1] - 1
@@ -252,8 +262,8 @@ def check_awaited(I: Any, row: Any, node: Any) -> int:
     return -1
 
 
-@njit
-def answer_leaves(
+@inlined
+def write_leaves(
     I: Any,
     F: Any,
     P: Any,
@@ -266,7 +276,8 @@ def answer_leaves(
     same_as: Any,
     dead: Any,
 ) -> int:
-    """Write K answers (or merge them); for searches that back up nothing. As `check_awaited`, before any is written."""
+    """Write K answers (or merge them), whose leaves the caller settles. As `check_awaited`, before any is written; a
+    leaf that is named twice is found at its second place."""
     bad = check_awaited(I, row, node)
     if bad >= 0:
         return bad
@@ -274,7 +285,6 @@ def answer_leaves(
         b, n = row[k], node[k]
         if I[b, n, STATUS] != AWAITED:
             return k
-        settle(I, b, n)
         if len(same_as) > 0 and same_as[k] >= 0:
             merge(I, F, b, n, same_as[k])
             continue
@@ -282,6 +292,15 @@ def answer_leaves(
         write(I, F, b, n, reward[k], discount[k], value[k], len(dead) > 0 and dead[k])
         next_slot(I, F, P, b, n)
     return -1
+
+
+@njit
+def answer_leaves(I: Any, F: Any, P: Any, row: Any, node: Any, *numbers: Any) -> int:
+    """`write_leaves` and settle them; for searches that back up nothing."""
+    bad = write_leaves(I, F, P, row, node, *numbers)
+    for k in range(len(node) if bad < 0 else bad):
+        settle(I, row[k], node[k])
+    return bad
 
 
 @njit

@@ -33,7 +33,7 @@ def take(states: Any, index: Tensor) -> Any:
     return [states[i] for i in index.tolist()]
 
 
-class _Sum:
+class Sum:
     """Running returns of N state sequences and what they cost. A finished one stops counting, the others go on."""
 
     def __init__(self, rows: int, like: Tensor, gamma: float = 1.0) -> None:
@@ -66,7 +66,7 @@ class _Sum:
 
     def ledger(self) -> tuple[Usage, Usage | None]:
         """Usage and spent, each [N, units]; spent is None where it is the same."""
-        plain = np.tile(_ONE * self.plain, (self.rows, 1))
+        plain = np.tile(ONE * self.plain, (self.rows, 1))
         return plain if self.usage is None else plain + self.usage, None if self.spent is None else plain + self.spent
 
     def _of(self, name: str, given: Any) -> Tensor:
@@ -76,7 +76,7 @@ class _Sum:
         return number
 
 
-_ONE: Usage = np.array([float(unit in ("nodes", "model_calls")) for unit in UNITS])
+ONE: Usage = np.array([float(unit in ("nodes", "model_calls")) for unit in UNITS])
 
 
 @torch.no_grad()
@@ -84,7 +84,7 @@ def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0)
     """Answer `candidates` by stepping `model` to the horizon and asking for the value there.
 
     states: of the M problems asked about, in the order of `candidates.row`. gamma: a factor on every step beside the
-        model's own discounts.
+        model's own discounts. Queries that bring an `answer` of their own (`derivatives.py`) are answered by it.
     A model may offer two things beyond the protocol. `step(states, actions) -> (states, reward, discount)` spares
     the inner steps everything that only leaves need; it is used where it costs one node, that is, where `model.cost` is
     no more than P. `particles` (P > 1) with `repeat(states, keys)` makes N states
@@ -93,22 +93,38 @@ def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0)
 
     Errors: ModelError naming field and shape.
     """
+    own = getattr(candidates, "answer", None)
+    if own is not None:
+        told: Returns = own(model, states)
+        return told
+    count, number = candidates.sequences.shape[:2]
+    states, flat = laid_out(model, states, candidates)
+    run = Sum(flat.shape[1], flat, gamma)
+    returns = follow(model, states, flat, run).view(count, number, int(getattr(model, "particles", 1)))
+    usage, spent = run.ledger()
+    return Returns(returns, per_row(usage, count), None if spent is None else per_row(spent, count))
+
+
+def laid_out(model: Any, states: Any, candidates: Candidates) -> tuple[Any, Tensor]:
+    """N = M * K * P states, particles of one candidate side by side, and the actions [H, N, D] to walk from them."""
     count, number = candidates.sequences.shape[:2]
     particles = int(getattr(model, "particles", 1))
     states = take(states, torch.arange(count).repeat_interleave(number))
     if particles > 1:
         keys = np.zeros(count, np.uint64) if candidates.keys is None else candidates.keys
         states = model.repeat(states, np.repeat(keys, number))
-    flat = candidates.sequences.flatten(0, 1).repeat_interleave(particles, 0).transpose(0, 1).contiguous()
-    run = _Sum(count * number * particles, flat, gamma)
-    step = getattr(model, "step", None) if int(getattr(model, "cost", 1)) <= particles else None
-    returns = _follow(model, step, states, flat, run).view(count, number, particles)
-    usage, spent = run.ledger()
-    return Returns(returns, _per_row(usage, count), None if spent is None else _per_row(spent, count))
+    return states, candidates.sequences.flatten(0, 1).repeat_interleave(particles, 0).transpose(0, 1).contiguous()
 
 
-def _follow(model: Any, step: Any, states: Any, actions: Tensor, run: _Sum) -> Tensor:
+def inner_step(model: Any) -> Any:
+    """The model's `step`, None where it has none or it costs more than one node a particle."""
+    bare = int(getattr(model, "cost", 1)) <= int(getattr(model, "particles", 1))
+    return getattr(model, "step", None) if bare else None
+
+
+def follow(model: Any, states: Any, actions: Tensor, run: Sum) -> Tensor:
     """Returns [N] of walking actions [H, N, D] from N states, inner ones by `step` where there is one."""
+    step = inner_step(model)
     for action in actions[:-1]:
         if step is None:
             states, said = model.expand(states, action, valued="none")
@@ -124,7 +140,7 @@ def _follow(model: Any, step: Any, states: Any, actions: Tensor, run: _Sum) -> T
     return run.close("value", said.value)
 
 
-def _per_row(usage: Usage, rows: int) -> Usage:
+def per_row(usage: Usage, rows: int) -> Usage:
     each: Usage = usage.reshape(rows, -1, len(UNITS)).sum(1)
     return each
 
@@ -171,10 +187,10 @@ class RolloutValue:
         discount = torch.as_tensor(said.discount)
         live = torch.nonzero(discount != 0)[:, 0]
         value = torch.zeros_like(discount)
-        usage = np.tile(_ONE, (len(discount), 1)) if said.usage is None else said.usage.copy()
+        usage = np.tile(ONE, (len(discount), 1)) if said.usage is None else said.usage.copy()
         spent = usage.copy() if said.spent is None else said.spent.copy()
         if len(live):
-            run = _Sum(len(live), value)
+            run = Sum(len(live), value)
             logits = None if said.logits is None else torch.as_tensor(said.logits)[live]
             value[live] = self._walk(take(states, live), logits, run)
             more, extra = run.ledger()
@@ -182,7 +198,7 @@ class RolloutValue:
             spent[live.cpu().numpy()] += more if extra is None else extra
         return Expansion(said.reward, said.discount, value, said.logits, usage, spent, said.same_as)
 
-    def _walk(self, states: Any, logits: Any, run: _Sum) -> Tensor:
+    def _walk(self, states: Any, logits: Any, run: Sum) -> Tensor:
         value: Any = None
         for step in range(self.horizon):
             last = step == self.horizon - 1

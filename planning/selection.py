@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit import njit
+from .jit import inlined, njit
 from .records import (
     AWAITED,
     CHILDREN,
@@ -77,7 +77,7 @@ BY_TREE, BY_SIBLINGS, BY_BOUNDS = range(3)
 ) = range(19)
 
 
-@njit
+@inlined
 def can_open(I: Any, S: Any, b: int, node: int) -> bool:
     """Whether a node has a slot left that nobody has walked."""
     return I[b, node, NEXT_SLOT] >= 0 and I[b, node, CHILDREN] < S[WIDTH] and I[b, node, DRAWS] < S[MOST_DRAWS]
@@ -89,7 +89,7 @@ def selectable(I: Any, S: Any, b: int, child: int) -> bool:
     return I[b, child, STATUS] != MERGED and not (S[CLOSE] > 0 and I[b, child, CLOSED] == 1)
 
 
-@njit
+@inlined
 def q_range(I: Any, F: Any, S: Any, b: int, node: int) -> tuple[float, float]:
     """The least and the largest value by which the edges of `node` are normalised."""
     if S[NORM] == BY_BOUNDS:
@@ -114,7 +114,7 @@ def visits_in(I: Any, b: int, child: int) -> int:
     return I[b, child, VISITS] + I[b, child, PENDING] + (1 if I[b, child, STATUS] == AWAITED else 0)
 
 
-@njit
+@inlined
 def best_edge(I: Any, F: Any, P: Any, S: Any, C: Any, b: int, node: int) -> tuple[int, int]:
     """UCT and PUCT: (child, -1) to walk on, (-1, slot) to open a slot, (-1, -1) where nothing can be walked.
 

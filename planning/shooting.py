@@ -1,6 +1,6 @@
-"""Best-of-N, CEM and MPPI: sample candidates, weigh their returns, refit.
+"""Best-of-N, CEM, iCEM and MPPI: sample candidates, weigh their returns, refit.
 
-The three are one loop over a distribution of action sequences and differ in the weights alone; each is here with its
+All are one loop over a distribution of action sequences and differ in the weights alone; each is here with its
 settings and one short function. The loop over vectors is in `gaussian.py`, that over slots (text included) in
 `paths.py`. No model, no tree and no noise in this file.
 """
@@ -49,15 +49,17 @@ class Shooting(ABC):
     iterations: the most refits. population: candidates of each; None shares the budget out, so that all of it is
         used, over as many iterations as have at least `fewest` candidates each (the first get the odd ones).
     keep: best sequences carried into the next iteration with the returns they had, not evaluated again.
+    decay: each iteration has this many times fewer candidates than the one before (but `fewest`, where shared out).
     smoothing: share of the old distribution that survives a refit.
     answer: the plan is the final mean, or the best sequence seen (for noisy models best is too hopeful).
     risk: what a candidate's returns over particles or members count for, after the sum over time: their mean, the
         worst, or ("cvar", alpha), the mean of the worst share alpha.
     For vectors only: std, initial deviation as a fraction of the half-range; warm_std, the same after a warm start,
         None like std; least_std, its floor; adapt, whether refits change it; center, whether candidate 0 is the mean
-        itself; repeat_last, whether a warm start fills its open end with the last action or the middle of the box;
-        beta, colour of the noise: 0 white, 1 pink, 2 red (smooth motions are found sooner, the last digits of
-        jagged ones later).
+        itself, always or in the last iteration only; carry, how many of the sequences kept by the decision before are
+        among the first candidates of the next; repeat_last, whether a warm start fills its open end with the last
+        action or the middle of the box; beta, colour of the noise: 0 white, 1 pink, 2 red (smooth motions are found
+        sooner, the last digits of jagged ones later).
     For slots only: width, slots of an unbounded offer considered at every node, None leaves it to the search;
         prior, weight of the prior against counts in a refit; parallel, candidates of a problem under way at once, None:
         one for `Slots(None)`, as many as the budget holds whole for `Slots(n)`; valued, which states the model is to
@@ -69,6 +71,7 @@ class Shooting(ABC):
     population: int | None = None
     fewest: int = 16
     keep: int = 0
+    decay: float = 1.0
     smoothing: float = 0.0
     answer: Literal["mean", "best"] = "best"
     risk: Risk = "mean"
@@ -76,7 +79,8 @@ class Shooting(ABC):
     warm_std: float | None = None
     least_std: float = 0.05
     adapt: bool = True
-    center: bool = True
+    center: bool | Literal["last"] = True
+    carry: int = 0
     repeat_last: bool = True
     beta: float = 1.0
     width: int | None = None
@@ -90,14 +94,16 @@ class Shooting(ABC):
         _want(self.population is None or self.population >= 1, "population", "at least 1 or None", self.population)
         _want(self.width is None or self.width >= 1, "width", "at least 1 or None", self.width)
         _want(self.parallel is None or self.parallel >= 1, "parallel", "at least 1 or None", self.parallel)
-        _want(self.keep >= 0, "keep", "at least 0", self.keep)
+        for name in ("keep", "carry"):
+            _want(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        _want(1 <= self.decay < math.inf, "decay", "at least 1 and finite", self.decay)
+        _want(self.center in (True, False, "last"), "center", "True, False or 'last'", self.center)
         _want(0 <= self.smoothing < 1, "smoothing", "in [0, 1)", self.smoothing)
         for name in ("std", "least_std", "prior"):
             _want(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
         _want(self.warm_std is None or self.warm_std >= 0, "warm_std", "at least 0 or None", self.warm_std)
         _want(self.answer in ("mean", "best"), "answer", "mean or best", self.answer)
-        cvar = isinstance(self.risk, tuple) and self.risk[0] == "cvar" and 0 < self.risk[1] <= 1
-        _want(cvar or self.risk in ("mean", "worst"), "risk", "mean, worst or ('cvar', 0 < alpha <= 1)", self.risk)
+        check_risk(self.risk)
 
     def begin(self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None) -> Any:
         """A `GaussianSearch` over vectors, a `PathsSearch` over slots; see `Planner.begin`."""
@@ -111,24 +117,27 @@ class Shooting(ABC):
         """How a budget of `size.nodes` becomes iterations of candidates of H nodes each; never more than the budget."""
         horizon = max(1, min(self.horizon, size.nodes))
         if self.population is not None:
-            return Schedule(horizon, np.full(self.iterations, self.population), False, "exhausted")
+            fading = self.population / self.decay ** np.arange(self.iterations)
+            numbers = np.maximum(fading.round(), min(self.population, self.fewest))
+            return Schedule(horizon, numbers.astype(np.int64), False, "exhausted")
         if not size.exact:
             return Schedule(horizon, np.array([max(64, self.fewest)]), True, "budget")
-        total = size.nodes // horizon
-        iterations = max(1, min(self.iterations, total // self.fewest))
-        populations = np.full(iterations, total // iterations)
-        populations[: total % iterations] += 1
-        return Schedule(horizon, populations, False, "budget")
+        return Schedule(horizon, self._shared(size.nodes // horizon), False, "budget")
+
+    def _shared(self, total: int) -> NDArray[np.int64]:
+        """`total` candidates over the iterations, the last of which has `fewest` or there are fewer iterations."""
+        iterations = self.iterations
+        while True:
+            shares = self.decay ** -np.arange(float(iterations))
+            edges = (total * np.cumsum(shares) / shares.sum()).round().astype(np.int64)
+            numbers = np.sort(np.diff(edges, prepend=0))[::-1]
+            if iterations == 1 or numbers[-1] >= self.fewest:
+                return numbers
+            iterations -= 1
 
     def reduce(self, returns: Tensor) -> Tensor:
         """[M, K, P] to [M, K] by `risk`; minus infinity where a return is not finite."""
-        returns = torch.where(torch.isfinite(returns), returns, -torch.inf)
-        if self.risk == "mean":
-            return returns.mean(-1)
-        if self.risk == "worst":
-            return returns.amin(-1)
-        worst = max(1, round(float(self.risk[1]) * returns.shape[-1]))
-        return returns.sort(-1).values[..., :worst].mean(-1)
+        return at_risk(returns, self.risk)
 
     def weigh(self, returns: Array) -> Array:
         """Weights that sum to 1 over the last axis, of returns [K] or [B, K], tensor or array.
@@ -140,6 +149,11 @@ class Shooting(ABC):
         given = np.asarray(returns)
         number = torch.from_numpy(np.array(given, dtype=np.result_type(given, np.float32)))
         return self.weigh(number).numpy()
+
+    def weigh_samples(self, returns: Tensor, samples: Tensor, mean: Tensor, std: Tensor, middle: Tensor) -> Tensor:
+        """`weigh` of returns [M, K] of samples [M, K, H, D] drawn around mean and with std [M, H, D] in a box with this
+        middle [D]; for weights that depend on where a sample was drawn."""
+        return self.weigh(returns)
 
     @abstractmethod
     def _weights(self, returns: Tensor) -> Tensor:
@@ -164,8 +178,7 @@ class BestOfN(Shooting):
 class CEM(Shooting):
     """Equal weights on the elites: the cross-entropy method (Rubinstein 1999; de Boer et al. 2005, algorithm 4.1).
 
-    elites: their share of the finite candidates, at least one. With keep, beta and center it is iCEM (Pinneri et al.
-    2020).
+    elites: their share of the finite candidates, at least one.
     """
 
     elites: float = 0.15
@@ -180,6 +193,23 @@ class CEM(Shooting):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ICEM(CEM):
+    """CEM for few candidates: Pinneri et al. 2020, "Sample-efficient cross-entropy method for real-time planning",
+    algorithm 1 (C_clip, C_keep, C_shift, C_decay, C_mean and coloured noise of section 3.1).
+
+    Defaults are its table S2's where that has one value for all tasks; beta there runs from 0.25 to 4.
+    """
+
+    elites: float = 0.1
+    keep: int = 3
+    carry: int = 3
+    decay: float = 1.25
+    smoothing: float = 0.1
+    beta: float = 2.0
+    center: bool | Literal["last"] = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
 class MPPI(Shooting):
     """Weights exp(return / temperature): model predictive path integral control (Williams et al. 2017, ICRA,
     "Information theoretic MPC for model-based reinforcement learning", equation 22 and algorithm 2).
@@ -187,9 +217,14 @@ class MPPI(Shooting):
     temperature: in units of the return, or (scale "spread") of the standard deviation of the candidates' returns,
     which makes one setting serve tasks of any reward scale. The paper's fixed deviation is adapt=False. Over text
     this is particle resampling: solutions survive in proportion to their weight.
+    control_cost: its gamma / lambda, from 0 to 1, for vectors only: how far a mean that has left the middle of the box
+        is held back, by weights exp(return / temperature - control_cost sum_t (mean_t - middle)' Sigma^-1 noise_t)
+        (algorithm 2). With 1 the weights are those of samples drawn around the middle, and where all returns are
+        alike the mean goes back there; with 0 it stays.
     """
 
     temperature: float = 0.2
+    control_cost: float = 0.0
     scale: Literal["absolute", "spread"] = "spread"
     answer: Literal["mean", "best"] = "mean"
 
@@ -197,10 +232,42 @@ class MPPI(Shooting):
         super().__post_init__()
         _want(0 < self.temperature < math.inf, "temperature", "above 0 and finite", self.temperature)
         _want(self.scale in ("absolute", "spread"), "scale", "absolute or spread", self.scale)
+        _want(0 <= self.control_cost <= 1, "control_cost", "in [0, 1]", self.control_cost)
 
     def _weights(self, returns: Tensor) -> Tensor:
+        return soft_weights(returns, self._warmth(returns))
+
+    def _warmth(self, returns: Tensor) -> Tensor:
+        """[..., 1] the temperature in units of the return, above 0."""
         unit = spread(returns) if self.scale == "spread" else torch.ones_like(returns[..., :1])
-        return soft_weights(returns, self.temperature * unit)
+        return (self.temperature * unit).clamp(min=torch.finfo(returns.dtype).tiny)
+
+    def weigh_samples(self, returns: Tensor, samples: Tensor, mean: Tensor, std: Tensor, middle: Tensor) -> Tensor:
+        if self.control_cost == 0:
+            return self.weigh(returns)
+        noise = (samples - mean[:, None]) / std.clamp(min=torch.finfo(std.dtype).tiny)[:, None]
+        pull = ((mean - middle) / std.clamp(min=torch.finfo(std.dtype).tiny))[:, None] * noise
+        returns = torch.where(torch.isfinite(returns), returns, -torch.inf)
+        gap = returns - returns.amax(-1, keepdim=True)
+        tilted = gap / self._warmth(returns) - self.control_cost * pull.sum((-1, -2))
+        return soft_weights(tilted, torch.ones_like(tilted[..., :1]))
+
+
+def at_risk(returns: Tensor, risk: Risk) -> Tensor:
+    """[M, K, P] returns to what they count for, [M, K]; minus infinity where one is not finite."""
+    returns = torch.where(torch.isfinite(returns), returns, -torch.inf)
+    if risk == "mean":
+        return returns.mean(-1)
+    if risk == "worst":
+        return returns.amin(-1)
+    worst = max(1, round(float(risk[1]) * returns.shape[-1]))
+    return returns.sort(-1).values[..., :worst].mean(-1)
+
+
+def check_risk(risk: Any) -> None:
+    """Errors: ValueError for what is no `Risk`."""
+    cvar = isinstance(risk, tuple) and risk[0] == "cvar" and 0 < risk[1] <= 1
+    _want(cvar or risk in ("mean", "worst"), "risk", "mean, worst or ('cvar', 0 < alpha <= 1)", risk)
 
 
 def equal_weights(returns: Tensor, count: Tensor) -> Tensor:
@@ -216,7 +283,7 @@ def soft_weights(returns: Tensor, temperature: Tensor) -> Tensor:
     """exp((R - max R) / temperature), normalised, of returns [..., K]: no exponent is above 0, so none overflows."""
     finite = torch.isfinite(returns)
     gap = torch.where(finite, returns - returns.amax(-1, keepdim=True), 0)
-    weights = torch.exp(gap / temperature.clamp(min=torch.finfo(returns.dtype).tiny)) * finite
+    weights = torch.exp(gap / temperature) * finite
     return weights / weights.sum(-1, keepdim=True).clamp(min=1)
 
 

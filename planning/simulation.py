@@ -1,4 +1,4 @@
-"""The walk and the backup of Monte Carlo tree search, as kernels over the records of `tree.py`.
+"""The walk and the backup of Monte Carlo tree search, as kernels over the records of `records.py`.
 
 Here a leaf is found, opened, answered and backed up, and a finished subtree closed. Which edge a walk takes at a node
 is `selection.py`'s; settings, rows of Python and plans are `mcts.py`'s.
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .jit import njit
+from .jit import inlined, njit
+from .journal import ROOM
 from .records import (
     AWAITED,
     BUDGET,
@@ -20,6 +21,8 @@ from .records import (
     FIRST,
     FLYING,
     FREE,
+    HIGH,
+    LOW,
     MEAN,
     MERGED,
     NEXT,
@@ -29,6 +32,7 @@ from .records import (
     OPEN,
     OPENED,
     PARENT,
+    PENDING,
     RAW,
     REWARD,
     ROOT,
@@ -39,14 +43,18 @@ from .records import (
     VISITS,
     WALKS,
     Q,
-    answer_leaves,
-    open_slot,
-    widen_range,
+    link_slot,
+    settle,
+    shift_pending,
+    write_leaves,
 )
 from .selection import CLOSE, GUMBEL, KIND, LEAVES, LIMIT, MAX_BACKUP, best_edge, can_open, gumbel_edge
 
+MOST = 2**31 - 1
+"""Room that is written down when there is more than a page can hold, and than any tree could use."""
 
-@njit
+
+@inlined
 def close(I: Any, S: Any, b: int, node: int) -> None:
     """Nothing is left to open at `node`; closes every parent of which that was the last open edge."""
     while I[b, node, CLOSED] == 0:
@@ -59,58 +67,76 @@ def close(I: Any, S: Any, b: int, node: int) -> None:
             return
 
 
-@njit
-def back_up(I: Any, F: Any, S: Any, b: int, node: int, value: float) -> None:
-    """One more visit of everything above `node`, whose return just seen is `value` (MuZero, equation 3)."""
-    root = I[b, I.shape[1] - 1, ROOT]
+@inlined
+def back_up(I: Any, F: Any, S: Any, b: int, node: int, value: float, landed: int) -> None:
+    """One more visit of everything above `node`, whose return just seen is `value` (MuZero, equation 3), and `landed`
+    (0 or 1) fewer under way there."""
+    header = I.shape[1] - 1
+    root, by_max = I[b, header, ROOT], S[MAX_BACKUP] > 0
+    low, high = F[b, header, LOW], F[b, header, HIGH]
     while node != root:
-        F[b, node, Q] = F[b, node, REWARD] + F[b, node, DISCOUNT] * F[b, node, MEAN]
-        widen_range(F, b, F[b, node, Q])
+        q = F[b, node, REWARD] + F[b, node, DISCOUNT] * F[b, node, MEAN]
+        F[b, node, Q] = q
+        low, high = min(low, q), max(high, q)
         value = F[b, node, REWARD] + F[b, node, DISCOUNT] * value
         node = I[b, node, PARENT]
-        I[b, node, VISITS] += 1
-        if S[MAX_BACKUP] > 0:
-            best = -np.inf
-            child = I[b, node, FIRST]
-            while child >= 0:
-                if I[b, child, STATUS] == OPENED:
-                    best = max(best, F[b, child, Q])
-                child = I[b, child, NEXT]
-            F[b, node, MEAN] = best
+        visits = I[b, node, VISITS] + 1
+        I[b, node, VISITS] = visits
+        I[b, node, PENDING] -= landed
+        if by_max:
+            F[b, node, MEAN] = best_value(I, F, b, node)
         else:
-            F[b, node, MEAN] += (value - F[b, node, MEAN]) / I[b, node, VISITS]
+            F[b, node, MEAN] += (value - F[b, node, MEAN]) / visits
+    F[b, header, LOW], F[b, header, HIGH] = low, high
 
 
 @njit
+def best_value(I: Any, F: Any, b: int, node: int) -> float:
+    """The largest value among the opened edges of a node."""
+    best = -np.inf
+    child = I[b, node, FIRST]
+    while child >= 0:
+        if I[b, child, STATUS] == OPENED:
+            best = max(best, F[b, child, Q])
+        child = I[b, child, NEXT]
+    return best
+
+
+@inlined
 def walk_row(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, b: int) -> int:
     """Walk from the root to an unopened edge and open it; its child's id. -1: wait for answers. -2: a finished state
     was visited once more and backed up, or nothing can be opened."""
     node = I[b, I.shape[1] - 1, ROOT]
-    while True:
-        if I[b, node, TERMINAL] != ONGOING or I[b, node, STATUS] == AWAITED:
-            break
+    while I[b, node, TERMINAL] == ONGOING and I[b, node, STATUS] != AWAITED:
         if S[KIND] == GUMBEL:
             child, slot = gumbel_edge(I, F, P, S, G, T, b, node, X)
         else:
             child, slot = best_edge(I, F, P, S, C, b, node)
-        if slot >= 0:
-            return open_slot(I, F, P, b, node, slot)
-        if child < 0:
+        if slot < 0 and child < 0:
             break
+        I[b, node, PENDING] += 1
+        if slot >= 0:
+            opened = link_slot(I, F, P, b, node, slot)
+            if opened < 0:
+                shift_pending(I, b, node, -1)
+            return opened
         node = child
+    shift_pending(I, b, I[b, node, PARENT], -1)
     if I[b, node, STATUS] == AWAITED:
         return -1
     I[b, node, VISITS] += 1
-    back_up(I, F, S, b, node, F[b, node, RAW])
+    back_up(I, F, S, b, node, F[b, node, RAW], 0)
     return -2
 
 
-@njit
-def walk(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, room: Any, why: Any, out: Any) -> int:
-    """Up to LEAVES walks in every row that is not done; fills `out` [4, K] (row, parent, slot, node), returns K."""
+@inlined
+def walk(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, why: Any, room: Any, page: Any) -> int:
+    """Up to LEAVES walks in every row that is not done; fills `page` (`journal.Notes`) and returns how many leaves it
+    asks for."""
     header = I.shape[1] - 1
     count = 0
     for b in range(I.shape[0]):
+        page[ROOM, b] = min(room[b], MOST)
         if why[b] != RUNNING:
             continue
         left = room[b]
@@ -130,8 +156,8 @@ def walk(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, room: A
                 break
             I[b, header, WALKS] += 1
             if node >= 0:
-                out[0, count], out[1, count] = b, I[b, node, PARENT]
-                out[2, count], out[3, count] = I[b, node, SLOT], node
+                page[0, count], page[1, count] = b, I[b, node, PARENT]
+                page[2, count], page[3, count] = I[b, node, SLOT], node
                 count += 1
                 left -= 1
         if I[b, header, FLYING] == 0:
@@ -139,36 +165,24 @@ def walk(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, room: A
     return count
 
 
-@njit
-def land(
-    I: Any,
-    F: Any,
-    P: Any,
-    S: Any,
-    row: Any,
-    node: Any,
-    reward: Any,
-    discount: Any,
-    value: Any,
-    logits: Any,
-    same: Any,
-    dead: Any,
-) -> int:
-    """Write K answers and back them up. Returns the position of the first leaf nobody waits for, -1 if all are."""
-    bad = answer_leaves(I, F, P, row, node, reward, discount, value, logits, same, dead)
-    if bad >= 0:
-        return bad
-    for k in range(len(node)):
+@inlined
+def land(I: Any, F: Any, P: Any, S: Any, row: Any, node: Any, *numbers: Any) -> int:
+    """Write K answers (`records.write_leaves`) and back them up. Returns the position of the first leaf nobody waits
+    for, -1 if all are."""
+    bad = write_leaves(I, F, P, row, node, *numbers)
+    for k in range(len(node) if bad < 0 else bad):
         b, n = row[k], node[k]
         if I[b, n, STATUS] == MERGED:
+            settle(I, b, n)
             parent = I[b, n, PARENT]
             if S[CLOSE] > 0 and I[b, parent, OPEN] == 0 and not can_open(I, S, b, parent):
                 close(I, S, b, parent)
             continue
-        back_up(I, F, S, b, n, F[b, n, RAW])
+        I[b, I.shape[1] - 1, FLYING] -= 1
+        back_up(I, F, S, b, n, F[b, n, RAW], 1)
         if S[CLOSE] > 0 and (I[b, n, TERMINAL] != ONGOING or I[b, n, NEXT_SLOT] < 0):
             close(I, S, b, n)
-    return -1
+    return bad
 
 
 @njit

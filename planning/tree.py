@@ -40,12 +40,12 @@ NO_LOGITS = np.zeros((0, 0), np.float32)
 
 def as_numpy(x: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """`x` as a float32 numpy array of exactly `shape`; ModelError naming the field where it is of another."""
-    if x.__class__ is torch.Tensor and x.dtype is torch.float32 and x.is_cpu and not x.requires_grad:
+    if isinstance(x, torch.FloatTensor) and not x.requires_grad:
         x = x.numpy()
         if x.shape == shape and x.flags.c_contiguous:
             return x
     elif isinstance(x, torch.Tensor):
-        x = x.detach().to("cpu", torch.float32).numpy()
+        x = x.to(torch.float32).numpy(force=True)
     elif not isinstance(x, np.ndarray):
         x = np.asarray(x)
     if x.shape != shape:
@@ -54,6 +54,14 @@ def as_numpy(x: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         # a strided or read-only array would compile the kernels anew
         x = np.array(x, np.float32, order="C")
     return x
+
+
+def place_of(x: Any, shape: tuple[int, ...]) -> int:
+    """Where the numbers of a plain float32 tensor of `shape` lie, 0 for all that wants a closer look. `FloatTensor` are
+    those on the CPU whose memory holds their numbers as they are (no lazy sign or conjugate, nothing sparse)."""
+    if isinstance(x, torch.FloatTensor) and x.shape == shape and x.is_contiguous():
+        return x.data_ptr()
+    return 0
 
 
 class Tree:
@@ -82,6 +90,19 @@ class Tree:
         if self.slots == 0 or answer.logits is None:
             return NO_LOGITS
         return as_numpy(answer.logits, "logits", (rows, self.slots))
+
+    def places_of(self, answer: Expansion, rows: int) -> tuple[int, ...]:
+        """Addresses of reward, discount, value [K] and logits (0: none) of an answer of plain tensors without merged or
+        dead leaves; empty for any other, which is `numbers_of`'s to check and convert."""
+        if answer.same_as is not None or answer.dead is not None:
+            return ()
+        shape = (rows,)
+        reward, discount, value = answer.reward, answer.discount, answer.value
+        places = place_of(reward, shape), place_of(discount, shape), place_of(value, shape)
+        if self.slots == 0 or answer.logits is None:
+            return (*places, 0) if all(places) else ()
+        logits = place_of(answer.logits, (rows, self.slots))
+        return (*places, logits) if logits and all(places) else ()
 
     def numbers_of(self, answer: Expansion, rows: int) -> tuple[Any, ...]:
         """reward, discount, value [K], logits, same_as and dead of an answer, checked, as the kernels want them."""

@@ -6,26 +6,28 @@ A search of its own says what to ask (`ask`), where a row ends (`_best`, `_worth
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .interface import Bool, Expansion, Int, Leaves, Plan, Valued
+from .journal import Event, Notes
 from .records import RUNNING, WHY, answer_leaves, give_back
 from .tree import Tree
 
 
 class TreeSearch(ABC):
-    """One run over B problems; see `interface.Search`.
+    """One run over B problems; see `interface.Search`."""
 
-    journal: what was asked, told and dropped, in order; see `journal.py`.
-    """
-
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, notes: Notes | None = None) -> None:
         self.tree, self.rows = tree, tree.rows
         self.why_codes = np.zeros(self.rows, np.int32)
-        self.journal: list[tuple[str, Any, Any]] = []
+        self.notes = Notes() if notes is None else notes
+
+    @property
+    def journal(self) -> list[Event]:
+        """What was asked, told and dropped so far, in order; see `journal.py`."""
+        return self.notes.events()
 
     @property
     def done(self) -> Bool:
@@ -42,21 +44,22 @@ class TreeSearch(ABC):
     def _asked(self, room: Int, out: Int, follow: bool, valued: Valued) -> Leaves:
         """The query of `out` [4, K] (row, parent, slot, node), noted in the journal."""
         query = Leaves(out[0], out[1], out[2], out[3], follow, valued)
-        self.journal.append(("ask", room.copy(), query))
+        self.notes.kept.append(("ask", room.copy(), query))
         return query
 
     def tell(self, query: Leaves, answer: Expansion) -> None:
         """Write the answers; ValueError for a leaf that nobody waits for, ModelError for numbers of a wrong shape."""
-        bad = self._write(query, self.tree.numbers_of(answer, len(query.row)))
+        bad = self._write(query, answer)
         if bad >= 0:
             raise ValueError(
                 f"node {query.node[bad]} of row {query.row[bad]} is not awaited: told twice, dropped, or never asked"
             )
-        self.journal.append(("tell", query, answer))
+        self.notes.told(query, answer)
 
-    def _write(self, query: Leaves, numbers: tuple[Any, ...]) -> int:
+    def _write(self, query: Leaves, answer: Expansion) -> int:
         """Position of the first leaf that nobody waits for, -1 if all were written."""
         tree = self.tree
+        numbers = tree.numbers_of(answer, len(query.row))
         return answer_leaves(tree.I, tree.F, tree.P, query.row, query.node, *numbers)
 
     def drop(self, query: Leaves) -> None:
@@ -64,7 +67,7 @@ class TreeSearch(ABC):
         for b, n in zip(query.row.tolist(), query.node.tolist()):
             if not self._give_back(b, n):
                 raise ValueError(f"node {n} of row {b} is not awaited, so it cannot be dropped")
-        self.journal.append(("drop", query, None))
+        self.notes.kept.append(("drop", query, None))
 
     def _give_back(self, row: int, node: int) -> bool:
         tree = self.tree

@@ -6,20 +6,21 @@ Each is a `Model` over one `Model`, so they stack: `GridActions(Hold(AnalyticMod
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...planning.interface import UNITS, ActionSpace, Box, Expansion, Model, Slots, Usage, Valued
+from ...planning.interface import UNITS, ActionSpace, Box, Expansion, Keys, Model, Slots, Usage, Valued
 from .analytic import ValueFn, slots_tensor, value_of
+from .ensemble import seen_of
 
 NODES, CALLS = UNITS.index("nodes"), UNITS.index("model_calls")
 
 
 class Wrapper:
-    """Passes everything on to `model`; subclasses change what they are for."""
+    """Passes everything on to `model`, an ensemble's particles too; subclasses change what they are for."""
 
     def __init__(self, model: Model[Tensor]) -> None:
         self.model = model
@@ -31,6 +32,13 @@ class Wrapper:
     @property
     def cost(self) -> int:
         return self.model.cost
+
+    @property
+    def particles(self) -> int:
+        return int(getattr(self.model, "particles", 1))
+
+    def repeat(self, states: Tensor, keys: Keys) -> Any:
+        return cast(Any, self.model).repeat(states, keys)
 
     def start(self, problems: Any) -> tuple[Tensor, Expansion]:
         return self.model.start(problems)
@@ -132,8 +140,9 @@ def usage_of(expansion: Expansion, rows: int) -> Usage:
 class WithValue(Wrapper):
     """The same model with another value of reached states.
 
-    value: maps the model's states to [K]. gamma: the factor on everything after a step that `value` was made for; the
-    model's discounts are multiplied by it, so that rewards on the way and the value at the leaf speak of one return.
+    value: maps the model's states (of particles: their observations) to [K]. gamma: the factor on everything after a
+    step that `value` was made for; the model's discounts are multiplied by it, so that rewards on the way and the value
+    at the leaf speak of one return.
     """
 
     def __init__(self, model: Model[Tensor], value: ValueFn, gamma: float = 1.0) -> None:
@@ -144,7 +153,7 @@ class WithValue(Wrapper):
 
     def start(self, problems: Any) -> tuple[Tensor, Expansion]:
         states, root = self.model.start(problems)
-        root.value = value_of(self.value, states, torch.as_tensor(root.discount), "all")
+        root.value = value_of(self.value, seen_of(states), torch.as_tensor(root.discount), "all")
         return states, root
 
     def expand(
@@ -153,5 +162,5 @@ class WithValue(Wrapper):
         asked: Valued = "none" if valued == "all" else valued
         reached, step = self.model.expand(states, actions, follow=follow, valued=asked)
         step.discount = torch.as_tensor(step.discount) * self.gamma
-        step.value = value_of(self.value, reached, step.discount, valued)
+        step.value = value_of(self.value, seen_of(reached), step.discount, valued)
         return reached, step

@@ -24,7 +24,7 @@ from forethought.planning.interface import (
 from forethought.planning.keys import keys_of
 from forethought.planning.noise import coloured, fold, normals, uniforms
 from forethought.planning.rollout import rollout
-from forethought.planning.shooting import CEM, MPPI, BestOfN, Shooting
+from forethought.planning.shooting import CEM, ICEM, MPPI, BestOfN, Shooting
 
 PLANNERS = [BestOfN(), CEM(), MPPI()]
 NAMES = ["best_of_n", "cem", "mppi"]
@@ -430,7 +430,8 @@ def test_warm_start_from_another_problem_is_a_value_error() -> None:
 def test_refit_is_the_weighted_mean_and_deviation() -> None:
     generator = np.random.default_rng(4)
     samples, weights = generator.uniform(-1, 1, (2, 9, 3, 2)), generator.dirichlet(np.ones(9), 2)
-    law = Gaussian.fresh(2, 3, Box(-torch.ones(2, dtype=torch.double), torch.ones(2, dtype=torch.double)), 0.5)
+    one = torch.ones(2, dtype=torch.double)
+    law = Gaussian.around(torch.zeros(2, 3, 2, dtype=torch.double), Box(-one, one), 0.5)
     law.refit(slice(None), torch.tensor(samples), torch.tensor(weights), smoothing=0.25, least=0.0, adapt=True)
     mean = np.einsum("bk,bkhd->bhd", weights, samples)
     std = np.sqrt(np.einsum("bk,bkhd->bhd", weights, (samples - mean[:, None]) ** 2))
@@ -438,10 +439,80 @@ def test_refit_is_the_weighted_mean_and_deviation() -> None:
     np.testing.assert_allclose(law.std.numpy(), 0.75 * std + 0.25 * 0.5, atol=1e-12)
 
 
-@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"smoothing": 1.0}, {"risk": "best"}, {"std": -1}, {"answer": "a"}])
+WRONG: list[dict[str, Any]] = [{"horizon": 0}, {"smoothing": 1.0}, {"risk": "best"}, {"std": -1}, {"answer": "a"}]
+WRONG += [{"decay": 0.5}, {"carry": -1}, {"center": "first"}, {"control_cost": 2.0}]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_settings_that_make_no_sense_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        CEM(**wrong)
+        MPPI(**wrong)
+
+
+# --- iCEM, and the control cost of MPPI ---------------------------------------------------------------------------
+
+
+def test_populations_fade_and_use_the_budget_up() -> None:
+    numbers = ICEM(horizon=10, iterations=4, decay=2.0, fewest=4).schedule(Size(3000)).populations
+    assert numbers.tolist() == [160, 80, 40, 20]
+    numbers = ICEM(horizon=10, iterations=4, decay=2.0, fewest=30).schedule(Size(1003)).populations
+    assert numbers.sum() == 100 and numbers.min() >= 30
+    given_one = ICEM(horizon=10, iterations=4, decay=2.0, population=50, fewest=10).schedule(Size(3000))
+    assert given_one.populations.tolist() == [50, 25, 12, 10]
+    even = CEM(horizon=10, iterations=4).schedule(Size(1030)).populations
+    assert even.tolist() == [26, 26, 26, 25]
+
+
+def test_the_mean_is_a_candidate_in_the_last_iteration_only() -> None:
+    search, room, seen = begin(ICEM(horizon=6, iterations=3), 2000), np.full(4, 2000), []
+    while not search.done.all():
+        query = search.ask(room)
+        seen.append(torch.equal(query.sequences[:, 0], search.law.mean))
+        room[query.row] -= query.nodes
+        search.tell(query, score(query))
+    assert seen == [False, False, True]
+
+
+def test_elites_of_the_decision_before_are_tried_again_moved_on() -> None:
+    planner = ICEM(horizon=6, keep=3, carry=2)
+    first = finish(begin(planner, 1200), 1200)
+    elders = first.kept[:, :2]
+    first.advance(torch.zeros(4, 1))
+    second = begin(planner, 1200, after=first)
+    asked = second.ask(np.full(4, 1200)).sequences[:, -2:]
+    assert torch.equal(asked[:, :, :-1], elders[:, :, 1:]) and torch.equal(asked[:, :, -1], elders[:, :, -1])
+    untold = begin(planner, 1200)
+    assert torch.isfinite(begin(planner, 1200, after=untold).ask(np.full(4, 1200)).sequences).all()
+
+
+def test_icem_is_nearer_to_riccati_than_cem_where_candidates_are_few() -> None:
+    few = {"horizon": 10, "least_std": 0.005, "iterations": 5, "fewest": 8}
+    assert gaps(ICEM(**few), 600) < gaps(CEM(**few), 600)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_the_control_cost_draws_the_mean_back_by_its_share(share: float) -> None:
+    """Where all returns are alike, samples of N(m, s^2) weighed by exp(-c m e / s^2) have the mean (1 - c) m."""
+    planner = MPPI(control_cost=share, temperature=0.7, scale="absolute")
+    noise = normals(keys_of(1, 1), 0, (200_000, 1, 2), dtype=torch.float64)
+    std, middle = torch.full((1, 1, 2), 0.5, dtype=torch.float64), torch.tensor([1.0, -2.0], dtype=torch.float64)
+    mean = middle + torch.tensor([0.3, -0.2], dtype=torch.float64).view(1, 1, 2)
+    samples = mean[:, None] + std[:, None] * noise
+    weights = planner.weigh_samples(torch.full((1, 200_000), -3.0, dtype=torch.float64), samples, mean, std, middle)
+    moved = (weights[..., None, None] * samples).sum(1) - middle
+    np.testing.assert_allclose(moved, (1 - share) * (mean - middle), atol=0.01)
+
+
+def test_without_a_control_cost_weights_are_of_returns_alone_and_with_it_nan_counts_for_nothing() -> None:
+    draw = np.random.default_rng(0)
+    returns, samples = torch.tensor(draw.normal(size=(2, 7))), torch.tensor(draw.normal(size=(2, 7, 3, 1)))
+    around = (torch.ones(2, 3, 1).double(), torch.zeros(2, 3, 1).double(), torch.zeros(1).double())
+    torch.testing.assert_close(MPPI().weigh_samples(returns, samples, *around), MPPI().weigh(returns))
+    returns[0, 2] = torch.nan
+    samples = around[0][:, None] + 0 * samples
+    weights = MPPI(control_cost=1.0).weigh_samples(returns, samples, *around)
+    assert weights[0, 2] == 0 and torch.isfinite(weights).all()
+    torch.testing.assert_close(weights.sum(1), torch.ones(2).double())
 
 
 # --- noise --------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import torch
 
 from forethought.planning import MCTS, BestOfN, Budget, Candidates, Returns, Size, keys_of, plan
 from forethought.planning.beam import Beam
-from forethought.planning.journal import JournalError, load, replay, save
+from forethought.planning.journal import JournalError, Notes, load, replay, save
 
 PLANNERS = [MCTS(), MCTS(selection="uct", leaves=4), MCTS(selection="gumbel"), Beam(), BestOfN()]
 
@@ -43,6 +43,29 @@ def test_drops_and_partial_answers_are_replayed_too(table: Callable[..., Any]) -
     part = query.take(query.row == 0)
     search.tell(part, model.expand(states[part.row], part.slot)[1])
     search.ask(room)
+    again = replay(planner, root, model.actions, Size(20), keys_of(0, 2), search.journal)
+    np.testing.assert_array_equal(again.tree.I, search.tree.I)
+
+
+def test_what_is_asked_beyond_the_first_block_of_pages_is_in_the_journal_too(table: Callable[..., Any]) -> None:
+    model, planner = table(2), MCTS(leaves=2)
+    states, root = model.start([0, 1])
+    search = planner.begin(root, model.actions, Size(20), keys=keys_of(0, 2))
+    search.notes = Notes(rows=2, most=4, asks=2)
+    room, seen = np.full(2, 20, np.int32), []
+    known = {(b, 0): states[b] for b in range(2)}
+    while len(query := search.ask(room)):
+        seen.append((room.copy(), query))
+        np.subtract.at(room, query.row, 1)
+        reached, told = model.expand(torch.stack([known[k] for k in zip(query.row, query.parent)]), query.slot)
+        known.update(zip(zip(query.row, query.node), reached))
+        search.tell(query, told)
+    asks = [event for event in search.journal if event[0] == "ask"]
+    assert len(search.notes.blocks) > 2 and len(asks) == len(seen) + 1
+    for (_, held, asked), (before, query) in zip(asks, seen):
+        np.testing.assert_array_equal(held, before)
+        for name in ("row", "parent", "slot", "node"):
+            np.testing.assert_array_equal(getattr(asked, name), getattr(query, name))
     again = replay(planner, root, model.actions, Size(20), keys_of(0, 2), search.journal)
     np.testing.assert_array_equal(again.tree.I, search.tree.I)
 

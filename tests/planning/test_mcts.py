@@ -7,8 +7,10 @@ kernels. Sources: Schrittwieser et al. 2020 (MuZero), appendix B; Kocsis and Sze
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -502,6 +504,54 @@ def shape_of(tree: Any, row: int, node: int) -> Any:
     """A tree without its ids."""
     inner = [(int(tree.I[row, c, SLOT]), shape_of(tree, row, c)) for c in tree.children(row, node)]
     return int(tree.I[row, node, VISITS]), float(tree.F[row, node, Q]), inner
+
+
+def strided(x: torch.Tensor) -> torch.Tensor:
+    return torch.stack([x, x], dim=-1)[..., 0]
+
+
+def negated_lazily(x: torch.Tensor) -> torch.Tensor:
+    return torch.complex(x, -x).conj().imag
+
+
+FORMS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "numpy": lambda x: x.numpy(),
+    "read-only": lambda x: np.frombuffer(x.numpy().tobytes(), np.float32).reshape(x.shape),
+    "double": lambda x: x.double(),
+    "strided": strided,
+    "lazy sign": negated_lazily,
+    "wants gradients": lambda x: x.clone().requires_grad_(),
+    "parameter": torch.nn.Parameter,
+}
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_tree_is_the_same_in_whatever_form_its_numbers_come(form: str, rows: int) -> None:
+    trees = []
+    for convert in (lambda x: x, FORMS[form]):
+        draw = torch.Generator().manual_seed(3)
+        numbers = lambda *shape: torch.rand(*shape, generator=draw)  # noqa: E731, B023
+        root = Expansion(*(convert(x) for x in (numbers(rows), numbers(rows), numbers(rows), numbers(rows, 2))))
+        search = MCTS().begin(root, Slots(2), Size(12), keys=keys_of(0, rows))
+        while len(query := search.ask(np.full(rows, 12, np.int32))):
+            shapes = ((rows,), (rows,), (rows,), (rows, 2))
+            search.tell(query, Expansion(*(convert(numbers(*shape)) for shape in shapes)))
+        trees.append(search.tree)
+    np.testing.assert_array_equal(trees[0].I, trees[1].I)
+    np.testing.assert_array_equal(trees[0].P, trees[1].P)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda search: pickle.loads(pickle.dumps(search))])
+def test_a_copy_of_a_search_goes_on_by_itself(again: Callable[[Any], Any], table: MakeTable) -> None:
+    search = begun(MCTS())
+    search.tell(query := search.ask(ROOM), answer(len(query)))
+    twin, before = again(search), search.tree.I.copy()
+    asked = twin.ask(ROOM)
+    twin.tell(asked, Expansion(*(torch.zeros(len(asked)) for _ in range(3)), torch.zeros(len(asked), 3)))
+    np.testing.assert_array_equal(search.tree.I, before)
+    np.testing.assert_array_equal(search.ask(ROOM).node, asked.node)
+    assert len(twin.journal) == 4 and (before != twin.tree.I).any()
 
 
 @pytest.mark.parametrize("selection", ["puct", "uct", "gumbel"])

@@ -1,0 +1,155 @@
+"""Gradient shooting: climb the return's gradient by the actions, through a differentiable model, with torch's Adam.
+
+Several sequences climb side by side, each step clipped to the box (projected gradients); the best that was scored is
+the plan. What is climbed, one backward pass through all steps, is in `derivatives.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .derivatives import Sloped, Slopes
+from .interface import ActionSpace, Box, Candidates, Expansion, Int, Keys, ModelError, Plan, Size
+from .noise import coloured, normals
+from .sequences import Rows, SequenceSearch, carried, nothing, refuse_lost, returns_of
+from .shooting import Risk, at_risk, check_risk
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientShooting:
+    """Adam (Kingma and Ba 2015) on action sequences.
+
+    horizon: H, actions in a sequence; shortened to a smaller budget. iterations: the most gradients of a sequence.
+    starts: sequences that climb; the first begins with the plan of `after`, any search over vectors, or the middle of
+        the box, the others around it. std, beta: deviation, as a fraction of the half-range, and colour of that noise.
+    rate: Adam's, as a fraction of the half-range, annealed to a hundredth by a cosine over the iterations.
+    tolerance: it has converged when `Plan.gradient` is at most this share of 1 + |return|.
+    risk, repeat_last: as in `Shooting`. A gradient costs 3 H nodes.
+    """
+
+    horizon: int = 20
+    iterations: int = 100
+    starts: int = 4
+    std: float = 0.5
+    beta: float = 1.0
+    rate: float = 0.2
+    tolerance: float = 1e-4
+    risk: Risk = "mean"
+    repeat_last: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "iterations", "starts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+        for name in ("std", "tolerance", "rate"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is at least 0 and finite, got {getattr(self, name)}")
+        check_risk(self.risk)
+
+    def begin(
+        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None
+    ) -> GradientSearch:
+        """See `Planner.begin`. Errors: ValueError for actions that are slots."""
+        if not isinstance(actions, Box):
+            raise ValueError(f"GradientShooting wants vectors within a Box, got {actions}; plan over slots with MCTS")
+        return GradientSearch(self, root, actions, size, keys, after)
+
+
+class GradientSearch(SequenceSearch):
+    """One run; see `interface.Search`. climbers: B parameters [K, H, D] in half-ranges from the middle of the box."""
+
+    def __init__(
+        self, planner: GradientShooting, root: Expansion, box: Box, size: Size, keys: Keys, after: Any | None = None
+    ) -> None:
+        super().__init__(root, box, keys)
+        self.planner = planner
+        horizon = max(1, min(planner.horizon, size.nodes // 3))
+        starts = max(1, min(planner.starts, size.nodes // (3 * horizon)))
+        self.iterations = max(1, min(planner.iterations, size.nodes // (3 * horizon * starts)))
+        self.middle, self.half = (box.low + box.high) / 2, (box.high - box.low) / 2
+        self.best = carried(after, self.rows, box, horizon, planner.repeat_last)
+        self.told = torch.full_like(self.value, -torch.inf)
+        self.gradient = torch.full_like(self.value, torch.nan)
+        shape = (starts, *self.best.shape[1:])
+        white = normals(self.keys, 0, shape, dtype=self.best.dtype, device=self.best.device)
+        noise = planner.std * coloured(white, planner.beta)
+        noise[:, 0] = 0
+        place = (((self.best - self.middle) / self.half)[:, None] + noise).clamp(-1, 1)
+        self.climbers = [torch.nn.Parameter(x.clone()) for x in place]
+        self.adam = torch.optim.Adam([{"params": [x]} for x in self.climbers], lr=planner.rate)
+
+    def ask(self, room: Int) -> Candidates:
+        """A gradient for every climber of every free row."""
+        free = self._free()
+        shape = self.climbers[0].shape if self.climbers else (1, 1)
+        self._why[free & (np.asarray(room) < 3 * shape[0] * shape[1])] = "budget"
+        rows = np.flatnonzero(free & ~self.done)
+        if not len(rows):
+            return nothing(self.best)
+        place = torch.stack([self.climbers[b].detach() for b in rows])
+        sequences = (self.middle + self.half * place).clamp(self.box.low, self.box.high)
+        return Slopes(rows.astype(np.int32), sequences, self._await(rows, len(place[0])))
+
+    def tell(self, query: Any, answer: Sloped) -> None:
+        """See `SequenceSearch.tell`."""
+        rows = self._waiting(query, "tell")
+        if not len(rows):
+            return
+        returns, slopes = self._reduced(query, answer)
+        refuse_lost(rows, torch.isfinite(returns))
+        at = self._at(rows)
+        self._note(at, query.sequences, returns, slopes)
+        self._told(rows)
+        enough = self.gradient[at] <= self.planner.tolerance * (1 + self.told[at].abs())
+        self._why[rows[enough.cpu().numpy()]] = "converged"
+        ended = self.iteration[rows] >= self.iterations
+        why = "exhausted" if self.iterations == self.planner.iterations else "budget"
+        self._why[rows[ended & ~self.done[rows]]] = why
+        self._climb(rows, slopes)
+
+    def _reduced(self, query: Candidates, answer: Sloped) -> tuple[Tensor, Tensor]:
+        """Returns [M, K] by `risk` and their slopes [M, K, H, D] per half-range; slopes that are not finite are 0."""
+        with torch.enable_grad():
+            returns = returns_of(query, answer).detach().to(self.told).requires_grad_()
+            reduced = at_risk(returns, self.planner.risk)
+            (shares,) = torch.autograd.grad(reduced.sum(), returns)
+        if answer.slopes is None or answer.slopes.shape != (*returns.shape, *query.sequences.shape[2:]):
+            raise ModelError(f"slopes want shape {[*returns.shape, *query.sequences.shape[2:]]}")
+        slopes = (shares[..., None, None] * answer.slopes.to(returns)).sum(2) * self.half
+        lost = ~torch.isfinite(slopes).all(-1).all(-1)
+        return reduced.detach(), torch.where(lost[..., None, None], 0, slopes)
+
+    def _note(self, at: Rows, sequences: Tensor, returns: Tensor, slopes: Tensor) -> None:
+        """Keep the best sequence and its certificate."""
+        top, which = returns.max(1)
+        row = torch.arange(len(top), device=top.device)
+        better, found = top > self.told[at], sequences[row, which]
+        held = ((found <= self.box.low) & (slopes[row, which] < 0)) | (
+            (found >= self.box.high) & (slopes[row, which] > 0)
+        )
+        norm = torch.where(held, 0, slopes[row, which].abs()).amax((1, 2))
+        self.best[at] = torch.where(better[:, None, None], found, self.best[at])
+        self.gradient[at] = torch.where(better, norm, self.gradient[at])
+        self.told[at] = torch.maximum(self.told[at], top)
+
+    def _climb(self, rows: Any, slopes: Tensor) -> None:
+        """One step of Adam for these rows, back into the box."""
+        for b, slope in zip(rows.tolist(), slopes):
+            self.climbers[b].grad = -slope
+            share = self.iteration[b] / self.iterations
+            self.adam.param_groups[b]["lr"] = self.planner.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
+        self.adam.step()
+        self.adam.zero_grad()
+        with torch.no_grad():
+            for b in rows.tolist():
+                self.climbers[b].clamp_(-1, 1)
+
+    def plan(self) -> Plan:
+        """The best sequence scored so far, tensor [B, H, D] within the box, with its certificate."""
+        return self._found(self.best, torch.where(torch.isfinite(self.told), self.told, self.value), self.gradient)

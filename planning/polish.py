@@ -1,0 +1,109 @@
+"""One planner's plan taken up by another: sampling finds the valley, iLQR its floor.
+
+Polished(CEM(), ILQR())     # half of the budget for each; what the first leaves over is the second's
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .interface import ActionSpace, Bool, Box, Candidates, Expansion, Int, Keys, Plan, Size
+
+
+@dataclass(frozen=True)
+class Polished:
+    """`first` plans, `then` begins with its plan; both over vectors, such as `CEM` and `ILQR`.
+
+    share: of the nodes that are the first's, above 0 and below 1. Under a cap that is not in nodes the first gets
+        `nodes` of them.
+    """
+
+    first: Any
+    then: Any
+    share: float = 0.5
+    nodes: int = 1024
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1 or self.nodes < 1:
+            raise ValueError(f"share is above 0 and below 1 and nodes at least 1, got {self.share} and {self.nodes}")
+
+    def begin(
+        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None
+    ) -> PolishedSearch:
+        """See `Planner.begin`. Errors: ValueError for actions that are slots."""
+        if not isinstance(actions, Box):
+            raise ValueError(f"Polished wants vectors within a Box, got {actions}")
+        return PolishedSearch(self, root, actions, size, keys, after)
+
+
+class PolishedSearch:
+    """One run; see `interface.Search`. The second search begins when the first is done in every row."""
+
+    def __init__(self, planner: Polished, root: Expansion, box: Box, size: Size, keys: Keys, after: Any | None) -> None:
+        self.planner, self.box, self.rows = planner, box, len(keys)
+        self.taken = 0
+        self.quota = np.full(self.rows, max(1, int(planner.share * size.nodes)) if size.exact else planner.nodes)
+        small = Size(min(int(self.quota[0]), size.nodes))
+        self._then = (root, box, Size(max(1, size.nodes - small.nodes), size.exact), keys)
+        earlier = after.now if isinstance(after, PolishedSearch) else after
+        self.first = planner.first.begin(root, box, small, keys=keys, after=earlier)
+        self.second: Any = None
+
+    @property
+    def now(self) -> Any:
+        """The search that is under way."""
+        return self.first if self.second is None else self.second
+
+    @property
+    def done(self) -> Bool:
+        self._go_on()
+        done: Bool = self.now.done
+        return done
+
+    @property
+    def why(self) -> list[str]:
+        why: list[str] = self.now.why
+        return why if self.second is not None else ["" for _ in why]
+
+    def _go_on(self) -> None:
+        if self.second is None and bool(self.first.done.all()):
+            root, box, size, keys = self._then
+            self.second = self.planner.then.begin(root, box, size, keys=keys, after=self.first)
+
+    def ask(self, room: Int) -> Candidates:
+        """The next query of the search under way; the first's within its own part of the room."""
+        self._go_on()
+        if self.second is not None:
+            asked: Candidates = self.second.ask(room)
+            return asked
+        asked = self.first.ask(np.minimum(room, self.quota))
+        self.quota[asked.row] -= asked.nodes if len(asked) else 0
+        if not len(asked) and bool(self.first.done.all()):
+            return self.ask(room)
+        return asked
+
+    def tell(self, query: Any, answer: Any) -> None:
+        self.now.tell(query, answer)
+
+    def drop(self, query: Any) -> None:
+        self.now.drop(query)
+        if self.second is None:
+            self.quota[query.row] += query.nodes
+
+    def advance(self, actions_taken: Any) -> None:
+        """See `SequenceSearch.advance`."""
+        self.now.advance(actions_taken)
+        self.taken = self.now.taken
+
+    def plan(self) -> Plan:
+        """The plan of the search under way; the first's in rows of which the second was not told yet."""
+        found: Plan = self.now.plan()
+        if self.second is None:
+            return found
+        early = self.first.plan()
+        told = self.second.iteration > 0
+        found.value = np.where(told, found.value, early.value).astype(np.float32)
+        return found
