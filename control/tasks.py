@@ -15,10 +15,15 @@ from typing import Any
 from ..planning.interface import Box
 from .dynamics import CartPole, Dynamics, Pendulum
 from .models.analytic import AnalyticModel, ValueFn
+from .models.ensemble import EnsembleModel
 from .models.wrappers import GridActions, Hold, WithValue
 from .values import BalanceValue, pendulum_value
 
-PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n")
+PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n", "icem")
+"""Those for vectors and for slots (trees are offered a grid of vectors)."""
+
+DERIVATIVE_PLANNERS = ("ilqr", "ddp", "gradient", "polished")
+"""Those for vectors alone, through a model that can be differentiated."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class ControlTask:
 
     steps: the environment's time limit. horizon: steps a shooting planner looks ahead.
     value: makes the leaf value of physical states or observations; value_name: what reports call it; gamma: the factor
-        it was made with. views: by planner. settings: by planner, keyword arguments that suit its class here.
+        it was made with. views: by planner, only those that fit. settings: by planner, keyword arguments that suit its
+    class here; `polished` is made of `cem` and `ilqr`.
     """
 
     name: str
@@ -69,7 +75,10 @@ PENDULUM = ControlTask(
     value=cache(pendulum_value),
     value_name="GridValue (value iteration, 61 x 61)",
     gamma=0.99,
-    views={name: View(torques=5, leaf=True) if name in ("mcts", "bfs") else View() for name in PLANNERS},
+    views={
+        name: View(torques=5, leaf=True) if name in ("mcts", "bfs") else View()
+        for name in (*PLANNERS, *DERIVATIVE_PLANNERS)
+    },
     settings={
         "cem": {"horizon": 20, "std": 1.0, "smoothing": 0.1},
         "mppi": {
@@ -82,6 +91,7 @@ PENDULUM = ControlTask(
         },
         "best_of_n": {"horizon": 20, "std": 1.0},
         "mcts": {"leaves": 8},
+        **{name: {"horizon": 20} for name in ("icem", "ilqr", "ddp", "gradient")},
     },
 )
 
@@ -95,7 +105,7 @@ CARTPOLE = ControlTask(
     value_name="BalanceValue (LQR cost-to-go)",
     gamma=0.99,
     views={name: View(leaf=True) for name in PLANNERS},
-    settings={name: {"horizon": 10} for name in ("cem", "mppi", "best_of_n")} | {"mcts": {"leaves": 8}},
+    settings={name: {"horizon": 10} for name in ("cem", "mppi", "best_of_n", "icem")} | {"mcts": {"leaves": 8}},
 )
 
 TASKS: dict[str, ControlTask] = {task.name: task for task in (PENDULUM, CARTPOLE)}
@@ -115,6 +125,8 @@ def view(task: ControlTask, model: Any, planner: str, **changes: Any) -> Any:
     Errors: ValueError for an unknown planner, or torques where actions are discrete already.
     """
     settings = view_of(task, planner, **changes)
+    if planner in DERIVATIVE_PLANNERS and isinstance(model, EnsembleModel):
+        model = model.propagated("mean")  # a trajectory of several particles has no one feedback law
     if settings.leaf:
         model = WithValue(model, task.value(), task.gamma)
     if settings.hold > 1:
@@ -123,7 +135,12 @@ def view(task: ControlTask, model: Any, planner: str, **changes: Any) -> Any:
 
 
 def view_of(task: ControlTask, planner: str, **changes: Any) -> View:
-    """The `View` of a planner. Errors: as in `view`."""
+    """The `View` of a planner. Errors: as in `view`, and for a planner that wants vectors where there are none."""
+    if planner in DERIVATIVE_PLANNERS and task.discrete:
+        raise ValueError(
+            f"{planner} plans vectors through derivatives, {task.name} has discrete actions; there are "
+            f"{', '.join(task.views)}"
+        )
     if planner not in task.views:
         raise ValueError(f"unknown planner {planner!r}; there are {', '.join(task.views)}")
     settings = replace(task.views[planner], **changes)
@@ -138,6 +155,8 @@ def describe(task: ControlTask, planner: str, **changes: Any) -> str:
     words = ["vectors" if settings.torques is None else f"{settings.torques} torques a component"]
     if task.discrete:
         words = ["the environment's actions"]
+    if planner in DERIVATIVE_PLANNERS:
+        words.append("through derivatives")
     if settings.hold > 1:
         words.append(f"held {settings.hold} steps")
     words.append(f"leaf value {task.value_name}" if settings.leaf else "no leaf value")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 app = typer.Typer(help="One search core plans with any model.", no_args_is_help=True, pretty_exceptions_enable=False)
 train = typer.Typer(help="Train a model.", no_args_is_help=True)
-bench = typer.Typer(help="Measure how fast the parts are.", no_args_is_help=True)
+bench = typer.Typer(help="Measure how fast and how good the parts are.", no_args_is_help=True)
 app.add_typer(train, name="train")
 app.add_typer(bench, name="bench")
 
@@ -130,6 +130,22 @@ def train_mlp(
         mlp(env, steps, out, seed=seed)
 
 
+@train.command("ensemble")
+def train_ensemble(
+    env: Annotated[str, typer.Option(help="gymnasium's name of the environment.")] = "Pendulum-v1",
+    steps: Annotated[int, typer.Option(help="Real steps to learn from.")] = 1000,
+    out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path("runs/ensemble"),
+    members: Annotated[int, typer.Option(help="Networks, each trained on a bootstrap of the steps.")] = 5,
+    probabilistic: Annotated[bool, typer.Option(help="Whether each predicts a Gaussian or a mean alone.")] = True,
+    seed: int = 0,
+) -> None:
+    """Train an ensemble of networks to predict an environment, for `eval pendulum --model FOLDER`."""
+    with _plain_errors():
+        from .training import ensemble
+
+        ensemble(env, steps, out, members=members, probabilistic=probabilistic, seed=seed)
+
+
 @bench.command("search")
 def bench_search(out: Out = None, repeats: int = 5) -> None:
     """Microseconds per simulation per root, the model's work excluded."""
@@ -142,6 +158,17 @@ def bench_engine(out: Out = None) -> None:
     """Nodes and tokens per second of tree search against independent sampling."""
     with _plain_errors():
         _module("bench.engine").main(out)
+
+
+@bench.command("certificates")
+def bench_certificates(
+    out: Out = None,
+    nodes: Annotated[int, typer.Option(help="Model evaluations of each plan.", min=1)] = 4096,
+    seeds: Annotated[int, typer.Option(help="Draws of the starts and of the planners' noise.", min=1)] = 5,
+) -> None:
+    """Every planner's gap to Riccati's optimum, to value iteration and to iLQR on the pendulum."""
+    with _plain_errors():
+        _module("bench.certificates").main(out, nodes=nodes, seeds=seeds)
 
 
 @app.command()

@@ -15,19 +15,37 @@ import numpy as np
 from rich.console import Console
 
 from ..control.episodes import Episodes, Worlds, run_episodes
-from ..control.models.mlp import MLPModel
+from ..control.models.load import load_model
+from ..control.tasks import DERIVATIVE_PLANNERS, describe, task_named, view
 from ..control.tasks import ControlTask as World
-from ..control.tasks import describe, task_named, view
-from ..planning import CEM, MCTS, MPPI, UNITS, BestOfN, Budget
+from ..planning import (
+    CEM,
+    DDP,
+    ICEM,
+    ILQR,
+    MCTS,
+    MPPI,
+    UNITS,
+    BestOfN,
+    Budget,
+    GradientShooting,
+    ModelError,
+    Polished,
+    plan,
+)
 from ..planning.beam import Beam
 from .book import Book, Row
 from .methods import UNITS_OF_BUDGET
-from .request import CONTROL_PLANNERS, Request
+from .request import Request
 from .run import Grid, failed_row, ledger_of
 from .tasks import BadInput, ControlTask
 from .terminal import Live
 
-KINDS = {"cem": CEM, "mppi": MPPI, "mcts": MCTS, "bfs": Beam, "best_of_n": BestOfN}
+KINDS: dict[str, type] = {
+    "cem": CEM, "mppi": MPPI, "mcts": MCTS, "bfs": Beam, "best_of_n": BestOfN, "icem": ICEM,
+    "ilqr": ILQR, "ddp": DDP, "gradient": GradientShooting,
+}  # fmt: skip
+TRIAL_NODES = 1024
 SECONDS = UNITS.index("seconds")
 
 
@@ -37,6 +55,7 @@ def evaluate_control(request: Request, task: ControlTask, console: Console) -> A
 
     world = task_named(task.name)
     model = load(request, world)
+    try_derivatives(request, world, model)
     grid = Grid([(p, b) for b in request.budgets for p in request.planners], task.problems(request.limit, request.seed))
     with Book(request.folder, settings_of(request, world)) as book:
         with Live(sum(map(len, grid.missing(book))), console, quiet=request.quiet) as live:
@@ -54,24 +73,40 @@ def load(request: Request, world: World) -> Any:
     if request.model == "analytic":
         return world.analytic()
     try:
-        model = MLPModel.load(request.model)
+        model = load_model(request.model)
     except (ValueError, OSError) as error:
-        raise BadInput(f"{error}; a model for {world.name} is analytic or a folder made by train mlp") from error
+        made = "a folder made by train mlp or train ensemble"
+        raise BadInput(f"{error}; a model for {world.name} is analytic or {made}") from error
     if model.config.env_id != world.env_id:
         raise BadInput(f"{request.model} was trained on {model.config.env_id}, {world.name} is {world.env_id}")
     return model
 
 
 def planner_for(world: World, name: str) -> Any:
-    """The planner with the settings that suit this task."""
+    """The planner with the settings that suit this task; `polished` is its CEM, improved by its iLQR."""
+    if name == "polished":
+        return Polished(planner_for(world, "cem"), planner_for(world, "ilqr"), **world.settings.get(name, {}))
     return KINDS[name](**world.settings.get(name, {}))
+
+
+def try_derivatives(request: Request, world: World, model: Any) -> None:
+    """One decision of each planner through derivatives, before any episode: whether the model carries them is not
+    known until one asks. Errors: BadInput where it does not."""
+    for name in request.planners:
+        if name not in DERIVATIVE_PLANNERS:
+            continue
+        worlds = Worlds(world.env_id, [request.seed])
+        worlds.close()
+        try:
+            seen = view(world, model, name, **request.view)
+            plan(planner_for(world, name), seen, worlds.seen, Budget(nodes=TRIAL_NODES))
+        except ModelError as error:
+            raise BadInput(f"{name} does not fit the model {request.model}: {error}") from error
 
 
 def settings_of(request: Request, world: World) -> dict[str, Any]:
     """Everything that decides a row."""
-    planners = {
-        name: f"{planner_for(world, name)!r}; {describe(world, name, **request.view)}" for name in CONTROL_PLANNERS
-    }
+    planners = {name: f"{planner_for(world, name)!r}; {describe(world, name, **request.view)}" for name in world.views}
     return {
         "task": world.name, "environment": world.env_id, "model": request.model,
         "fingerprint": fingerprint(request.model), "unit": request.unit, "seed": request.seed, "planners": planners,

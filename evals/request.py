@@ -9,8 +9,10 @@ from typing import Any
 from .methods import METHODS, UNITS_OF_BUDGET, check_names
 from .tasks import CONTROL, TASKS, BadInput
 
-CONTROL_PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n")
-DEFAULT_PLANNERS = {"text": ("greedy", "self_consistency", "best_of_n", "bfs", "mcts"), "control": CONTROL_PLANNERS}
+DEFAULT_PLANNERS = {
+    "text": ("greedy", "self_consistency", "best_of_n", "bfs", "mcts"),
+    "control": ("cem", "mppi", "mcts", "bfs", "best_of_n"),
+}
 DEFAULT_BUDGETS = {"text": (4, 8, 16, 32, 64), "control": (64, 256, 1024)}
 
 
@@ -66,7 +68,7 @@ def checked(
     check_names([task], TASKS, "task")
     kind = "control" if task in CONTROL else "text"
     planners = _words(planner) if planner else DEFAULT_PLANNERS[kind]
-    check_names(planners, CONTROL_PLANNERS if kind == "control" else tuple(METHODS), f"planner for {task}")
+    _check_planners(task, planners)
     numbers = budgets_of(budgets) if budgets else DEFAULT_BUDGETS[kind]
     value = value or ("recorded" if task == "recorded" else "self")
     default = "analytic" if kind == "control" else "builtin"
@@ -75,6 +77,19 @@ def checked(
     if request.engine == "replay":
         request = replace(request, model=_on_tape(request.tape, model))
     return request
+
+
+def _check_planners(task: str, planners: tuple[str, ...]) -> None:
+    if task not in CONTROL:
+        return check_names(planners, tuple(METHODS), f"planner for {task}")
+    from ..control.tasks import DERIVATIVE_PLANNERS, PLANNERS, task_named, view_of
+
+    check_names(planners, (*PLANNERS, *DERIVATIVE_PLANNERS), f"planner for {task}")
+    try:
+        for name in planners:
+            view_of(task_named(task), name)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
 
 
 def budgets_of(text: str) -> tuple[int, ...]:

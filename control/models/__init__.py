@@ -1,20 +1,35 @@
 """Models of systems that planners ask: equations, networks, and wrappers of either."""
 
 from .analytic import AnalyticModel, ValueFn
+from .ensemble import EnsembleModel, Particles
 from .fit import Fit, Report, config_for, fit_mlp
-from .mlp import MLPConfig, MLPModel
+from .fit_ensemble import EnsembleReport, fit_ensemble
+from .load import load_model
+from .mlp import MLPModel
+from .network import MLPConfig
+from .residual import ResidualModel, fit_residual
+from .stacked import EnsembleConfig, StackedNet
 from .wrappers import GridActions, Hold, WithValue
 
 __all__ = [
     "AnalyticModel",
+    "EnsembleConfig",
+    "EnsembleModel",
+    "EnsembleReport",
     "Fit",
     "GridActions",
     "Hold",
     "MLPConfig",
     "MLPModel",
+    "Particles",
     "Report",
+    "ResidualModel",
+    "StackedNet",
     "ValueFn",
     "WithValue",
     "config_for",
+    "fit_ensemble",
     "fit_mlp",
+    "fit_residual",
+    "load_model",
 ]

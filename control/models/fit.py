@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 import torch
 from torch import Tensor, nn
 
+from ..dynamics import KNOWN
 from ..transitions import Transitions
-from .mlp import MLPConfig, MLPModel, MLPNet, inputs_of
+from .mlp import MLPModel, MLPNet
+from .network import MLPConfig, Scaled, inputs_of
+
+Config = TypeVar("Config", bound=MLPConfig)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,9 @@ class Fit:
     seed: int = 0
 
 
+USUAL = Fit()
+
+
 @dataclass(frozen=True)
 class Report:
     """epochs passed, and the share of variance left unexplained (0 is perfect) on training and held-out steps, each
@@ -42,31 +49,35 @@ class Report:
     held_out: float
 
 
-def config_for(env: Any, **settings: Any) -> MLPConfig:
-    """The `MLPConfig` that fits a gymnasium environment or its id; `settings` go on to it.
+def config_for(env: Any, kind: type[Config] = MLPConfig, **settings: Any) -> Config:  # type: ignore[assignment]
+    """The `MLPConfig` or `EnsembleConfig` that fits a gymnasium environment or its id; `settings` go on to it.
+
+    Ends are given where the environment is in `dynamics.KNOWN`, otherwise learned.
 
     Errors: ValueError for spaces that are not a flat Box of observations and a Discrete or finite Box of actions.
     """
     env = gymnasium.make(env) if isinstance(env, str) else env
     seen, acts = env.observation_space, env.action_space
+    settings = {"ended": "given" if env.spec.id in KNOWN else "learned"} | settings
     if not isinstance(seen, gymnasium.spaces.Box) or len(seen.shape) != 1:
         raise ValueError(f"an MLP wants flat observations, {env.spec.id} has {seen}; wrap it in FlattenObservation")
     if isinstance(acts, gymnasium.spaces.Discrete):
-        return MLPConfig(env.spec.id, seen.shape[0], int(acts.n), **settings)
+        return kind(env.spec.id, seen.shape[0], int(acts.n), **settings)
     if isinstance(acts, gymnasium.spaces.Box) and len(acts.shape) == 1:
         bounds = tuple(acts.low.tolist()), tuple(acts.high.tolist())
-        return MLPConfig(env.spec.id, seen.shape[0], None, *bounds, **settings)
+        return kind(env.spec.id, seen.shape[0], None, *bounds, **settings)
     raise ValueError(f"an MLP wants discrete actions or a flat Box of them, {env.spec.id} has {acts}")
 
 
-def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = Fit()) -> tuple[MLPModel, Report]:
+def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = USUAL) -> tuple[MLPModel, Report]:
     """Train a fresh network on `data`. The same data, settings and seed give the same weights on one machine."""
     train, held_out = data.split(fit.held_out, fit.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fit.seed)
         net = MLPNet(config)
-    set_scales(net, config, train)
-    (x, y), (hx, hy) = (normalised(net, config, part) for part in (train, held_out))
+    raw = [(inputs_of(config, part.seen, part.actions), targets_of(part)) for part in (train, held_out)]
+    set_scales(net, *raw[0])
+    (x, y), (hx, hy) = (normalised(net, *part) for part in raw)
     epochs = descend(net.body, (x, y), (hx, hy), nn.functional.mse_loss, fit)
     if net.end is not None:
         fit_end(net, train, held_out, fit)
@@ -75,10 +86,11 @@ def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = Fit()) -> tuple[MLP
     return MLPModel(config, net), Report(epochs, left, held)
 
 
-def set_scales(net: MLPNet, config: MLPConfig, data: Transitions) -> None:
-    """Means and deviations of inputs and targets. An input that never varies keeps scale 1; a target that never varies
-    (CartPole's reward) gets scale 0, so that the network answers with that number and nothing else."""
-    for name, rows in (("input", inputs_of(config, data.seen, data.actions)), ("output", targets_of(data))):
+def set_scales(net: Scaled, inputs: Tensor, targets: Tensor) -> None:
+    """Means and deviations of inputs [N, I] and targets [N, O + 1]. An input that never varies keeps scale 1; a target
+    that never varies (CartPole's reward) gets scale 0, so that the network answers with that number and nothing else.
+    """
+    for name, rows in (("input", inputs), ("output", targets)):
         std, mean = torch.std_mean(rows, 0)
         getattr(net, f"{name}_mean").copy_(mean)
         getattr(net, f"{name}_std").copy_(torch.where(std > 1e-6, std, 1.0 if name == "input" else 0.0))
@@ -89,22 +101,29 @@ def targets_of(data: Transitions) -> Tensor:
     return torch.cat((data.reached - data.seen, data.rewards[:, None]), 1)
 
 
-def normalised(net: MLPNet, config: MLPConfig, data: Transitions) -> tuple[Tensor, Tensor]:
-    x, y = inputs_of(config, data.seen, data.actions), targets_of(data)
+def normalised(net: Scaled, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs [N, I] and targets [N, O + 1] in units of their deviations."""
     spread = torch.where(net.output_std > 0, net.output_std, 1.0)
-    return (x - net.input_mean) / net.input_std, (y - net.output_mean) / spread
+    return (inputs - net.input_mean) / net.input_std, (targets - net.output_mean) / spread
 
 
-def fit_end(net: MLPNet, train: Transitions, held_out: Transitions, fit: Fit) -> None:
+def fit_end(net: Scaled, train: Transitions, held_out: Transitions, fit: Fit) -> None:
     """Train the judge of ends on reached observations. Unweighted: ends are rare, but a bound drawn too far in would
-    forbid states that are still worth visiting. Longer than the body: it is small, and a bound is sharp."""
+    forbid states that are still worth visiting. Longer than the body: it is small, and a bound is sharp. Where no end
+    was seen, nothing ends."""
     size = train.seen.shape[1]
+    assert net.end is not None
+    if not bool(train.ended.any() or held_out.ended.any()):
+        last = net.end[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, -10.0)
+        return
 
     def pairs(data: Transitions) -> tuple[Tensor, Tensor]:
         seen = (data.reached - net.input_mean[:size]) / net.input_std[:size]
         return seen, data.ended.float()[:, None]
 
-    assert net.end is not None
     longer = replace(fit, epochs=5 * fit.epochs, patience=5 * fit.patience, rate=3 * fit.rate)
     descend(net.end, pairs(train), pairs(held_out), nn.functional.binary_cross_entropy_with_logits, longer)
 

@@ -1,11 +1,15 @@
 """The command line: bad input is one clear line and exit code 2; the control tasks; training; the doctor."""
 
+import functools
 import json
 
 import pytest
+import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
+from forethought.control.episodes import run_episodes
+from forethought.control.models.analytic import AnalyticModel
 from forethought.evals.cli import app
 from forethought.evals.demo import main as demo
 from forethought.evals.doctor import findings
@@ -49,6 +53,9 @@ def call(*words):
         (["stories", "--data", "x.jsonl"], "--data is for gsm8k"),
         (["pendulum", "--model", "nothing/here"], "config.json is missing"),
         (["pendulum", "--unit", "tokens"], "pendulum has no tokens"),
+        (["cartpole", "--planner", "icem,ilqr"], "ilqr plans vectors through derivatives, cartpole has discrete"),
+        (["cartpole", "--planner", "polished"], "discrete actions; there are cem, mppi, mcts, bfs, best_of_n, icem"),
+        (["stories", "--planner", "ddp"], "no planner for stories 'ddp'; there are greedy"),
     ],
 )
 def test_bad_input_is_one_line(words, told, tmp_path, monkeypatch):
@@ -112,6 +119,43 @@ def test_episodes_become_rows_and_a_second_call_adds_to_them(tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert all(0 < row["charged"]["nodes"] / row["decisions"] <= 20 for row in summary["rows"])
     assert "Return against what was charged" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Episodes end after six steps."""
+    run = functools.partial(run_episodes, max_episode_steps=6)
+    monkeypatch.setattr("forethought.evals.episodes.run_episodes", run)
+
+
+def test_the_planners_through_derivatives_play_and_the_report_says_what_they_saw(tmp_path, short):
+    names = ["icem", "ilqr", "ddp", "gradient", "polished"]
+    flags = ["--planner", ",".join(names), "--budgets", "500", "--limit", "2", "--quiet"]
+    code, output = call("eval", "pendulum", *flags, "--out", tmp_path / "out")
+    assert code == 0 and "ilqr: vectors, through derivatives, no leaf value" in output
+    rows = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]
+    assert [row["planner"] for row in rows] == names
+    assert all(row["failed"] == 0 and 0 < row["charged"]["nodes"] / row["decisions"] <= 500 for row in rows)
+
+
+def test_cartpole_runs_icem_and_held_actions_keep_their_derivatives(tmp_path, short):
+    flags = ["--budgets", "500", "--limit", "1", "--quiet"]
+    assert call("eval", "cartpole", "--planner", "icem", *flags, "--out", tmp_path / "a")[0] == 0
+    code, output = call("eval", "pendulum", "--planner", "ilqr", "--hold", "2", *flags, "--out", tmp_path / "b")
+    assert code == 0 and "through derivatives, held 2 steps" in output
+
+
+def test_a_model_without_derivatives_is_refused_before_any_episode(tmp_path, monkeypatch):
+    class Deaf(AnalyticModel):
+        def step(self, states, actions):
+            with torch.no_grad():
+                return super().step(states, actions)
+
+    monkeypatch.setattr("forethought.evals.episodes.load", lambda request, world: Deaf(world.dynamics))
+    for name in ("ilqr", "gradient", "polished"):
+        code, output = call("eval", "pendulum", "--planner", f"cem,{name}", "--out", tmp_path / "out")
+        assert code == 2 and output.startswith(f"error: {name} does not fit the model analytic: ")
+        assert "no torch.no_grad" in output and not (tmp_path / "out").exists()
 
 
 def test_an_episode_that_fails_gets_the_worst_return_and_its_reason(tmp_path, monkeypatch):

@@ -1,0 +1,190 @@
+"""What every learned dynamics shares: its configuration, its scales, the rules around it, and its folder on disk.
+
+How a network moves the world is in `mlp.py`, `ensemble.py` and `residual.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ...planning.interface import ActionSpace, Box, Expansion, Slots
+from ..dynamics import KNOWN
+from ..dynamics.base import rows_of
+from .analytic import ValueFn, slots_tensor, value_of
+
+FORMAT = 1
+Source = Literal["learned", "given"]
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """What a network is made from.
+
+    env_id: gymnasium's name of the environment. observed: O, size of an observation.
+    slots: how many discrete actions, or None. low, high: [D] bounds of continuous ones, else empty.
+    hidden, layers: units and number of hidden layers (SiLU).
+    reward, ended: "learned", or "given", computed from observations by the dynamics of that name in `dynamics.KNOWN`.
+    """
+
+    env_id: str
+    observed: int
+    slots: int | None
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    hidden: int = 64
+    layers: int = 2
+    reward: Source = "learned"
+    ended: Source = "given"
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("reward", "ended") if getattr(self, name) == "given"]
+        if given and self.env_id not in KNOWN:
+            raise ValueError(
+                f"{' and '.join(given)} of {self.env_id} cannot be given, only those of {', '.join(KNOWN)}; learn them"
+            )
+        if (self.slots is None) == (not self.low):
+            raise ValueError("an MLP wants either slots or bounds low and high")
+        _ = self.actions  # a Box that cannot be planned in is refused here, before anything is trained
+
+    @property
+    def actions(self) -> ActionSpace:
+        return Box(torch.tensor(self.low), torch.tensor(self.high)) if self.slots is None else Slots(self.slots)
+
+    @property
+    def inputs(self) -> int:
+        """I = O + A, size of what the network is given."""
+        return self.observed + (self.slots or len(self.low))
+
+
+class Scaled(nn.Module):
+    """Means and deviations of inputs [I] and outputs [O + 1] as buffers, so that they are saved with the weights.
+
+    A second small network judges from an observation alone whether it ends the episode, where that is learned.
+    """
+
+    input_mean: Tensor
+    input_std: Tensor
+    output_mean: Tensor
+    output_std: Tensor
+
+    def __init__(self, config: MLPConfig) -> None:
+        super().__init__()
+        self.end = perceptron(config.observed, 32, 1, 1) if config.ended == "learned" else None
+        for name, size in (("input", config.inputs), ("output", config.observed + 1)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_std", torch.ones(size))
+
+    def end_logit(self, seen: Tensor) -> Tensor:
+        """[K] log-odds that observations [K, O] are beyond the end; only where it is learned."""
+        if self.end is None:
+            raise ValueError("this network did not learn ends")
+        size = seen.shape[1]
+        logit: Tensor = self.end((seen - self.input_mean[:size]) / self.input_std[:size])
+        return logit[:, 0]
+
+
+def perceptron(inputs: int, hidden: int, layers: int, outputs: int) -> nn.Sequential:
+    """`layers` hidden layers of `hidden` units with SiLU between, linear at the end."""
+    sizes = [inputs] + [hidden] * layers
+    parts: list[nn.Module] = []
+    for before, after in itertools.pairwise(sizes):
+        parts += [nn.Linear(before, after), nn.SiLU()]
+    return nn.Sequential(*parts, nn.Linear(sizes[-1], outputs))
+
+
+def inputs_of(config: MLPConfig, seen: Tensor, actions: Tensor) -> Tensor:
+    """[K, O + A]: observations beside vectors clipped to the bounds, or one-hot slots."""
+    if config.slots is not None:
+        return torch.cat((seen, nn.functional.one_hot(actions, config.slots).to(seen)), 1)
+    low, high = seen.new_tensor(config.low), seen.new_tensor(config.high)
+    return torch.cat((seen, actions.clamp(low, high)), 1)
+
+
+class Rules:
+    """What holds around any network: problems, rewards and ends (given or learned), and that an end absorbs.
+
+    gamma: factor on everything after a step, in (0, 1].
+    """
+
+    def __init__(self, config: MLPConfig, net: Scaled, gamma: float) -> None:
+        if not 0.0 < gamma <= 1.0:
+            raise ValueError(f"gamma is in (0, 1], got {gamma}")
+        self.config, self.net, self.gamma, self.actions = config, net, gamma, config.actions
+        known = KNOWN.get(config.env_id)
+        self._reward = known.reward if known is not None and config.reward == "given" else None
+        self._end: Callable[[Tensor], Tensor] | None = (
+            known.ended if known is not None and config.ended == "given" else None
+        )
+
+    def start(self, problems: Any, value: ValueFn | None) -> tuple[Tensor, Expansion]:
+        """A problem is an observation."""
+        seen = rows_of(problems, torch.float32, self.net.input_mean.device)
+        if seen.shape[1] != self.config.observed:
+            raise ValueError(f"this model plans from observations [B, {self.config.observed}], got {list(seen.shape)}")
+        alive = (~self.ended(seen)).to(seen.dtype)
+        return seen, Expansion(torch.zeros_like(alive), alive, value_of(value, seen, alive, "all"))
+
+    def taken(self, actions: Any, seen: Tensor) -> Tensor:
+        """Actions as a tensor beside `seen`: slots int64 [K], or vectors [K, D]."""
+        if isinstance(self.actions, Slots):
+            return slots_tensor(actions, self.actions.n or 0, seen.device)
+        return torch.as_tensor(actions).to(seen)
+
+    def land(self, seen: Tensor, actions: Tensor, reached: Tensor, reward: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where a predicted step leads: observations [K, O], rewards [K], discounts [K]; `reward` as was learned."""
+        over = self.ended(seen)
+        reached = torch.where(over[:, None], seen, reached)
+        if self._reward is not None:
+            reward = self._reward(seen, actions, reached)
+        alive = ~self.ended(reached)
+        return reached, torch.where(over, 0.0, reward), self.gamma * alive.to(seen.dtype)
+
+    @torch.no_grad()
+    def ended(self, seen: Tensor) -> Tensor:
+        """bool [K]: whether these observations are beyond the end, as given or as learned."""
+        return self.net.end_logit(seen) > 0 if self._end is None else self._end(seen)
+
+
+def save(folder: str | Path, kind: str, config: MLPConfig, net: Scaled, **settings: Any) -> None:
+    """`config.json` and `weights.safetensors` in `folder`, made if absent. Value functions are not saved."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(net.state_dict(), folder / "weights.safetensors")
+    written = {"format": FORMAT, "kind": kind, **settings, "config": asdict(config)}
+    (folder / "config.json").write_text(json.dumps(written, indent=1) + "\n")
+
+
+def read(folder: str | Path, *kinds: str) -> dict[str, Any]:
+    """The settings in `folder`. Errors: ValueError when it holds no model, or one of another kind or format."""
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no trained model: config.json is missing")
+    settings: dict[str, Any] = json.loads(path.read_text())
+    if settings.get("format") != FORMAT or settings.get("kind") not in kinds:
+        found = settings.get("format"), settings.get("kind")
+        raise ValueError(f"{path} has (format, kind) {found}, wanted {FORMAT} and {' or '.join(kinds)}")
+    config = settings["config"]
+    settings["config"] = config | {"low": tuple(config["low"]), "high": tuple(config["high"])}
+    return settings
+
+
+Net = TypeVar("Net", bound=Scaled)
+
+
+def filled(net: Net, folder: str | Path) -> Net:
+    """`net` with the weights in `folder`, frozen. Errors: ValueError when they are of another architecture."""
+    path = Path(folder) / "weights.safetensors"
+    try:
+        net.load_state_dict(load_file(path))
+    except (RuntimeError, FileNotFoundError) as error:
+        raise ValueError(f"{path} does not fit its config.json ({error}); train it again") from error
+    return net.eval().requires_grad_(False)

@@ -1,0 +1,128 @@
+"""Known physics corrected by an ensemble, wherever that has seen enough to be trusted.
+
+The members learn what the equations leave unexplained. Their mean correction is multiplied by a gate between 0 and 1,
+which closes where the members disagree more than they do on the data, so that far from the data plain physics is
+left (residual models: Johannink et al. 2019, "Residual reinforcement learning for robot control", for the correction;
+disagreement as a sign of thin data: Lakshminarayanan et al. 2017, "Deep ensembles", section 3.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...planning.interface import Expansion, Valued
+from ..dynamics import KNOWN, Dynamics
+from ..transitions import Transitions
+from .analytic import ValueFn, value_of
+from .ensemble import nodes_each
+from .fit import USUAL, Fit, fit_end, targets_of
+from .fit_ensemble import EnsembleReport, fit_stacked
+from .network import Rules, filled, inputs_of, read, save
+from .stacked import EnsembleConfig, StackedNet
+
+ON_DATA, REACH = 0.95, 3.0
+"""The gate is open up to this quantile of the disagreement on the data, and shut at REACH times as much."""
+
+
+class ResidualModel:
+    """Physics plus gate times correction, as a `Model`. States are observations [K, O], float32; deterministic.
+
+    physics: the equations, with whatever is wrong about them. net: trained on what they leave; see `fit_residual`.
+    gate: (open, shut), disagreements up to which the correction counts in full and from which it counts for nothing.
+    value, gamma: as in `MLPModel`. A step is charged all members and the physics.
+    """
+
+    def __init__(
+        self,
+        config: EnsembleConfig,
+        net: StackedNet,
+        physics: Dynamics,
+        gate: tuple[float, float],
+        value: ValueFn | None = None,
+        gamma: float = 1.0,
+    ) -> None:
+        if config.members < 2 or not 0 <= gate[0] < gate[1]:
+            raise ValueError(f"a gate wants at least 2 members and 0 <= open < shut, got {config.members} and {gate}")
+        self.rules = Rules(config, net, gamma)
+        self.config, self.net, self.value, self.gamma = config, net.requires_grad_(False), value, gamma
+        self.physics, self.gate = physics, gate
+        self.actions, self.ended, self.cost = self.rules.actions, self.rules.ended, config.members + 1
+
+    def start(self, problems: Any) -> tuple[Tensor, Expansion]:
+        """A problem is an observation."""
+        return self.rules.start(problems, self.value)
+
+    def expand(
+        self, states: Tensor, actions: Any, *, follow: bool = False, valued: Valued = "all"
+    ) -> tuple[Tensor, Expansion]:
+        reached, reward, discount = self.step(states, actions)
+        value = value_of(self.value, reached, discount, valued)
+        return reached, Expansion(reward, discount, value, usage=nodes_each(len(reward), self.cost))
+
+    def step(self, states: Tensor, actions: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """[K, O] and actions -> next observations [K, O], rewards [K], discounts [K]."""
+        actions = self.rules.taken(actions, states)
+        correction, trust = self._corrected(states, actions)
+        out = predicted(self.physics, states, actions) + trust[:, None] * correction
+        return self.rules.land(states, actions, states + out[:, :-1], out[:, -1])
+
+    def trust(self, seen: Tensor, actions: Any) -> Tensor:
+        """[K] the gate: 1 where the correction counts in full, 0 where physics is left alone."""
+        return self._corrected(seen, self.rules.taken(actions, seen))[1]
+
+    def _corrected(self, seen: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean correction [K, O + 1] of change and reward, and the gate [K]."""
+        means = self.net.every(inputs_of(self.config, seen, actions))[0]
+        low, high = self.gate
+        shut = ((self.net.disagreement(means) - low) / (high - low)).clamp(0, 1)
+        return means.mean(0), 1 - shut.square() * (3 - 2 * shut)
+
+    def save(self, folder: str | Path) -> None:
+        """See `network.save`. The physics' numbers are written too. Errors: ValueError for physics not in `KNOWN`."""
+        if type(self.physics) is not type(KNOWN.get(self.config.env_id)):
+            raise ValueError(f"only physics of {', '.join(KNOWN)} are saved, this is {type(self.physics).__name__}")
+        numbers = asdict(self.physics)  # type: ignore[call-overload]
+        save(folder, "residual", self.config, self.net, gamma=self.gamma, gate=list(self.gate), physics=numbers)
+
+    @classmethod
+    def load(cls, folder: str | Path, value: ValueFn | None = None) -> ResidualModel:
+        """A saved model. Errors: ValueError when the folder holds none, or one of another kind or format."""
+        settings = read(folder, "residual")
+        config = EnsembleConfig(**settings["config"])
+        physics = replace(KNOWN[config.env_id], **settings["physics"])  # type: ignore[type-var]
+        low, high = settings["gate"]
+        return cls(config, filled(StackedNet(config), folder), physics, (low, high), value, settings["gamma"])
+
+
+def predicted(physics: Dynamics, seen: Tensor, actions: Tensor) -> Tensor:
+    """[K, O + 1] change of the observation and reward by the equations."""
+    reached, reward, _ = physics.step(physics.physical(seen), actions)
+    return torch.cat((physics.observe(reached) - seen, reward[:, None]), 1)
+
+
+def fit_residual(
+    data: Transitions, physics: Dynamics, config: EnsembleConfig, fit: Fit = USUAL
+) -> tuple[ResidualModel, EnsembleReport]:
+    """Train members on what `physics` leaves of `data`, and set the gate by their disagreement on it.
+
+    The report speaks of the residual alone: its shares of variance are of that, not of the whole change.
+    """
+    train, held_out = data.split(fit.held_out, fit.seed)
+    pairs = [
+        (inputs_of(config, part.seen, part.actions), targets_of(part) - predicted(physics, part.seen, part.actions))
+        for part in (train, held_out)
+    ]
+    net = StackedNet(config, fit.seed)
+    report = fit_stacked(net, pairs[0], pairs[1], fit)
+    if net.end is not None:
+        fit_end(net, train, held_out, fit)
+    with torch.no_grad():
+        # of all steps: a quantile of a tenth of a little data would be that of its one outlier
+        apart = net.disagreement(net.every(torch.cat((pairs[0][0], pairs[1][0])))[0])
+    low = float(apart.quantile(ON_DATA))
+    return ResidualModel(config, net.eval(), physics, (low, REACH * low)), report

@@ -1,0 +1,133 @@
+"""Physics with a wrong parameter, corrected where there is data and left alone where there is none."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from forethought.control import (
+    EnsembleConfig,
+    Fit,
+    GridActions,
+    Pendulum,
+    ResidualModel,
+    Transitions,
+    collect,
+    config_for,
+    fit_ensemble,
+    fit_residual,
+    load_model,
+)
+from forethought.control.models.residual import predicted
+from forethought.control.models.stacked import StackedNet
+from forethought.planning import CEM, ILQR, MCTS, Budget, plan
+from forethought.planning.check import check_model
+
+WRONG = Pendulum(mass=1.4, length=0.9, gravity=9.0)
+CONFIG = config_for("Pendulum-v1", EnsembleConfig, hidden=32, probabilistic=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def slow_steps(seed: int, rows: int = 150) -> Transitions:
+    """Steps below 1.5 rad/s, of the real environment."""
+    data = collect("Pendulum-v1", 600, seed=seed, hold=4)
+    data = data.take(data.seen[:, 2].abs() < 1.5)
+    return data.take(torch.arange(min(rows, len(data))))
+
+
+def error(reached: torch.Tensor, data: Transitions) -> float:
+    return float((reached - data.reached).square().mean().sqrt())
+
+
+def physics_error(physics: Pendulum, data: Transitions) -> float:
+    return error(data.seen + predicted(physics, data.seen, data.actions)[:, :-1], data)
+
+
+@pytest.fixture(scope="module", params=range(3))
+def fitted(request):
+    """The hybrid, the pure learned model of the same data, and steps of the same speeds and of high ones."""
+    seed = request.param
+    data, other = slow_steps(seed), collect("Pendulum-v1", 800, seed=100 + seed, hold=4)
+    speed = other.seen[:, 2].abs()
+    fit = Fit(epochs=60, seed=seed)
+    hybrid, pure = fit_residual(data, WRONG, CONFIG, fit)[0], fit_ensemble(data, CONFIG, fit)[0]
+    return hybrid, pure, other.take(speed < 1.5), other.take(speed > 6)
+
+
+def test_it_beats_wrong_physics_and_pure_learning_on_held_out_steps(fitted):
+    hybrid, pure, on, _ = fitted
+    mine = error(hybrid.expand(on.seen, on.actions)[0], on)
+    assert mine < 0.5 * physics_error(WRONG, on)
+    assert mine < 0.5 * error(pure.expand(on.seen, on.actions)[0], on)
+
+
+def test_far_from_the_data_it_is_no_worse_than_physics_where_pure_learning_is_lost(fitted):
+    hybrid, pure, _, off = fitted
+    mine = error(hybrid.expand(off.seen, off.actions)[0], off)
+    assert mine < 1.1 * physics_error(WRONG, off) and mine < 0.2 * error(pure.expand(off.seen, off.actions)[0], off)
+
+
+def test_the_gate_is_open_on_the_data_and_closes_away_from_it(fitted):
+    hybrid, _, on, off = fitted
+    near, far = hybrid.trust(on.seen, on.actions), hybrid.trust(off.seen, off.actions)
+    assert near.mean() > 0.9 and far.mean() < near.mean() - 0.2
+    nowhere = torch.tensor([[0.0, 1.0, 200.0]]).expand(5, 3)
+    assert (hybrid.trust(nowhere, torch.linspace(-2, 2, 5)[:, None]) == 0).all()
+
+
+def test_with_the_gate_shut_it_is_the_physics_to_rounding(fitted):
+    hybrid = ResidualModel(CONFIG, fitted[0].net, WRONG, (0.0, 1e-9))
+    off = fitted[3]
+    reached, said = hybrid.expand(off.seen, off.actions)
+    truth, reward, _ = WRONG.step(WRONG.physical(off.seen), off.actions)
+    torch.testing.assert_close(reached, WRONG.observe(truth), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(said.reward, reward, atol=1e-4, rtol=1e-5)
+
+
+def test_right_physics_is_left_right():
+    data, other = slow_steps(0), slow_steps(9)
+    hybrid, _ = fit_residual(data, Pendulum(), CONFIG, Fit(epochs=20))
+    assert error(hybrid.expand(other.seen, other.actions)[0], other) < 1e-5
+
+
+def test_it_keeps_a_models_word_and_charges_members_and_physics(fitted):
+    model, _, on, _ = fitted
+    check_model(model, on.seen[:4], gradients=True)
+    check_model(GridActions(model, 3), on.seen[:4])
+    assert (model.expand(on.seen, on.actions)[1].usage[:, 0] == model.cost).all() and model.cost == 6
+
+
+@pytest.mark.parametrize("planner", [CEM(horizon=8), ILQR(horizon=8), MCTS()])
+def test_planners_plan_with_it(fitted, planner):
+    model = fitted[0] if not isinstance(planner, MCTS) else GridActions(fitted[0], 3)
+    outcome = plan(planner, model, fitted[2].seen[:2], Budget(nodes=4000))
+    assert (outcome.charged[:, 0] <= 4000).all() and (outcome.charged[:, 0] > 500).all()
+
+
+def test_saved_and_loaded_it_is_the_same_with_its_wrong_physics(fitted, tmp_path):
+    model, _, on, _ = fitted
+    model.save(tmp_path)
+    loaded = load_model(tmp_path)
+    assert isinstance(loaded, ResidualModel) and loaded.physics == WRONG and loaded.gate == model.gate
+    assert torch.equal(loaded.expand(on.seen, on.actions)[0], model.expand(on.seen, on.actions)[0])
+    settings = json.loads((tmp_path / "config.json").read_text())
+    assert settings["physics"]["mass"] == 1.4
+
+
+def test_wrong_settings_are_named(tmp_path):
+    one = replace(CONFIG, members=1)
+    with pytest.raises(ValueError, match="at least 2 members"):
+        ResidualModel(one, StackedNet(one), WRONG, (0.1, 0.2))
+    with pytest.raises(ValueError, match="open < shut"):
+        ResidualModel(CONFIG, StackedNet(CONFIG), WRONG, (0.3, 0.2))
+
+    class Odd(Pendulum):
+        pass
+
+    with pytest.raises(ValueError, match="this is Odd"):
+        ResidualModel(CONFIG, StackedNet(CONFIG), Odd(), (0.1, 0.2)).save(tmp_path)
