@@ -51,7 +51,9 @@ def bent(rows: Steps, z: Tensor, second: bool) -> tuple[Tensor | None, ...]:
 
     def carried(z: Tensor) -> tuple[Any, Any]:
         told: Any = jvp(lambda z: _ends(rows(z)), (z,), (along,), has_aux=True)
-        (_, total), slopes, discount = told
+        (reached, total), slopes, discount = told
+        if not reached.requires_grad:  # forward slopes pass through no_grad, where second derivatives would be zero
+            raise ModelError(f"the model's next states carry no derivatives; {REMEDY}")
         return slopes, (total, discount)
 
     told: Any = vjp(carried, z.repeat(n, 1), has_aux=True)
