@@ -1,8 +1,7 @@
-"""Every planner runs on every model.
+"""Every planner runs on every model and closes half of the gap that the column has.
 
-In control it closes at least half of the gap between a random policy and the best of its column, paired over the same
-20 episodes. On the language model it keeps its budget and answers; the gap to one sample is not asserted there, since
-the built-in model's critique does not yet tell right from wrong (see `llm/embedded/README.md`).
+The gap is that between chance and the best cell of the column, paired over the same episodes or problems. Chance is a
+random policy in control and one sampled solution of the language model.
 """
 
 import asyncio
@@ -16,17 +15,17 @@ from forethought.control.episodes import random_episodes, run_episodes
 from forethought.control.models.fit import Fit, config_for, fit_mlp
 from forethought.control.tasks import task_named, view
 from forethought.evals.episodes import planner_for
-from forethought.evals.methods import METHODS
+from forethought.evals.methods import METHODS, Method
 from forethought.evals.run import Job
 from forethought.evals.solve import TextSolver
 from forethought.evals.tasks import make_task
 from forethought.llm.load import load_text_model
-from forethought.planning import Budget
+from forethought.planning import BestOfN, Budget
 
 PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n")
 SEEDS = range(100, 120)
 NODES = {"pendulum": 512, "cartpole": 128}
-PROBLEMS, TEXT_NODES = 32, 32
+PROBLEMS, TEXT_NODES = 80, 64
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,10 +63,11 @@ def text_column():
     async def solve():
         model, task = load_text_model("builtin", value="self", temperature=0.8, seed=3), make_task("stories")
         methods = {name: METHODS[name](4, model.max_steps) for name in PLANNERS}
+        methods["chance"] = Method("chance", BestOfN(population=1, valued="none"))
         solver = TextSolver(model, task, methods, seed=3)
         problems = task.problems(PROBLEMS)
         column = {}
-        for name in PLANNERS:
+        for name in methods:
             jobs = [Job(name, TEXT_NODES, problem, i) for i, problem in enumerate(problems)]
             column[name] = [solved.fields for solved in await asyncio.gather(*map(solver, jobs))]
         await model.engine.close()
@@ -90,11 +90,18 @@ def test_a_planner_controls(control_column, planner):
 
 
 @pytest.mark.parametrize("planner", PLANNERS)
+def test_a_planner_reasons(text_column, planner):
+    right = {name: np.array([row["score"] for row in rows]) for name, rows in text_column.items()}
+    assert closes_half_the_gap(right, planner)
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
 def test_a_planner_reasons_within_its_budget_and_answers(text_column, planner):
     rows = text_column[planner]
     assert all(row["ledger"]["charged"]["nodes"] <= TEXT_NODES for row in rows)
     answered = [row["answer"] is not None for row in rows]
-    assert np.mean(answered) >= 0.9
+    assert np.mean(answered) >= 0.8
+    assert all(row["answer"] is not None for row in rows if row["finished"])
     # the answer is that of the best finished solution, wherever the search found one
     for row in rows:
         if row["finished"]:

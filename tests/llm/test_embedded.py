@@ -224,9 +224,6 @@ def test_the_shipped_model_answers_short_stories(shipped):
 
 
 @needs_weights
-@pytest.mark.xfail(
-    strict=True, reason="the critique of the provisional weights judges at chance; see embedded/README.md"
-)
 def test_the_shipped_critique_prefers_right_steps(shipped):
     model, tokenizer = shipped
     stories = held_out("validation", 30, (2, 3))
