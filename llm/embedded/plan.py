@@ -60,10 +60,6 @@ class Plan:
         """How many plain sums hang beside each story: most while sums are what is left to learn."""
         return self.drills * 3 if 2000 <= step < 3600 else self.drills
 
-    def drills_at(self, step: int) -> int:
-        """How many plain sums hang beside each story: most while sums are what is left to learn."""
-        return self.drills * 3 if 2000 <= step < 3600 else self.drills
-
     def critique_at(self, step: int) -> float:
         """The weight of the critique's loss beside the text's."""
         return self.critique_weight * (1 if step < self.sample_from else 2)
