@@ -1,6 +1,6 @@
 """How good the reasoner is: the figures of its card, from a model folder and the fixed held-out stories.
 
-Run as `python -m forethought.llm.embedded.evaluate`; needs under eight minutes on one thread.
+Run as `python -m forethought.llm.embedded.evaluate`; needs about a quarter of an hour on one thread.
 """
 
 from __future__ import annotations
