@@ -1,7 +1,7 @@
 """The exact checker of solution steps: it decides from the story's relations alone, never from wording.
 
-A step reads `Ann trails Tom by 3: 12 + 3 = 15 so Tom has 15`: the relation's own sentence, its formula
-in numbers, what the target comes to. Operands of sums and products may come in another order.
+A step reads `Ann trails Tom by 3: Ann has 12 + 3 = 15 so Tom has 15`: the relation's own sentence, its
+formula in quantities, what the target comes to. Operands of sums and products may come in another order.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from .relations import evaluate
 from .stories import Story
 
 _ANSWER = re.compile(r"#### ([1-9]\d*)")
+_OPERATOR = re.compile(r" ([-+*/]) ")
 _STEP = re.compile(r"([^:]+): ([^=]+) = ([1-9]\d{0,5}) so (.+)")
 
 
@@ -35,19 +36,31 @@ def check_solution(story: Story, text: str) -> bool:
 
 def check_lines(story: Story, lines: Sequence[str]) -> list[bool]:
     """`check_step` for every line after the lines before it."""
-    known = dict(story.given)
-    verdicts = []
-    for line in lines:
-        found = _derived(story, known, line)
-        known |= found or {}
-        verdicts.append(found is not None)
-    return verdicts
+    return _follow(story, lines)[0]
 
 
 def final_answer(text: str) -> int | None:
     """The number that the text's last line states, None without one."""
     match = _ANSWER.fullmatch(text.strip("\n").split("\n")[-1])
     return int(match[1]) if match else None
+
+
+def right_prefix(story: Story, previous_steps: Sequence[str], text: str) -> int:
+    """How many characters of the line some right line begins with too; operands in the relation's own order."""
+    known = _follow(story, previous_steps)[1]
+    ready = [relation for relation in story.relations if known.keys() >= set(relation.sources)]
+    lines = [f"#### {story.answer}\n", *(relation.step(story.verb, known) + "\n" for relation in ready)]
+    return max(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(line, text))) for line in lines)
+
+
+def _follow(story: Story, lines: Sequence[str]) -> tuple[list[bool], dict[str, int]]:
+    """Whether each line is right, and the quantities known after them by name."""
+    known, verdicts = dict(story.given), []
+    for line in lines:
+        found = _derived(story, known, line)
+        known |= found or {}
+        verdicts.append(found is not None)
+    return verdicts, known
 
 
 def _derived(story: Story, known: dict[str, int], text: str) -> dict[str, int] | None:
@@ -59,34 +72,20 @@ def _derived(story: Story, known: dict[str, int], text: str) -> dict[str, int] |
     relation = next((r for r in story.relations if step and r.words() == step[1]), None)
     if step is None or relation is None or any(name not in known for name in relation.sources):
         return None
-    wanted = relation.reckoning(known)
-    value = evaluate(wanted)
+    numbers = relation.reckoning(known)
+    value, wanted = evaluate(numbers), relation.formula(story.verb, numbers)
     right = step[3] == str(value) and step[4] == f"{relation.target} {story.verb} {value}"
-    return {relation.target: int(step[3])} if right and _same(step[2].split(" "), wanted) else None
+    return {relation.target: int(step[3])} if right and _same(_OPERATOR.split(step[2]), wanted) else None
 
 
-def right_prefix(story: Story, known: dict[str, int], text: str) -> int:
-    """How many characters of the line some right line begins with too; operands in the relation's own order.
-
-    known: the quantities that right lines derived so far, and the given ones.
-    """
-    lines = [f"#### {story.answer}\n"]
-    for relation in story.relations:
-        if known.keys() >= set(relation.sources):
-            numbers = relation.reckoning(known)
-            turned = [*numbers[2::-1], *numbers[3:]] if numbers[1] in "+*" else numbers
-            lines += [relation.say(story.verb, order) + "\n" for order in (numbers, turned)]
-    return max(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(line, text))) for line in lines)
-
-
-def _same(numbers: list[str], wanted: list[str]) -> bool:
-    """Whether the numbers are the wanted ones, up to the order of summands and of factors."""
+def _same(formula: list[str], wanted: list[str]) -> bool:
+    """Whether the formula is the wanted one, up to the order of summands and of factors."""
     operators = wanted[1::2]
-    if numbers[1::2] != operators or len(numbers) != len(wanted):
+    if formula[1::2] != operators or len(formula) != len(wanted):
         return False
     # The operands before the first `-` or `/`, and of one operator only, may be exchanged.
     movable = 1
     while movable <= len(operators) and operators[movable - 1] == operators[0] and operators[0] in "+*":
         movable += 1
-    ours, theirs = wanted[::2], numbers[::2]
+    ours, theirs = wanted[::2], formula[::2]
     return sorted(ours[:movable]) == sorted(theirs[:movable]) and ours[movable:] == theirs[movable:]

@@ -32,6 +32,12 @@ def _source(story: Story, relation: Relation, known: dict[str, int], rng: random
     return _say(story, replace(relation, sources=tuple(sources)), known)
 
 
+def _named(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
+    """A formula with another known name in it than the sentence's."""
+    line = _source(story, relation, known, rng)
+    return f"{relation.words()}: {line.split(': ', 1)[1]}" if line else ""
+
+
 def _operation(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
     """A wrong operation, reckoned on correctly."""
     numbers = relation.reckoning(known)
@@ -44,7 +50,8 @@ def _slip(story: Story, relation: Relation, known: dict[str, int], rng: random.R
     head, tail = relation.step(story.verb, known).split(" = ")
     result = tail.split(" ", 1)[0]
     number = int(result)
-    wrong = rng.choice((number - 1, number + 1, number - 10, number + 10, number + 2, int(result[::-1])))
+    wrong = number + rng.choice((-20, -10, -9, -2, -1, 1, 2, 9, 10, 20))
+    wrong = int(result[::-1]) if rng.random() < 0.1 else wrong
     return f"{head} = {tail.replace(result, str(wrong))}" if wrong > 0 else ""
 
 
@@ -84,11 +91,20 @@ def _early(story: Story, relation: Relation, known: dict[str, int], rng: random.
     return _say(story, pick, values)
 
 
+def _final(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
+    """Another name's quantity, or one near the answer, as the answer; often what was derived last."""
+    draw, derived = rng.random(), [known[r.target] for r in story.relations if r.target in known]
+    if draw < 0.3 and derived:
+        return f"#### {derived[-1]}"
+    near = [n for n in (story.answer - 1, story.answer + 1, story.answer + 10) if n > 0]
+    return f"#### {rng.choice(list(story.values().values()) if draw < 0.8 else near)}"
+
+
 CLASSES: dict[str, Callable[[Story, Relation, dict[str, int], random.Random], str]] = {
-    "number": _number, "source": _source, "operation": _operation, "slip": _slip,
-    "value": _value, "target": _target, "early": _early, "said": _said,
+    "number": _number, "source": _source, "named": _named, "operation": _operation, "slip": _slip,
+    "value": _value, "target": _target, "early": _early, "said": _said, "final": _final,
 }  # fmt: skip
-_WEIGHTS = (1.0, 1.0, 1.0, 1.6, 1.6, 0.8, 1.6, 0.4)
+_WEIGHTS = (1.0, 1.0, 0.5, 0.6, 2.4, 1.6, 0.8, 2.0, 0.4, 0.6)
 
 
 def _say(story: Story, relation: Relation, known: dict[str, int], numbers: list[str] | None = None) -> str:
@@ -102,43 +118,15 @@ def _say(story: Story, relation: Relation, known: dict[str, int], numbers: list[
 def corrupt_step(story: Story, index: int, rng: random.Random, kind: str | None = None) -> str | None:
     """A wrong line in place of the solution's line `index`, which follows right lines only.
 
-    kind: a class of CLASSES, or `final` for the last line; drawn where None. Returns None where the
-    draws made nothing wrong.
+    kind: a class of CLASSES; drawn where None, and always `final` for the last line. Returns None where
+    the draws made nothing wrong.
     """
-    before = story.steps[:index]
-    if index == len(story.steps) - 1:
-        return _final(story, rng)
-    relation, values = story.relations[index], story.values()
+    last = index == len(story.steps) - 1
+    relation, values = story.relations[min(index, story.length - 1)], story.values()
     known = dict(story.given) | {r.target: values[r.target] for r in story.relations[:index]}
     for _ in range(6):
-        name = kind or rng.choices(list(CLASSES), _WEIGHTS)[0]
+        name = "final" if last else kind or rng.choices(list(CLASSES), _WEIGHTS)[0]
         line = CLASSES[name](story, relation, known, rng)
-        if line and not check_step(story, before, line):
+        if line and not check_step(story, story.steps[:index], line):
             return line
     return None
-
-
-def _final(story: Story, rng: random.Random) -> str:
-    """Another name's quantity, or one near the answer, as the answer."""
-    others = [value for value in story.values().values() if value != story.answer]
-    near = [value for value in (story.answer - 1, story.answer + 1, story.answer + 10) if value > 0]
-    return f"#### {rng.choice(others if others and rng.random() < 0.7 else near)}"
-
-
-def carry_on(story: Story, index: int, wrong: str) -> list[str]:
-    """The lines after line `index` came out wrong, each reckoned from what stands.
-
-    Stops where the wrong quantity leads out of the positive integers.
-    """
-    known = dict(story.given)
-    for relation in story.relations[:index]:
-        known[relation.target] = relation.value(known) or 0
-    known[story.relations[index].target] = int(wrong.rsplit(" ", 1)[1])
-    lines: list[str] = []
-    for relation in story.relations[index + 1 : story.length]:
-        value = relation.value(known)
-        if value is None or value <= 0:
-            return lines
-        lines.append(relation.step(story.verb, known))
-        known[relation.target] = value
-    return [*lines, f"#### {known[story.asked]}"] if story.asked in known else lines

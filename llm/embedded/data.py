@@ -8,9 +8,10 @@ ancestors and nothing else, so the forward pass equals that of every branch on i
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from functools import partial
+from itertools import accumulate, chain, islice
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from .checker import check_lines, right_prefix
-from .corrupt import carry_on, corrupt_step
-from .relations import LIMIT
+from .corrupt import corrupt_step
+from .onward import aside, onward
 from .stories import Story, asking, split_of
 from .tokenizer import CRITIQUE, NO, YES
 
@@ -28,7 +29,7 @@ IGNORE = -100
 
 
 class Words:
-    """The tokenizer with a memory: the lines of stories repeat their words over and over."""
+    """The tokenizer, with what training asks of it: the ids of the critique's words and how long each token is."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer: Any = tokenizer
@@ -76,12 +77,12 @@ class Tree:
             node = child
         return node
 
-    def teach(self, node: int, tokens: Sequence[int]) -> int:
-        """Like `grow`, with each token to be predicted from the one before it; all of them are sound."""
+    def teach(self, node: int, tokens: Sequence[int], sound: bool = True) -> int:
+        """Like `grow`, with each token to be predicted from the one before it; sound: whether the lines before are."""
         for token in tokens:
             self.goals[node] = token
             node = self.grow(node, [token])
-            self.sound[node] = 1
+            self.sound[node] = int(sound)
         return node
 
     def judge(self, node: int, tokens: Sequence[int], sound: int) -> int:
@@ -97,101 +98,82 @@ class Tree:
 
 
 def gold_tree(
-    story: Story, words: Words, rng: random.Random, wrong: float = 0.6, follow: float = 0.3, asks: int = 1
+    story: Story, words: Words, rng: random.Random, wrong: float = 0.6, astray: float = 0.3, asks: int = 1
 ) -> Tree:
-    """The story with its solution, each line judged right, and wrong lines beside some of them.
+    """The story with its solution, each line judged right, and wrong or useless lines beside some of them.
 
-    wrong: the chance of a wrong line beside each line. follow: the chance that one of the wrong lines
-    is carried on with. asks: at most how many quantities are asked for, each with its own solution.
+    wrong: the chance of a wrong line beside each line. astray: the chance that one is gone on from, and
+    that of a right but useless line. asks: at most how many quantities are asked for, each with its own
+    solution.
     """
     tree = Tree()
     others = [r.target for r in story.relations if r.target != story.asked]
-    stories = [story, *(asking(story, name) for name in rng.sample(others, len(others)))]
+    stories = (asking(story, name) for name in rng.sample(others, len(others)))
     # What is asked belongs to the structure, by which splits are told apart.
-    for each in [s for s in stories if split_of(s.structure()) == "train"][:asks]:
-        _grow_solution(tree, each, words, rng, wrong, follow)
+    chosen = (each for each in chain([story], stories) if split_of(each.structure()) == "train")
+    for each in islice(chosen, asks):
+        _grow_solution(tree, each, words, rng, wrong, astray)
     return tree
 
 
-def hang_copies(tree: Tree, story: Story, count: int, words: Words, rng: random.Random) -> None:
-    """Sentences of the story said again from their first word on, whether or not they can be used yet."""
-    start = tree.grow(-1, words.encode(story.question + "\n"))
-    for relation in rng.sample(story.relations, min(count, len(story.relations))):
-        tokens = words.encode(relation.words() + ":")
-        node = tree.grow(start, tokens[:1])
-        if tree.goals[node] == IGNORE:  # else a solution begins with that word
-            tree.teach(node, tokens[1:])
-
-
-def _grow_solution(tree: Tree, story: Story, words: Words, rng: random.Random, wrong: float, follow: float) -> None:
+def _grow_solution(tree: Tree, story: Story, words: Words, rng: random.Random, wrong: float, astray: float) -> None:
     node = tree.grow(-1, words.encode(story.question + "\n"))
-    carried = rng.randrange(story.length) if rng.random() < follow else -1
     for i, line in enumerate(story.steps):
-        if i == carried or rng.random() < wrong:
-            bad = corrupt_step(story, i, rng)
-            if bad is not None:
-                same_words = bad.split(": ", 1)[0] == line.split(": ", 1)[0]
-                later = carry_on(story, i, bad) if i == carried and same_words else []
-                grow_judged(tree, node, story, story.steps[:i], [bad, *later], words)
+        before = story.steps[:i]
+        bad = corrupt_step(story, i, rng) if rng.random() < wrong else None
+        useless = aside(story, before, rng) if rng.random() < astray / 2 else None
+        for other in filter(None, (bad, useless)):
+            count = rng.choice((1, 1, 2, 3)) if other == useless or rng.random() < astray else 0
+            grow_judged(tree, node, story, before, [other], words, partial(int, count))
         node = tree.teach(node, words.encode(line + "\n"))
-        tree.ask(node, words, True)
-    tree.teach(node, [words.end])
+        _end_line(tree, node, line, words, True)
 
 
-def hang_drills(tree: Tree, count: int, words: Words, rng: random.Random) -> None:
-    """Plain sums beside the story, seeing nothing of it: arithmetic is what lines teach most slowly, and a sum alone
-    costs a tenth of a line with its question."""
-    for _ in range(count):
-        given, result = drawn_sum(rng)
-        tokens = words.encode(f": {given} = {result} so Ann")[:-1]  # a number ends before the next word
-        cut = tokens.index(words.equals) + 1
-        tree.teach(tree.grow(-1, tokens[:cut]), tokens[cut:])
+def sampled_tree(story: Story, solutions: Sequence[str], words: Words, count: Callable[[], int] = lambda: 0) -> Tree:
+    """The story with its solution and some that the model wrote, each line judged by the checker, with all before it.
 
-
-def drawn_sum(rng: random.Random) -> tuple[str, int]:
-    """A sum such as lines hold, and its result, at most `LIMIT`."""
-    kind = rng.choices("+-*/", (0.42, 0.3, 0.2, 0.08))[0]
-    if kind in "+-":
-        whole = rng.randint(2, LIMIT)
-        part = rng.randint(1, whole - 1)
-        return (f"{part} + {whole - part}", whole) if kind == "+" else (f"{whole} - {part}", whole - part)
-    factor = rng.randint(2, 12)
-    other = rng.randint(2, LIMIT // factor)
-    return (f"{other} * {factor}", other * factor) if kind == "*" else (f"{other * factor} / {factor}", other)
-
-
-def sampled_tree(story: Story, solutions: Sequence[str], words: Words, gold: bool = True) -> Tree:
-    """The story with solutions that the model wrote, each line judged by the checker, all lines so far together."""
+    count: drawn after every line of the model's own, how many lines of the right way on to hang there.
+    """
     tree = Tree()
     root = node = tree.grow(-1, words.encode(story.question + "\n"))
-    for line in story.steps if gold else ():
+    for line in story.steps:
         node = tree.teach(node, words.encode(line + "\n"))
-        tree.ask(node, words, True)
-    if gold:
-        tree.teach(node, [words.end])
+        _end_line(tree, node, line, words, True)
     for text in solutions:
-        grow_judged(tree, root, story, [], text.split("\n")[:-1], words)
+        grow_judged(tree, root, story, [], text.split("\n")[:-1], words, count)
     return tree
 
 
-def grow_judged(tree: Tree, node: int, story: Story, before: Sequence[str], lines: Sequence[str], words: Words) -> None:
-    """Grow the lines from the node, which the lines `before`, all right, lead to, with a critique after each."""
-    known = story.given | {r.target: v for r, v in zip(story.relations, _results(before))}
-    sound = True
+def grow_judged(
+    tree: Tree, node: int, story: Story, before: Sequence[str], lines: Sequence[str], words: Words,
+    count: Callable[[], int] = lambda: 0,
+) -> None:  # fmt: skip
+    """Grow the lines from the node, which the lines `before`, all right, lead to, with a critique after each.
+
+    count: drawn after every line, how many lines are taught there as what follows from those written.
+    """
+    written, sound = list(before), True
     for line, right in zip(lines, check_lines(story, [*before, *lines])[len(before) :]):
         tokens, ok = words.encode(line + "\n"), 0
         if sound:
-            ok = len(tokens) if right else words.within(tokens, right_prefix(story, known, line + "\n"))
+            ok = len(tokens) if right else words.within(tokens, right_prefix(story, written, line + "\n"))
         sound = sound and right
-        if right and not line.startswith("####"):
-            *_, name, _, value = line.split(" ")
-            known[name] = int(value)
         node = tree.judge(node, tokens, ok)
-        tree.ask(node, words, sound)
+        _end_line(tree, node, line, words, sound)
+        written.append(line)
+        _hang_onward(tree, node, onward(story, written, count()), words, sound)
 
 
-def _results(lines: Sequence[str]) -> list[int]:
-    return [int(line.rsplit(" ", 1)[1]) for line in lines]
+def _hang_onward(tree: Tree, node: int, lines: Sequence[str], words: Words, sound: bool) -> None:
+    for line in lines:
+        node = tree.teach(node, words.encode(line + "\n"), sound)
+        _end_line(tree, node, line, words, sound)
+
+
+def _end_line(tree: Tree, node: int, line: str, words: Words, sound: bool) -> None:
+    tree.ask(node, words, sound)
+    if line.startswith("####"):
+        tree.teach(node, [words.end], sound)
 
 
 @dataclass

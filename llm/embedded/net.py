@@ -53,26 +53,27 @@ def tree_hidden(model: LlamaForCausalLM, ids: Tensor, positions: Tensor, mask: T
     cos, sin = cos[:, None], sin[:, None]
     bias = torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, torch.finfo(x.dtype).min)
     for layer in body.layers:
-        x = x + _attend(layer.self_attn, _norm(x, layer.input_layernorm), cos, sin, bias)
-        y = _norm(x, layer.post_attention_layernorm)
+        x = x + _attend(layer.self_attn, norm(x, layer.input_layernorm), cos, sin, bias)
+        y = norm(x, layer.post_attention_layernorm)
         x = x + layer.mlp.down_proj(F.silu(layer.mlp.gate_proj(y)) * layer.mlp.up_proj(y))
-    return _norm(x, body.norm)
+    return norm(x, body.norm)
 
 
-def _norm(x: Tensor, norm: Any) -> Tensor:
+def norm(x: Tensor, norm: Any) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), norm.weight, norm.variance_epsilon)
 
 
 def _attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor) -> Tensor:
     batch, length, _ = x.shape
     split = (batch, length, -1, attention.head_dim)
-    query = _turn(attention.q_proj(x).view(split).transpose(1, 2), cos, sin)
-    key = _turn(attention.k_proj(x).view(split).transpose(1, 2), cos, sin)
+    query = turn(attention.q_proj(x).view(split).transpose(1, 2), cos, sin)
+    key = turn(attention.k_proj(x).view(split).transpose(1, 2), cos, sin)
     value = attention.v_proj(x).view(split).transpose(1, 2)
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     return attention.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys, ... x T x D, turned by their rotary angles."""
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat((-second, first), dim=-1) * sin

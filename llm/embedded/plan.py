@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from .data import Batch, Tree, Words, gold_tree, hang_copies, hang_drills, pack, sampled_tree
+from .data import Batch, Tree, Words, gold_tree, pack, sampled_tree
+from .exercises import hang_copies, hang_drills
 from .net import Shape
 from .stories import Story, generate
 
@@ -19,11 +20,12 @@ class Plan:
     batch: texts a step. rate: the peak learning rate, reached after `warmup` and falling in a line from
     fall_from on. asks: at most how many quantities of a text are asked for. copies, drills: sentences
     said again and plain sums beside each story. From the step sample_from on the model's own solutions
-    are judged too. refresh: steps between drawings of solutions; sampled: their share of a batch.
+    are judged too, and gone on from. refresh: steps between drawings of solutions, a multiple of GROUP;
+    sampled: their share of a batch; onward: the chance that after a line of them the way on is taught.
     A run stopped at a multiple of GROUP goes on exactly.
     """
 
-    steps: int = 6000
+    steps: int = 6400
     batch: int = 8
     seed: int = 0
     rate: float = 2e-3
@@ -34,10 +36,11 @@ class Plan:
     asks: int = 3
     copies: int = 3
     drills: int = 3
-    sample_from: int = 3200
-    refresh: int = 640
+    sample_from: int = 2720
+    refresh: int = 16
     sampled: float = 0.35
-    sample_stories: int = 192
+    onward: float = 0.4
+    sample_stories: int = 16
     samples_each: int = 4
     checkpoint_every: int = 200
     evaluate_every: int = 3200
@@ -54,11 +57,11 @@ class Plan:
 
     def wrong_at(self, step: int) -> float:
         """The chance of a wrong line beside each line: low while the model has yet to learn the right ones."""
-        return 0.2 if step < 1080 else 0.5
+        return 0.2 if step < 1080 else 0.4
 
     def drills_at(self, step: int) -> int:
         """How many plain sums hang beside each story: most while sums are what is left to learn."""
-        return self.drills * 3 if 2000 <= step < 3600 else self.drills
+        return self.drills * 3 if 600 <= step < 3600 else self.drills
 
     def critique_at(self, step: int) -> float:
         """The weight of the critique's loss beside the text's."""
@@ -102,7 +105,7 @@ class Feed:
         for i in range(GROUP * plan.batch):
             if self.pool and rng.random() < plan.sampled:
                 story, texts = rng.choice(self.pool)
-                trees.append(sampled_tree(story, rng.sample(texts, 2), self.words))
+                trees.append(sampled_tree(story, rng.sample(texts, 2), self.words, lambda: rng.random() < plan.onward))
             else:
                 story = draw_story(plan, step * plan.batch + i, step, rng)
                 trees.append(gold_tree(story, self.words, rng, plan.wrong_at(step), asks=plan.asks))

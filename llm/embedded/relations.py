@@ -90,16 +90,21 @@ class Relation:
         return KINDS[self.kind].words.format(X=self.target, f=fraction, **fill)
 
     def step(self, verb: str, known: dict[str, int]) -> str:
-        """The step that derives the target: the sentence, the formula in numbers, what the target comes to.
+        """The step that derives the target: the sentence, the formula in quantities, what the target comes to.
 
         Raises KeyError where a source is not in `known`.
         """
         return self.say(verb, self.reckoning(known))
 
     def say(self, verb: str, numbers: Sequence[str]) -> str:
-        """The step with these numbers as its formula."""
-        result = evaluate(numbers)
-        return f"{self.words()}: {' '.join(numbers)} = {result} so {self.target} {verb} {result}"
+        """The step with these numbers in its formula."""
+        formula, result = " ".join(self.formula(verb, numbers)), evaluate(numbers)
+        return f"{self.words()}: {formula} = {result} so {self.target} {verb} {result}"
+
+    def formula(self, verb: str, numbers: Sequence[str]) -> list[str]:
+        """The formula with these numbers: a source's quantity is told as in the story, by name and verb."""
+        # A number that follows its name is found by looking for that name; a bare one has to be worked out.
+        return [f"{s} {verb} {n}" if s in self.sources else n for s, n in zip(self.symbols(), numbers)]
 
 
 def evaluate(numbers: Sequence[str]) -> int | None:

@@ -12,15 +12,11 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .relations import KINDS, LIMIT, Relation, choose_numbers, leaf_value
+from .draft import Draft, distract, draw_draft
+from .relations import Relation
 from .scenes import SCENES, Scene
 
 SPLITS = ("train", "validation", "test")
-BRANCHING = 0.7  # how readily a step joins two quantities or begins a branch; at 0 stories are chains
-UNARY = tuple(kind for kind, spec in KINDS.items() if spec.arity == 1)
-UNARY_WEIGHTS = tuple(KINDS[kind].weight for kind in UNARY)
-BINARY = ("sum", "difference", "list")
-BINARY_WEIGHTS = tuple(KINDS[kind].weight for kind in BINARY)
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,10 @@ class Story:
     length: int
     useless: tuple[str, ...] = ()
 
+    def told(self) -> list[Relation]:
+        """The relations in the order in which the text tells them."""
+        return sorted(self.relations, key=lambda relation: self.question.index(relation.words() + "."))
+
     @property
     def distractor(self) -> bool:
         """Whether some sentence of the story is of no use."""
@@ -63,95 +63,6 @@ class Story:
         return known
 
 
-class _Draft:
-    """A story under construction; `free` are derived names that nothing uses yet."""
-
-    def __init__(self, rng: random.Random, names: list[str]) -> None:
-        self.rng, self.names = rng, names
-        self.given: dict[str, int] = {}
-        self.known: dict[str, int] = {}
-        self.relations: list[Relation] = []
-        self.free: list[str] = []
-
-    def add(self, count: int, needed: bool = True) -> bool:
-        """Add a relation that uses `count` of the free names; False where the draw does not work."""
-        rng = self.rng
-        uses = rng.sample(self.free, count) if needed else []
-        if count == 2 or rng.random() < 0.25 * BRANCHING:
-            kind = rng.choices(BINARY, BINARY_WEIGHTS)[0]
-        elif count == 0 and needed and rng.random() < 0.12:
-            kind = "packs"
-        else:
-            kind = rng.choices(UNARY, UNARY_WEIGHTS)[0]
-        fresh: dict[str, int] = {}
-        sources = list(uses)
-        while len(sources) < KINDS[kind].arity:
-            sources.append(self._source(kind, sources, fresh, needed))
-        return self._attach(kind, sources, fresh, uses, needed)
-
-    def _source(self, kind: str, taken: list[str], fresh: dict[str, int], needed: bool) -> str:
-        others = [name for name in self.known if name not in taken and (not needed or name not in self.free)]
-        if others and (not needed or self.rng.random() < 0.3):
-            return self.rng.choice(others)
-        name = self.names[len(self.known) + len(fresh)]
-        fresh[name] = leaf_value(kind, self.rng)
-        return name
-
-    def _attach(self, kind: str, sources: list[str], fresh: dict[str, int], uses: list[str], needed: bool) -> bool:
-        known = self.known | fresh
-        if kind == "difference":
-            sources.sort(key=lambda name: -known[name])
-        elif len(sources) > 1:
-            self.rng.shuffle(sources)
-        numbers = choose_numbers(kind, [known[name] for name in sources], self.rng)
-        if numbers is None:
-            return False
-        relation = Relation(kind, self.names[len(known)], tuple(sources), numbers)
-        value = relation.value(known)
-        if value is None or not 0 < value <= LIMIT:
-            return False
-        self.given |= fresh
-        self.known = known | {relation.target: value}
-        self.relations.append(relation)
-        if needed:
-            self.free = [name for name in self.free if name not in uses] + [relation.target]
-        return True
-
-
-def _draft(rng: random.Random, names: list[str], steps: int) -> _Draft | None:
-    """A draft of that many needed relations; None where it got stuck, as with quantities too large to join."""
-    draft = _Draft(rng, names)
-    for _ in range(12 * steps):
-        if len(draft.relations) == steps:
-            return draft
-        left = steps - len(draft.relations) - 1
-        # Each later step joins at most two free names into one, and one free name, the asked, remains.
-        counts = [c for c in (0, 1, 2) if c <= len(draft.free) and len(draft.free) - c <= left]
-        weights = [(0.2 * BRANCHING, 0.7, 0.5)[c] for c in counts]
-        draft.add(rng.choices(counts, weights)[0])
-    return None
-
-
-def _distract(draft: _Draft, rng: random.Random) -> tuple[list[str], list[int]]:
-    """Add one or two useless quantities; the names they bring and the numbers of mere asides.
-
-    Raises IndexError where the pool of names is used up.
-    """
-    asides: list[int] = []
-    before = set(draft.known)
-    for _ in range(rng.choice((1, 1, 2))):
-        what = rng.random()
-        if what < 0.5:
-            while not draft.add(0, needed=False):
-                pass  # some draw fits: `more` always does where quantities are below the limit
-        elif what < 0.85:
-            name = draft.names[len(draft.known)]
-            draft.given[name] = draft.known[name] = rng.randint(3, 40)
-        else:
-            asides.append(rng.randint(5, 20))
-    return [name for name in draft.known if name not in before], asides
-
-
 def generate(seed: int, index: int, steps: int, distractor: bool, split: str = "train", shuffle: bool = True) -> Story:
     """The story of this key, always the same one.
 
@@ -166,11 +77,11 @@ def generate(seed: int, index: int, steps: int, distractor: bool, split: str = "
         scene = rng.choice(SCENES)
         names = rng.sample(scene.names, len(scene.names))
         try:  # a long story of many branches may need more names than a small pool has
-            draft = _draft(rng, names, steps)
+            draft = draw_draft(rng, names, steps)
             if draft is None:
                 continue
             asked = draft.relations[-1].target
-            useless, asides = _distract(draft, rng) if distractor else ([], [])
+            useless, asides = distract(draft, rng) if distractor else ([], [])
         except IndexError:
             continue
         if split_of(_structure(draft.given, draft.relations, asked)) == split:
@@ -190,7 +101,7 @@ def _structure(given: dict[str, int], relations: list[Relation] | tuple[Relation
 
 
 def _tell(
-    draft: _Draft, scene: Scene, asked: str, useless: list[str], asides: list[int],
+    draft: Draft, scene: Scene, asked: str, useless: list[str], asides: list[int],
     rng: random.Random, shuffle: bool, length: int,
 ) -> Story:  # fmt: skip
     noun = rng.choice(scene.nouns)
@@ -211,23 +122,25 @@ def _tell(
     )  # fmt: skip
 
 
-def solving_order(told: Sequence[Relation], given: Iterable[str], asked: str) -> list[Relation]:
-    """The relations that the asked quantity needs, in the solution's order.
+def solving_order(told: Sequence[Relation], known: Iterable[str], asked: str, last: str = "") -> list[Relation]:
+    """The relations that the asked quantity still needs, in the solution's order.
 
-    told: relations in the order of the text. A solution goes on from the quantity that it came to last
-    where some relation can, else takes the first in the text that can be used.
+    told: relations in the order of the text. known: the names whose quantities are given or derived;
+    last: the one derived last. A solution goes on from that where some relation can, else takes the
+    first in the text that can be used.
     """
+    known = set(known)
     by_target = {relation.target: relation for relation in told}
     needed, todo = set(), [asked]
     while todo:
         name = todo.pop()
-        if name in by_target and name not in needed:
+        if name in by_target and name not in needed and name not in known:
             needed.add(name)
             todo += by_target[name].sources
-    known, order = set(given), list[Relation]()
+    order: list[Relation] = []
     while len(order) < len(needed):
         ready = [r for r in told if r.target in needed - known and known.issuperset(r.sources)]
-        last = order[-1].target if order else ""
+        last = order[-1].target if order else last
         order.append(next((r for r in ready if last in r.sources), ready[0]))
         known.add(order[-1].target)
     return order
@@ -236,8 +149,7 @@ def solving_order(told: Sequence[Relation], given: Iterable[str], asked: str) ->
 def asking(story: Story, name: str) -> Story:
     """The same text with the quantity of another derived name asked for."""
     text, end = story.question.rsplit(" How many ", 1)
-    told = sorted(story.relations, key=lambda relation: text.index(relation.words() + "."))
-    needed, values = solving_order(told, story.given, name), story.values()
+    needed, values = solving_order(story.told(), story.given, name), story.values()
     rest = tuple(r for r in story.relations if r not in needed)
     return replace(
         story, question=f"{text} How many {end.replace(f' {story.asked} ', f' {name} ')}", asked=name,

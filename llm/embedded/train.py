@@ -30,10 +30,11 @@ from .tokenizer import CRITIQUE, NO, YES, save_tokenizer, story_tokenizer
 
 MANNERS = {
     "format": "plain", "prompt": "{question}\n", "delimiter": "\n", "critique": CRITIQUE, "yes": YES, "no": NO,
-    "max_step_tokens": 32, "max_steps": 12,
+    "max_step_tokens": 40, "max_steps": 12,
 }  # fmt: skip
 BETAS = (0.9, 0.98)
 LOG_EVERY = 100
+MAX_TOKENS = 200  # of a sampled solution
 
 
 def train(
@@ -78,9 +79,9 @@ class Run:
         self.model = build_model(plan.shape, len(self.tokenizer), self.words.end, self.words.pad)
         self.sounder = torch.nn.Linear(plan.shape.hidden, 1)
         hold(self.model)
-        self.matrices, others = split_parameters(self.model, self.sounder)
+        matrices, others = split_parameters(self.model, self.sounder)
         self.optimizer = torch.optim.Adam(others, betas=BETAS, eps=1e-9, fused=True)
-        self.muon = Muon(self.matrices)
+        self.muon = Muon(matrices)
         self.feed = Feed(plan, self.words)
         self.sums = [0.0] * 4
         self.clock = time.perf_counter()
@@ -115,16 +116,16 @@ class Run:
             self.sums, self.clock = [0.0] * 4, time.perf_counter()
 
     def _sample(self) -> None:
-        """Put solutions of the model's own in the pool, half of which is kept from the time before."""
+        """Put solutions of the model's own in the pool, two thirds of which are kept from the times before."""
         plan, rng = self.plan, random.Random(f"{self.plan.seed}/pool/{self.step}")
         # Indices below zero are never used by the feed, so these stories are new to the model.
         first = -1 - self.step * plan.sample_stories
         stories = [draw_story(plan, first - i, None, rng) for i in range(plan.sample_stories)]
         questions = [story.question for story in stories for _ in range(plan.samples_each)]
-        texts = sample_solutions(self.model, self.tokenizer, questions, rng.choice((0.8, 0.9, 1.0)))
+        texts = sample_solutions(self.model, self.tokenizer, questions, rng.choice((0.8, 0.8, 0.9, 1.0)), MAX_TOKENS)
         each = plan.samples_each
         fresh = [(story, texts[i * each : (i + 1) * each]) for i, story in enumerate(stories)]
-        self.feed.pool = self.feed.pool[-plan.sample_stories :] + fresh
+        self.feed.pool = self.feed.pool[-2 * plan.sample_stories :] + fresh
 
     def save(self) -> None:
         """Write everything that going on exactly needs, in one move."""

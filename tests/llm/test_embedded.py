@@ -11,10 +11,12 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from forethought.llm import embedded
 from forethought.llm.embedded.begin import heads_back, hold
+from forethought.llm.embedded.checker import check_lines
 from forethought.llm.embedded.corrupt import corrupt_step
 from forethought.llm.embedded.data import IGNORE, Tree, Words, gold_tree, pack, sampled_tree
 from forethought.llm.embedded.evaluate import as_text, auc, measure
 from forethought.llm.embedded.net import Shape, build_model, tree_hidden
+from forethought.llm.embedded.onward import next_line
 from forethought.llm.embedded.plan import Feed, Plan
 from forethought.llm.embedded.sample import judge, sample_solutions
 from forethought.llm.embedded.stories import generate, held_out
@@ -24,7 +26,7 @@ from forethought.llm.embedded.train import Run, export_model, losses
 torch.set_num_threads(1)
 FOLDER = Path(embedded.__file__).parent / "reasoner"
 TINY = Plan(
-    steps=8, batch=4, warmup=2, sample_from=4, refresh=2, sample_stories=4, samples_each=2,
+    steps=8, batch=4, warmup=2, sample_from=4, refresh=1, sample_stories=4, samples_each=2,
     checkpoint_every=100, evaluate_every=100, shape=Shape(hidden=32, layers=1, heads=2, inner=48),
 )  # fmt: skip
 
@@ -54,7 +56,7 @@ def test_the_tokenizer_keeps_digits_and_lines_apart(tokenizer, words):
 
 
 @pytest.mark.parametrize("text", [
-    "".join(map(chr, range(128))), "Ann trails Tom by 3: 12 + 3 = 15 so Tom has 15\n\n#### 15\n",
+    "".join(map(chr, range(128))), "Ann trails Tom by 3: Ann has 12 + 3 = 15 so Tom has 15\n\n#### 15\n",
     "naïve — ½ 1234 xyzzy", " Two  spaces, How Are you?Right? ", "than  Ann.  Bob",
 ])  # fmt: skip
 def test_any_text_comes_back(tokenizer, text):
@@ -93,9 +95,39 @@ def test_goals_teach_the_solution_and_judge_every_line(words):
     assert asked == [words.yes] * len(story.steps)
     taught = sum(goal != IGNORE for goal in tree.goals) - len(asked)
     assert taught == len(words.encode("\n".join(story.steps) + "\n")) + 1  # and the end
-    mixed = [gold_tree(story, words, random.Random(i)) for i in range(20)]
-    verdicts = [goal for t in mixed for token, goal in zip(t.tokens, t.goals) if token == words.critique]
-    assert verdicts.count(words.no) > 20 and verdicts.count(words.yes) == 20 * len(story.steps)
+
+
+def path(tree, node):
+    """The nodes from the root to the node."""
+    return [*path(tree, tree.parents[node]), node] if node >= 0 else []
+
+
+def test_every_verdict_is_the_checkers_and_every_taught_line_goes_on_from_what_stands(words):
+    verdicts, taught = [], 0
+    for i in range(40):
+        story = generate(0, i, 2 + i % 4, i % 2 == 1)
+        tree = gold_tree(story, words, random.Random(i), wrong=0.6, astray=0.6)
+        for node, (token, goal) in enumerate(zip(tree.tokens, tree.goals)):
+            text = words.tokenizer.decode([tree.tokens[n] for n in path(tree, node)])
+            if not text.startswith(story.question + "\n"):
+                continue
+            lines = text[len(story.question) + 1 :].split("\n")
+            if token == words.critique:
+                verdicts.append(goal)
+                assert goal == (words.yes if all(check_lines(story, lines[:-1])) else words.no)
+            elif text.endswith("\n") and goal not in (IGNORE, words.end):
+                taught += 1
+                assert next_line(story, lines[:-1]).startswith(words.tokenizer.decode([goal]).strip())
+    assert min(verdicts.count(words.yes), verdicts.count(words.no)) > 60 and taught > 150
+
+
+def below(tree, node):
+    """The nodes under a node."""
+    found = {node}
+    for child, parent in enumerate(tree.parents):
+        if parent in found:
+            found.add(child)
+    return found - {node}
 
 
 def test_tokens_are_sound_until_no_right_line_begins_like_the_text(words):
@@ -103,10 +135,13 @@ def test_tokens_are_sound_until_no_right_line_begins_like_the_text(words):
     for i in range(60):
         story = generate(4, i, 2 + i % 3, i % 2 == 1)
         bad = corrupt_step(story, 0, random.Random(i)) or story.steps[0].replace(": ", ": 1")
-        tree = sampled_tree(story, [f"{bad}\n{story.steps[1]}\n"], words, gold=False)
+        tree = sampled_tree(story, [f"{bad}\n{story.steps[1]}\n"], words)
         root = len(words.encode(story.question + "\n"))
         line = words.encode(bad + "\n")
-        sound = tree.sound[root : root + len(line)]
+        node, sound = root - 1, []
+        for token in line:
+            node = tree.children[(node, token)]
+            sound.append(tree.sound[node])
         good = sum(sound)
         assert sound == [1] * good + [0] * (len(line) - good) and good < len(line)
         known = dict(story.given)
@@ -115,7 +150,7 @@ def test_tokens_are_sound_until_no_right_line_begins_like_the_text(words):
         right = [r.step(story.verb, known) for r in ready] + [story.steps[-1]]
         found += any(text.startswith(prefix) for text in right)
         assert not any(text.startswith(words.tokenizer.decode(line[: good + 1])) for text in right)
-        assert set(tree.sound[root + len(line) + 1 :]) <= {0, IGNORE}
+        assert {tree.sound[i] for i in below(tree, node)} <= {0, IGNORE}
     assert found > 40
 
 

@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from forethought.llm.embedded.checker import check_lines, check_solution, check_step, final_answer
-from forethought.llm.embedded.corrupt import CLASSES, carry_on, corrupt_step
+from forethought.llm.embedded.corrupt import CLASSES, corrupt_step
+from forethought.llm.embedded.onward import aside, next_line, onward
 from forethought.llm.embedded.relations import FRACTIONS, KINDS
 from forethought.llm.embedded.stories import asking, generate, held_out, split_of
 
@@ -34,7 +35,7 @@ def reckon(kind, s, n):
 
 
 def forms(kind, s, n):
-    """Every order of the operands that counts as the relation's formula."""
+    """Every order of the operands that counts as the relation's formula; sources as `name verb number`."""
     operands = [str(x) for x in (*s, *n)]
     if kind in SUM or kind in TIMES:
         return {(" + " if kind in SUM else " * ").join(order) for order in itertools.permutations(operands)}
@@ -53,7 +54,8 @@ def right_lines(story, known):
             s = [known[name] for name in r.sources]
             result = int(reckon(r.kind, s, r.numbers))
             end = f"{result} so {r.target} {story.verb} {result}"
-            lines |= {f"{r.words()}: {form} = {end}" for form in forms(r.kind, s, r.numbers)}
+            told = [f"{name} {story.verb} {known[name]}" for name in r.sources]
+            lines |= {f"{r.words()}: {form} = {end}" for form in forms(r.kind, told, r.numbers)}
     return lines
 
 
@@ -110,12 +112,42 @@ def test_steps_that_follow_from_a_wrong_step_are_wrong():
         for relation, line in zip(story.relations[1:], story.steps[1:-1]):
             if story.relations[0].target in relation.sources:
                 assert not check_step(story, [wrong], line)
-        assert not check_solution(story, "\n".join([wrong, *carry_on(story, 0, wrong)]))
+        assert not check_solution(story, "\n".join([wrong, *onward(story, [wrong], 9)]))
+
+
+def test_the_way_on_from_right_lines_is_the_solution_and_others_rejoin_it():
+    rng, useless = random.Random(2), 0
+    for story in STORIES:
+        assert onward(story, [], 99) == list(story.steps) and next_line(story, story.steps) is None
+        for i in range(story.length):
+            extra = aside(story, story.steps[:i], rng)
+            if extra is not None:
+                useless += 1
+                lines = [*story.steps[:i], extra]
+                assert extra != story.steps[i] and check_step(story, story.steps[:i], extra)
+                assert check_solution(story, "\n".join([*lines, *onward(story, lines, 99)]))
+    assert useless > 100
+
+
+def test_the_way_on_from_a_wrong_line_takes_it_at_its_word():
+    for story in STORIES[:60]:
+        first = story.relations[0]
+        wrong = f"{story.steps[0].rsplit(' ', 1)[0]} 97"
+        known, lines = story.given | {first.target: 97}, onward(story, [wrong], 99)
+        for line in lines:
+            if line.startswith("####"):
+                assert line == f"#### {known[story.asked]}" and line == lines[-1]
+                continue
+            relation = next(r for r in story.relations if line.startswith(r.words() + ": "))
+            result = reckon(relation.kind, [known[name] for name in relation.sources], relation.numbers)
+            assert line.endswith(f" = {result:.0f} so {relation.target} {story.verb} {result:.0f}") and result > 0
+            known[relation.target] = int(result)
 
 
 @pytest.mark.parametrize("text", [
     "", "\n", "####", "#### ", "#### 0", "#### 1 2", "Tom", "Tom =", "= 3", "Tom = Tom = Tom = 3", "####  5", " = = ",
-    "Ann trails Tom by 3: + 3 = 4 so Tom has 4", "Ann trails Tom by 3: 4 + 99999999999 = 1 so Tom has 1",
+    "Ann trails Tom by 3: + 3 = 4 so Tom has 4", "Ann trails Tom by 3: Ann has 4 + 99999999999 = 1 so Tom has 1",
+    "Ann trails Tom by 3: 4 + 3 = 7 so Tom has 7",
     "é = 3 = 3", "a = b = c = d",
 ])  # fmt: skip
 def test_malformed_steps_are_wrong_and_nothing_raises(text):
@@ -124,12 +156,12 @@ def test_malformed_steps_are_wrong_and_nothing_raises(text):
         assert not check_solution(story, text)
 
 
-@pytest.mark.parametrize("kind", [*CLASSES, "final"])
+@pytest.mark.parametrize("kind", [*CLASSES, "last"])
 def test_every_class_of_corruption_is_made_and_rejected(kind):
     rng, made = random.Random(1), 0
     for story in STORIES:
-        index = len(story.steps) - 1 if kind == "final" else rng.randrange(story.length)
-        line = corrupt_step(story, index, rng, None if kind == "final" else kind)
+        index = len(story.steps) - 1 if kind == "last" else rng.randrange(story.length)
+        line = corrupt_step(story, index, rng, None if kind == "last" else kind)
         if line is not None:
             made += 1
             assert not check_step(story, story.steps[:index], line)
