@@ -25,12 +25,12 @@ class Plan:
     A run stopped at a multiple of GROUP goes on exactly.
     """
 
-    steps: int = 6400
+    steps: int = 6000
     batch: int = 8
     seed: int = 0
     rate: float = 2e-3
     warmup: int = 200
-    fall_from: int = 3600
+    fall_from: int = 3400
     critique_weight: float = 0.5
     sound_weight: float = 1.0
     asks: int = 3
