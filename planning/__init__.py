@@ -1,7 +1,10 @@
 """The search core: planners, searches, trees and drivers that know nothing of any world."""
 
 from .beam import BFS, Beam
+from .constraints import Masked, Penalised
+from .disturbance import Disturbed
 from .driver import Outcome, aplan, first_actions, plan, receding_horizon
+from .elites import EliteActions, elites
 from .gradient import GradientShooting
 from .ilqr import DDP, ILQR
 from .interface import (
@@ -24,7 +27,9 @@ from .interface import (
 from .keys import keys_of
 from .ledger import Budget, Ledger
 from .mcts import MCTS
-from .polish import Polished
+from .mixing import ValueMixing
+from .policy_prior import PolicyPrior
+from .polish import Given, Polished
 from .shooting import CEM, ICEM, MPPI, BestOfN
 
 __all__ = [
@@ -42,22 +47,30 @@ __all__ = [
     "Box",
     "Budget",
     "Candidates",
+    "Disturbed",
+    "EliteActions",
     "Expansion",
     "Finished",
+    "Given",
     "GradientShooting",
     "Leaves",
     "Ledger",
+    "Masked",
     "Model",
     "ModelError",
     "Outcome",
+    "Penalised",
     "Plan",
     "Planner",
+    "PolicyPrior",
     "Polished",
     "Returns",
     "Search",
     "Size",
     "Slots",
+    "ValueMixing",
     "aplan",
+    "elites",
     "first_actions",
     "keys_of",
     "plan",

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .constraints import refuse
 from .curvature import REMEDY, Steps, bent, differentiated, flat_of
 from .interface import Box, Candidates, ModelError, Returns
 from .rollout import Sum, follow, inner_step, laid_out, per_row, take
@@ -52,13 +53,14 @@ class Walks(Candidates):
     def answer(self, model: Any, states: Any) -> Walked:
         """Errors: ModelError for a model of several particles, or states that are no floating tensors."""
         _one_particle(model)
+        refuse(model, "a feedback law")
         count, number, steps, _ = self.sequences.shape
         states, flat = laid_out(model, states, self)
         run = Sum(count * number, flat)
         passed, taken = [flat_of(states)], []
         for t in range(steps):
             taken.append(self._action(model.actions, t, passed[-1]))
-            states = _one_step(model, states, taken[-1], run, t == steps - 1)
+            states = one_step(model, states, taken[-1], run, t == steps - 1)
             passed.append(flat_of(states))
         usage, spent = run.ledger()
         shape = (count, number, -1)
@@ -79,7 +81,7 @@ class Walks(Candidates):
         return wish.clamp(box.low, box.high).flatten(0, 1)
 
 
-def _one_step(model: Any, states: Any, action: Tensor, run: Sum, last: bool) -> Any:
+def one_step(model: Any, states: Any, action: Tensor, run: Sum, last: bool) -> Any:
     """The states after an action; `run` has its reward, after the last one the value too."""
     step = inner_step(model)
     if step is not None and not last:
@@ -112,6 +114,7 @@ class Slopes(Candidates):
 
     def answer(self, model: Any, states: Any) -> Sloped:
         """Errors: ModelError for a model that cannot be differentiated."""
+        refuse(model, "a gradient")
         count, number, steps, width = self.sequences.shape
         with torch.enable_grad():
             states, flat = laid_out(model, states, self)

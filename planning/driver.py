@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .constraints import refuse_slots
 from .interface import (
     Bool,
     Candidates,
@@ -83,6 +84,7 @@ def plan(
     problems: whatever `model.start` takes, B of them. keys: uint64 [B] in place of those made from `seed`.
     after: the outcome of the decision before, whose search was told by `advance` which actions were taken.
     """
+    refuse_slots(model)
     start, root = model.start(problems)
     rows = len(root.value)
     size = budget.size(model.cost)

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .interface import Box, Candidates, Expansion, Int, Keys, Plan, Returns, Size
+from .constraints import order_of, scores_of
+from .interface import Box, Candidates, Expansion, Int, Keys, ModelError, Plan, Returns, Size
 from .noise import coloured, normals
 from .sequences import Rows, SequenceSearch, carried, nothing, refuse_lost, returns_of, shifted
 
@@ -87,11 +88,13 @@ class GaussianSearch(SequenceSearch):
         self.best_return = mean.new_full((self.rows,), -torch.inf)
         self.kept = self.best[:, None].expand(-1, planner.keep, -1, -1).clone()
         self.kept_returns = self.best_return[:, None].expand(-1, planner.keep).clone()
+        self.best_violation: Tensor | None = None
+        self.kept_violation: Tensor | None = None
         self.elders = self._elders(after)
 
     def _elders(self, after: Any | None) -> Tensor:
         """[B, C, H, D] the best sequences that the search before kept, moved on: candidates of the first iteration."""
-        if not isinstance(after, GaussianSearch):
+        if not hasattr(after, "kept_returns") or after is None:
             return self.kept[:, :0]
         told = torch.isfinite(after.kept_returns[:, : self.planner.carry])[..., None, None]
         kept = torch.where(told, after.kept[:, : self.planner.carry], after.plan().actions[:, None])
@@ -130,33 +133,63 @@ class GaussianSearch(SequenceSearch):
         rows = self._waiting(query, "tell")
         if not len(rows):
             return
-        scores = self.planner.reduce(returns_of(query, answer).to(self.best_return))
+        returns = self.planner.reduce(returns_of(query, answer).to(self.best_return))
+        violation = self._violation(query, answer)
         at = self._at(rows)
         samples = torch.cat([self.kept[at], query.sequences], 1)
-        scores = torch.cat([self.kept_returns[at], scores], 1)
-        refuse_lost(rows, torch.isfinite(scores))
-        self._refit(at, samples, scores)
+        returns = torch.cat([self.kept_returns[at], returns], 1)
+        refuse_lost(rows, torch.isfinite(returns))
+        if violation is not None and self.kept_violation is not None:
+            violation = torch.cat([self.kept_violation[at], violation], 1)
+        self._refit(at, samples, returns, violation)
         self._told(rows)
         self._why[rows[self.schedule.at(self.iteration[rows]) == 0]] = self.schedule.why
 
-    def _refit(self, at: Rows, samples: Tensor, scores: Tensor) -> None:
+    def _violation(self, query: Candidates, answer: Returns) -> Tensor | None:
+        """[M, K] violations of the model's constraint over particles, reduced as returns are; None without one."""
+        if answer.violation is None:
+            return None
+        if answer.violation.shape != answer.returns.shape:
+            raise ModelError(f"violation wants shape {list(answer.returns.shape)}, got {list(answer.violation.shape)}")
+        if self.best_violation is None:
+            self.best_violation = torch.full_like(self.best_return, torch.inf)
+            self.kept_violation = torch.full_like(self.kept_returns, torch.inf)
+        return -self.planner.reduce(-answer.violation.to(self.best_return))
+
+    def _refit(self, at: Rows, samples: Tensor, returns: Tensor, violation: Tensor | None) -> None:
         planner, law = self.planner, self.law
+        scores = scores_of(returns, violation)
         weights = planner.weigh_samples(scores, samples, law.mean[at], law.std[at], (law.low + law.high) / 2)
         law.refit(at, samples, weights, smoothing=planner.smoothing, least=planner.least_std, adapt=planner.adapt)
-        self.value[at] = torch.where(weights > 0, weights * scores, 0).sum(1)
-        sorted_scores, order = scores.sort(dim=1, descending=True, stable=True)
-        row = torch.arange(len(scores), device=scores.device)
-        better = sorted_scores[:, 0] > self.best_return[at]
-        self.best[at] = torch.where(better[:, None, None], samples[row, order[:, 0]], self.best[at])
-        self.best_return[at] = torch.where(better, sorted_scores[:, 0], self.best_return[at])
-        keep = min(planner.keep, scores.shape[1])
+        self.value[at] = torch.where(weights > 0, weights * returns, 0).sum(1)
+        order = order_of(returns, violation)
+        self._note(at, samples, returns, violation, order[:, 0])
+        keep = min(planner.keep, returns.shape[1])
         if keep:
-            self.kept[at, :keep] = samples[row[:, None], order[:, :keep]]
-            self.kept_returns[at, :keep] = sorted_scores[:, :keep]
+            row, first = torch.arange(len(order), device=order.device)[:, None], order[:, :keep]
+            self.kept[at, :keep] = samples[row, first]
+            self.kept_returns[at, :keep] = returns[row, first]
+            if violation is not None and self.kept_violation is not None:
+                self.kept_violation[at, :keep] = violation[row, first]
+
+    def _note(self, at: Rows, samples: Tensor, returns: Tensor, violation: Tensor | None, first: Tensor) -> None:
+        """Remember the sequence at `first` [M] where it is better than the best so far."""
+        row = torch.arange(len(first), device=first.device)
+        top = returns[row, first]
+        better = top > self.best_return[at]
+        if violation is not None and self.best_violation is not None:
+            over, least = violation[row, first], self.best_violation[at]
+            better = (over < least) | ((over == least) & better)
+            self.best_violation[at] = torch.where(better, over, least)
+        self.best[at] = torch.where(better[:, None, None], samples[row, first], self.best[at])
+        self.best_return[at] = torch.where(better, top, self.best_return[at])
 
     def plan(self) -> Plan:
         """The mean, or the best sequence seen, as the planner's `answer` says; tensor [B, H, D] within the box."""
         told = torch.isfinite(self.best_return)
-        best = self.planner.answer == "best"
+        best = self.planner.answer == "best" or self.best_violation is not None
         actions = torch.where(told[:, None, None] & best, self.best, self.law.mean)
-        return self._found(actions, torch.where(told & best, self.best_return, self.value))
+        found = self._found(actions, torch.where(told & best, self.best_return, self.value))
+        if self.best_violation is not None:
+            found.violation = self.best_violation.cpu().numpy().astype(np.float32)
+        return found

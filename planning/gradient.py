@@ -1,14 +1,14 @@
-"""Gradient shooting: climb the return's gradient by the actions, through a differentiable model, with torch's Adam.
+"""Gradient shooting: climb the return's gradient by the actions, through a differentiable model, by Adam or L-BFGS.
 
 Several sequences climb side by side, each step clipped to the box (projected gradients); the best that was scored is
-the plan. What is climbed, one backward pass through all steps, is in `derivatives.py`.
+the plan. What is climbed, one backward pass through all steps, is in `derivatives.py`; L-BFGS is in `lbfgs.py`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,19 +16,23 @@ from torch import Tensor
 
 from .derivatives import Sloped, Slopes
 from .interface import ActionSpace, Box, Candidates, Expansion, Int, Keys, ModelError, Plan, Size
+from .lbfgs import LBFGS
 from .noise import coloured, normals
+from .risk import Risk, at_risk, check_risk
 from .sequences import Rows, SequenceSearch, carried, nothing, refuse_lost, returns_of
-from .shooting import Risk, at_risk, check_risk
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientShooting:
-    """Adam (Kingma and Ba 2015) on action sequences.
+    """Adam (Kingma and Ba 2015) or L-BFGS (Nocedal and Wright 2006, section 7.2) on action sequences.
 
     horizon: H, actions in a sequence; shortened to a smaller budget. iterations: the most gradients of a sequence.
     starts: sequences that climb; the first begins with the plan of `after`, any search over vectors, or the middle of
         the box, the others around it. std, beta: deviation, as a fraction of the half-range, and colour of that noise.
-    rate: Adam's, as a fraction of the half-range, annealed to a hundredth by a cosine over the iterations.
+    optimiser: "adam" or "lbfgs". L-BFGS wants far fewer gradients where returns are smooth; Adam is not led astray
+        where they have kinks. A step that L-BFGS tries and shortens is a gradient too, and is paid like any other.
+    rate: Adam's, as a fraction of the half-range, annealed to a hundredth by a cosine over the iterations; the largest
+        change that the first step of L-BFGS makes. memory: pairs that L-BFGS keeps.
     tolerance: it has converged when `Plan.gradient` is at most this share of 1 + |return|.
     risk, repeat_last: as in `Shooting`. A gradient costs 3 H nodes.
     """
@@ -38,13 +42,17 @@ class GradientShooting:
     starts: int = 4
     std: float = 0.5
     beta: float = 1.0
+    optimiser: Literal["adam", "lbfgs"] = "adam"
     rate: float = 0.2
+    memory: int = 10
     tolerance: float = 1e-4
     risk: Risk = "mean"
     repeat_last: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "iterations", "starts"):
+        if self.optimiser not in ("adam", "lbfgs"):
+            raise ValueError(f"optimiser is adam or lbfgs, got {self.optimiser!r}")
+        for name in ("horizon", "iterations", "starts", "memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
         for name in ("std", "tolerance", "rate"):
@@ -62,7 +70,7 @@ class GradientShooting:
 
 
 class GradientSearch(SequenceSearch):
-    """One run; see `interface.Search`. climbers: B parameters [K, H, D] in half-ranges from the middle of the box."""
+    """One run; see `interface.Search`. Places are in half-ranges from the middle of the box."""
 
     def __init__(
         self, planner: GradientShooting, root: Expansion, box: Box, size: Size, keys: Keys, after: Any | None = None
@@ -81,8 +89,12 @@ class GradientSearch(SequenceSearch):
         noise = planner.std * coloured(white, planner.beta)
         noise[:, 0] = 0
         place = (((self.best - self.middle) / self.half)[:, None] + noise).clamp(-1, 1)
-        self.climbers = [torch.nn.Parameter(x.clone()) for x in place]
-        self.adam = torch.optim.Adam([{"params": [x]} for x in self.climbers], lr=planner.rate)
+        self.ascent = (Newtonian if planner.optimiser == "lbfgs" else Climbers)(planner, place, self.iterations)
+
+    @property
+    def climbers(self) -> list[Tensor]:
+        """B tensors [K, H, D]: where the gradients of each row are wanted next."""
+        return self.ascent.climbers
 
     def ask(self, room: Int) -> Candidates:
         """A gradient for every climber of every free row."""
@@ -111,7 +123,8 @@ class GradientSearch(SequenceSearch):
         ended = self.iteration[rows] >= self.iterations
         why = "exhausted" if self.iterations == self.planner.iterations else "budget"
         self._why[rows[ended & ~self.done[rows]]] = why
-        self._climb(rows, slopes)
+        stuck = self.ascent.climb(rows, self.iteration[rows], returns, slopes)
+        self._why[rows[stuck & ~self.done[rows]]] = "stalled"
 
     def _reduced(self, query: Candidates, answer: Sloped) -> tuple[Tensor, Tensor]:
         """Returns [M, K] by `risk` and their slopes [M, K, H, D] per half-range; slopes that are not finite are 0."""
@@ -138,18 +151,47 @@ class GradientSearch(SequenceSearch):
         self.gradient[at] = torch.where(better, norm, self.gradient[at])
         self.told[at] = torch.maximum(self.told[at], top)
 
-    def _climb(self, rows: Any, slopes: Tensor) -> None:
-        """One step of Adam for these rows, back into the box."""
-        for b, slope in zip(rows.tolist(), slopes):
+    def plan(self) -> Plan:
+        """The best sequence scored so far, tensor [B, H, D] within the box, with its certificate."""
+        return self._found(self.best, torch.where(torch.isfinite(self.told), self.told, self.value), self.gradient)
+
+
+class Climbers:
+    """Adam on B parameters [K, H, D], every step clipped to the box."""
+
+    def __init__(self, planner: GradientShooting, place: Tensor, iterations: int) -> None:
+        self.rate, self.iterations = planner.rate, iterations
+        self.climbers: list[Tensor] = [torch.nn.Parameter(x.clone()) for x in place]
+        self.adam = torch.optim.Adam([{"params": [x]} for x in self.climbers], lr=planner.rate)
+
+    def climb(self, rows: Any, iteration: Any, returns: Tensor, slopes: Tensor) -> Any:
+        """One step for these rows by slopes [M, K, H, D]; which of them [M] have nowhere to go: of Adam's none."""
+        for b, step, slope in zip(rows.tolist(), iteration.tolist(), slopes):
             self.climbers[b].grad = -slope
-            share = self.iteration[b] / self.iterations
-            self.adam.param_groups[b]["lr"] = self.planner.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
+            part = (1 + math.cos(math.pi * step / self.iterations)) / 2
+            self.adam.param_groups[b]["lr"] = self.rate * (0.01 + 0.99 * part)
         self.adam.step()
         self.adam.zero_grad()
         with torch.no_grad():
             for b in rows.tolist():
                 self.climbers[b].clamp_(-1, 1)
+        return np.zeros(len(rows), bool)
 
-    def plan(self) -> Plan:
-        """The best sequence scored so far, tensor [B, H, D] within the box, with its certificate."""
-        return self._found(self.best, torch.where(torch.isfinite(self.told), self.told, self.value), self.gradient)
+
+class Newtonian:
+    """`LBFGS` on B x K sequences."""
+
+    def __init__(self, planner: GradientShooting, place: Tensor, iterations: int) -> None:
+        self.shape = place.shape
+        self.lbfgs = LBFGS(place.reshape(place.shape[:2].numel(), -1), planner.memory, planner.rate)
+
+    @property
+    def climbers(self) -> list[Tensor]:
+        return list(self.lbfgs.place.view(self.shape))
+
+    def climb(self, rows: Any, iteration: Any, returns: Tensor, slopes: Tensor) -> Any:
+        """As `Climbers.climb`; a row has nowhere to go when none of its sequences has."""
+        each = torch.arange(self.shape[1], device=slopes.device)
+        index = torch.as_tensor(rows, device=slopes.device)[:, None] * self.shape[1] + each
+        self.lbfgs.tell(index.flatten(), returns.flatten(), slopes.flatten(0, 1).flatten(1))
+        return self.lbfgs.stuck[index].all(1).cpu().numpy()

@@ -25,10 +25,13 @@ Float = Any
 
 States = TypeVar("States")
 
-UNITS = ("nodes", "model_calls", "generated_tokens", "prompt_tokens", "cached_tokens", "value_tokens", "seconds")
+UNITS = (
+    "nodes", "model_calls", "generated_tokens", "prompt_tokens", "cached_tokens", "value_tokens", "seconds", "flops",
+)  # fmt: skip
 """The columns of every usage array. A node is a reached state; in control one state and action through the dynamics of
 one member. `prompt_tokens` are those computed, `cached_tokens` those found in a cache; `value_tokens` are all tokens a
-critic or reward model computed."""
+critic or reward model computed. `flops` are floating-point operations for all tokens but the cached ones, 0 where the
+model does not say how many it takes."""
 
 Usage = NDArray[np.float64]
 """[K, len(UNITS)] cost of each of K answers; None in its place means one node and one model call each."""
@@ -162,11 +165,16 @@ class Candidates:
 
 @dataclass(slots=True)
 class Returns:
-    """The answer to `Candidates`: returns [M, K, P] (P = 1 for a deterministic model), usage and spent [M, units]."""
+    """The answer to `Candidates`: returns [M, K, P] (P = 1 for a deterministic model), usage and spent [M, units].
+
+    violation: [M, K, P] by how much each candidate breaks the model's constraint, 0 where it keeps it; None for a model
+        without one (`constraints.py`).
+    """
 
     returns: torch.Tensor
     usage: Usage | None = None
     spent: Usage | None = None
+    violation: torch.Tensor | None = field(default=None, kw_only=True)
 
 
 Query = Leaves | Candidates
@@ -197,6 +205,8 @@ class Plan:
     gradient: [B] certificate of planners that use derivatives, None for others: the most return, to first order, that
         moving one component of one action by half its range, within its bounds, would add; near 0 at a local optimum,
         NaN where it was not measured at this very plan.
+    violation: [B] by how much the plan breaks the model's constraint: 0 where it keeps it; above 0 no candidate kept it
+        and this one broke it least; None for models without one (`constraints.py`).
     """
 
     best: Int
@@ -207,6 +217,7 @@ class Plan:
     finished: list[list[Finished]] = field(default_factory=list)
     why: list[str] = field(default_factory=list)
     gradient: NDArray[np.float32] | None = None
+    violation: NDArray[np.float32] | None = None
 
 
 class Model(Protocol[States]):

@@ -48,6 +48,9 @@ class MCTS:
     selection: puct, uct, or gumbel (Gumbel noise and sequential halving at the root, deterministic below).
     c_init, c_base: PUCT's constants; c_uct: UCT's.
     normalise: "tree", "siblings" or (low, high): what edge values are divided by before they meet the bonus.
+    first_play: what PUCT takes an unvisited edge of `Slots(n)` to be worth, its first-play urgency (Gelly and Wang
+        2006): "parent", the mean value of its node, or "lowest", the low end of the normalisation (MuZero), under
+        which a node's first edge is walked again and again where some edge elsewhere is far worse.
     backup: "mean", or "max" for deterministic worlds.
     leaves: how many leaves of one tree may be in flight.
     width: most distinct children of a node of `Slots(None)`; draws are capped at twice that.
@@ -65,6 +68,7 @@ class MCTS:
     c_base: float = 19652.0
     c_uct: float = 2**0.5
     normalise: Literal["tree", "siblings"] | tuple[float, float] = "tree"
+    first_play: Literal["parent", "lowest"] = "parent"
     backup: Literal["mean", "max"] = "mean"
     leaves: int = 1
     width: int = 4
@@ -81,6 +85,7 @@ class MCTS:
     def __post_init__(self) -> None:
         for name, allowed in (
             ("selection", ("puct", "uct", "gumbel")),
+            ("first_play", ("parent", "lowest")),
             ("backup", ("mean", "max")),
             ("terminal", (None, "close", "absorb")),
             ("choose", (None, "visits", "value", "finished")),
@@ -122,7 +127,7 @@ def kernel_settings(
             planner.c_base,
             norm,
             *bounds,
-            unbounded,
+            unbounded or planner.first_play == "parent",
             planner.terminal == "close" or (planner.terminal is None and unbounded),
             planner.backup == "max",
             wide,

@@ -1,21 +1,28 @@
 """One planner's plan taken up by another: sampling finds the valley, iLQR its floor.
 
 Polished(CEM(), ILQR())     # half of the budget for each; what the first leaves over is the second's
+
+A plan that is known already, such as a tree's, is taken up the same way: `Given`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .interface import ActionSpace, Bool, Box, Candidates, Expansion, Int, Keys, Plan, Size
+from .sequences import shifted
 
 
 @dataclass(frozen=True)
 class Polished:
-    """`first` plans, `then` begins with its plan; both over vectors, such as `CEM` and `ILQR`.
+    """`first` plans, `then` begins with its plan; both are any planners over vectors, such as `CEM` and `ILQR`.
 
     share: of the nodes that are the first's, above 0 and below 1. Under a cap that is not in nodes the first gets
         `nodes` of them.
@@ -47,9 +54,10 @@ class PolishedSearch:
         self.taken = 0
         self.quota = np.full(self.rows, max(1, int(planner.share * size.nodes)) if size.exact else planner.nodes)
         small = Size(min(int(self.quota[0]), size.nodes))
-        self._then = (root, box, Size(max(1, size.nodes - small.nodes), size.exact), keys)
         earlier = after.now if isinstance(after, PolishedSearch) else after
         self.first = planner.first.begin(root, box, small, keys=keys, after=earlier)
+        used = min(small.nodes, int(getattr(self.first, "nodes", small.nodes)))
+        self._then = (root, box, Size(max(1, size.nodes - used), size.exact), keys)
         self.second: Any = None
 
     @property
@@ -107,3 +115,30 @@ class PolishedSearch:
         told = self.second.iteration > 0
         found.value = np.where(told, found.value, early.value).astype(np.float32)
         return found
+
+
+class Given:
+    """A plan that is known beforehand, as the `after` of any search over vectors.
+
+    plans: per problem vectors [length, D], such as what `EliteActions.vectors` makes of a tree's plan, or a tensor
+        [B, H, D]. Shorter ones repeat their last action up to the longest; an empty one is the middle of the box.
+
+    plan(ILQR(), model, problems, budget, after=Given(plans, model.actions).outcome)
+    """
+
+    def __init__(self, plans: Sequence[Tensor] | Tensor, box: ActionSpace) -> None:
+        if not isinstance(box, Box):
+            raise ValueError(f"Given wants vectors within a Box, got {box}")
+        self.box, self.rows, self.taken = box, len(plans), 0
+        longest = max(1, max(len(p) for p in plans))
+        each = [shifted(p.to(box.low).view(-1, len(box.low)), 0, longest, box, True) for p in plans]
+        self.actions = torch.stack(each).clamp(box.low, box.high)
+
+    @property
+    def outcome(self) -> Any:
+        """What `plan` takes as `after`."""
+        return SimpleNamespace(search=self)
+
+    def plan(self) -> Plan:
+        value = np.zeros(self.rows, np.float32)
+        return Plan(np.full(self.rows, -1, np.int32), [[] for _ in range(self.rows)], self.actions, value)

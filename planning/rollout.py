@@ -38,6 +38,7 @@ class Sum:
 
     def __init__(self, rows: int, like: Tensor, gamma: float = 1.0) -> None:
         self.total, self.weight = like.new_zeros(rows), like.new_ones(rows)
+        self.violation: Tensor | None = None
         self.gamma, self.rows = gamma, rows
         self.plain = 0
         self.usage: Usage | None = None
@@ -48,6 +49,11 @@ class Sum:
         self.total = self.close("reward", reward)
         weight = self.weight * self._of("discount", discount)
         self.weight = torch.where(self.weight != 0, weight if self.gamma == 1 else weight * self.gamma, 0)
+
+    def violate(self, over: Tensor) -> None:
+        """What the coming step violates, [N] at least 0; nothing after an end."""
+        over = torch.where(self.weight != 0, over.detach().to(self.total), 0)
+        self.violation = over if self.violation is None else self.violation + over
 
     def close(self, name: str, value: Any) -> Tensor:
         """The returns [N] if `value` [N] were all that comes after."""
@@ -102,7 +108,8 @@ def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0)
     run = Sum(flat.shape[1], flat, gamma)
     returns = follow(model, states, flat, run).view(count, number, int(getattr(model, "particles", 1)))
     usage, spent = run.ledger()
-    return Returns(returns, per_row(usage, count), None if spent is None else per_row(spent, count))
+    over = None if run.violation is None else run.violation.view(returns.shape)
+    return Returns(returns, per_row(usage, count), None if spent is None else per_row(spent, count), violation=over)
 
 
 def laid_out(model: Any, states: Any, candidates: Candidates) -> tuple[Any, Tensor]:
@@ -124,8 +131,10 @@ def inner_step(model: Any) -> Any:
 
 def follow(model: Any, states: Any, actions: Tensor, run: Sum) -> Tensor:
     """Returns [N] of walking actions [H, N, D] from N states, inner ones by `step` where there is one."""
-    step = inner_step(model)
+    step, measure = inner_step(model), getattr(model, "constraint", None)
     for action in actions[:-1]:
+        if measure is not None:
+            run.violate(excess(measure(states, action), run.rows))
         if step is None:
             states, said = model.expand(states, action, valued="none")
             run.charge(said)
@@ -134,10 +143,24 @@ def follow(model: Any, states: Any, actions: Tensor, run: Sum) -> Tensor:
             states, reward, discount = step(states, action)
             run.charge(None)
             run.add(reward, discount)
+    if measure is not None:
+        run.violate(excess(measure(states, actions[-1]), run.rows))
     _, said = model.expand(states, actions[-1])
     run.charge(said)
     run.add(said.reward, said.discount)
     return run.close("value", said.value)
+
+
+def excess(measure: Any, rows: int, power: int = 1) -> Tensor:
+    """[N] sums of max(0, g)^power of a constraint's g, [N] or [N, C]; what is NaN is violated beyond measure.
+
+    Errors: ModelError for another shape.
+    """
+    g = torch.as_tensor(measure)
+    if g.ndim not in (1, 2) or len(g) != rows:
+        raise ModelError(f"constraint wants shape [{rows}] or [{rows}, C], got {list(g.shape)}")
+    over = torch.where(torch.isnan(g), torch.inf, g.clamp(min=0)) ** power
+    return over if g.ndim == 1 else over.sum(1)
 
 
 def per_row(usage: Usage, rows: int) -> Usage:

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from .gaussian import GaussianSearch
 from .interface import ActionSpace, Box, Expansion, Keys, Size, Valued
+from .risk import Risk, at_risk, check_risk, want
 
 Array = TypeVar("Array", Tensor, NDArray[Any])
-Risk = Literal["mean", "worst"] | tuple[Literal["cvar"], float]
 
 
 @dataclass(frozen=True)
@@ -90,19 +90,19 @@ class Shooting(ABC):
 
     def __post_init__(self) -> None:
         for name in ("horizon", "iterations", "fewest"):
-            _want(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        _want(self.population is None or self.population >= 1, "population", "at least 1 or None", self.population)
-        _want(self.width is None or self.width >= 1, "width", "at least 1 or None", self.width)
-        _want(self.parallel is None or self.parallel >= 1, "parallel", "at least 1 or None", self.parallel)
+            want(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        want(self.population is None or self.population >= 1, "population", "at least 1 or None", self.population)
+        want(self.width is None or self.width >= 1, "width", "at least 1 or None", self.width)
+        want(self.parallel is None or self.parallel >= 1, "parallel", "at least 1 or None", self.parallel)
         for name in ("keep", "carry"):
-            _want(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        _want(1 <= self.decay < math.inf, "decay", "at least 1 and finite", self.decay)
-        _want(self.center in (True, False, "last"), "center", "True, False or 'last'", self.center)
-        _want(0 <= self.smoothing < 1, "smoothing", "in [0, 1)", self.smoothing)
+            want(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        want(1 <= self.decay < math.inf, "decay", "at least 1 and finite", self.decay)
+        want(self.center in (True, False, "last"), "center", "True, False or 'last'", self.center)
+        want(0 <= self.smoothing < 1, "smoothing", "in [0, 1)", self.smoothing)
         for name in ("std", "least_std", "prior"):
-            _want(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        _want(self.warm_std is None or self.warm_std >= 0, "warm_std", "at least 0 or None", self.warm_std)
-        _want(self.answer in ("mean", "best"), "answer", "mean or best", self.answer)
+            want(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        want(self.warm_std is None or self.warm_std >= 0, "warm_std", "at least 0 or None", self.warm_std)
+        want(self.answer in ("mean", "best"), "answer", "mean or best", self.answer)
         check_risk(self.risk)
 
     def begin(self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None) -> Any:
@@ -185,7 +185,7 @@ class CEM(Shooting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _want(0 < self.elites <= 1, "elites", "in (0, 1]", self.elites)
+        want(0 < self.elites <= 1, "elites", "in (0, 1]", self.elites)
 
     def _weights(self, returns: Tensor) -> Tensor:
         finite = torch.isfinite(returns).sum(-1)
@@ -230,9 +230,9 @@ class MPPI(Shooting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _want(0 < self.temperature < math.inf, "temperature", "above 0 and finite", self.temperature)
-        _want(self.scale in ("absolute", "spread"), "scale", "absolute or spread", self.scale)
-        _want(0 <= self.control_cost <= 1, "control_cost", "in [0, 1]", self.control_cost)
+        want(0 < self.temperature < math.inf, "temperature", "above 0 and finite", self.temperature)
+        want(self.scale in ("absolute", "spread"), "scale", "absolute or spread", self.scale)
+        want(0 <= self.control_cost <= 1, "control_cost", "in [0, 1]", self.control_cost)
 
     def _weights(self, returns: Tensor) -> Tensor:
         return soft_weights(returns, self._warmth(returns))
@@ -251,23 +251,6 @@ class MPPI(Shooting):
         gap = returns - returns.amax(-1, keepdim=True)
         tilted = gap / self._warmth(returns) - self.control_cost * pull.sum((-1, -2))
         return soft_weights(tilted, torch.ones_like(tilted[..., :1]))
-
-
-def at_risk(returns: Tensor, risk: Risk) -> Tensor:
-    """[M, K, P] returns to what they count for, [M, K]; minus infinity where one is not finite."""
-    returns = torch.where(torch.isfinite(returns), returns, -torch.inf)
-    if risk == "mean":
-        return returns.mean(-1)
-    if risk == "worst":
-        return returns.amin(-1)
-    worst = max(1, round(float(risk[1]) * returns.shape[-1]))
-    return returns.sort(-1).values[..., :worst].mean(-1)
-
-
-def check_risk(risk: Any) -> None:
-    """Errors: ValueError for what is no `Risk`."""
-    cvar = isinstance(risk, tuple) and risk[0] == "cvar" and 0 < risk[1] <= 1
-    _want(cvar or risk in ("mean", "worst"), "risk", "mean, worst or ('cvar', 0 < alpha <= 1)", risk)
 
 
 def equal_weights(returns: Tensor, count: Tensor) -> Tensor:
@@ -295,8 +278,3 @@ def spread(returns: Tensor) -> Tensor:
     count = finite.sum(-1, keepdim=True).clamp(min=1)
     off = torch.where(finite, unit - unit.sum(-1, keepdim=True) / count, 0)
     return scale * (off.square().sum(-1, keepdim=True) / count).sqrt()
-
-
-def _want(holds: bool, name: str, allowed: str, given: object) -> None:
-    if not holds:
-        raise ValueError(f"{name} is {allowed}, got {given!r}")

@@ -60,7 +60,10 @@ def test_its_certificate_falls_to_the_tolerance() -> None:
     assert (outcome.plan.gradient <= 1e-3 * (1 + abs(outcome.plan.value))).all()
 
 
-@pytest.mark.parametrize("planner", [GradientShooting(horizon=4), Polished(CEM(horizon=6), ILQR(horizon=6))])
+NEWTONIAN = GradientShooting(horizon=4, optimiser="lbfgs")
+
+
+@pytest.mark.parametrize("planner", [GradientShooting(horizon=4), NEWTONIAN, Polished(CEM(horizon=6), ILQR(horizon=6))])
 def test_they_keep_the_contract_of_a_search(planner: Any) -> None:
     check_search(planner)
 
@@ -72,8 +75,9 @@ def test_budgets_are_exact_and_bounds_hold(nodes: int) -> None:
     assert (outcome.plan.actions.abs() <= torch.tensor(0.3)).all()
 
 
-def test_rows_told_apart_climb_as_they_do_together() -> None:
-    model, planner = linear(), GradientShooting(horizon=5)
+@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+def test_rows_told_apart_climb_as_they_do_together(optimiser: Any) -> None:
+    model, planner = linear(), GradientShooting(horizon=5, optimiser=optimiser)
     states, root = model.start(STARTS)
     search = planner.begin(root, model.actions, Budget(nodes=600).size(), keys=keys_of(0, 3))
     room, order = np.full(3, 600), np.random.default_rng(0)
@@ -124,7 +128,8 @@ def test_risk_is_climbed_through_the_members_it_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"horizon": 0}, {"starts": 0}, {"rate": -1.0}, {"std": float("inf")}, {"risk": "best"}]
+    "wrong",
+    [{"horizon": 0}, {"starts": 0}, {"rate": -1.0}, {"std": float("inf")}, {"risk": "best"}, {"optimiser": "sgd"}],
 )
 def test_settings_that_make_no_sense_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -135,7 +135,7 @@ class Slow:
             return slot
         low, high = self.span(node)
         scale = lambda q: (q - low) / (high - low) if high > low else 0.0  # noqa: E731
-        blank = scale(node.backed) if self.unbounded else 0.0
+        blank = scale(node.backed) if self.unbounded or self.p.first_play == "parent" else 0.0
         bonus = math.sqrt(total) * (self.p.c_init + math.log((total + self.p.c_base + 1) / self.p.c_base))
         options: list[tuple[float, int, Node | int]] = []
         for child in walkable:
@@ -254,6 +254,11 @@ def same_tree(slow: Slow, search: Any, row: int) -> None:
 PLANNERS = {
     "puct, by tree": MCTS(),
     "puct, by siblings": MCTS(normalise="siblings"),
+    "puct, unvisited lowest": MCTS(first_play="lowest"),
+    "puct, by siblings, unvisited lowest": MCTS(normalise="siblings", first_play="lowest"),
+    "puct, by bounds, unvisited lowest": MCTS(normalise=(-3.0, 4.0), c_init=2.0, c_base=100.0, first_play="lowest"),
+    "puct, four leaves, unvisited lowest": MCTS(leaves=4, first_play="lowest"),
+    "puct, closing, unvisited lowest": MCTS(terminal="close", first_play="lowest"),
     "puct, by bounds": MCTS(normalise=(-3.0, 4.0), c_init=2.0, c_base=100.0),
     "puct, max backup": MCTS(backup="max"),
     "puct, four leaves": MCTS(leaves=4),
@@ -321,7 +326,9 @@ def test_visits_and_choices_are_those_of_mctx(case: dict[str, Any]) -> None:
     model, starts = Table(**arrays), case["starts"]
     _, root = model.start(starts)
     root.logits = np.where(np.array(case["invalid"]) == 1, -np.inf, root.logits).astype(np.float32)
-    planner = MCTS(selection=case["kind"], normalise="siblings", considered=case.get("considered", 16))
+    planner = MCTS(
+        selection=case["kind"], normalise="siblings", first_play="lowest", considered=case.get("considered", 16)
+    )
     search = planner.begin(root, model.actions, Size(case["simulations"]), keys=keys_of(0, len(starts)))
     if case["kind"] == "gumbel":
         search.noise[:] = case["gumbel"]
@@ -361,6 +368,16 @@ def test_regret_on_a_bandit_is_within_the_bound_of_ucb1(selection: Any, n: int) 
     assert found.actions[0].tolist() == [1]
     gaps = (0.9 - arms)[[0, 2, 3]] / 0.8
     assert (found.weights[0, [0, 2, 3]] * n <= 2 * np.log(n) / gaps**2 + 1).all()
+
+
+def test_one_edge_far_worse_than_all_others_does_not_blind_puct_to_what_it_has_not_tried() -> None:
+    """Behind slot 0 everything costs 1000. With unvisited edges at the low end of that range the first edge elsewhere
+    that is no such disaster looks as good as can be, and is walked again and again."""
+    next_ = np.array([[1, 2, 2, 2, 2], [2] * 5, [2] * 5])
+    reward = np.array([[0, 0.1, 0.2, 0.3, 1.0], [-1000.0] * 5, [0.0] * 5])
+    model = Table(next_, reward, np.array([[1.0, 0, 0, 0, 0], [0.0] * 5, [0.0] * 5]))
+    found = {f: plan(MCTS(first_play=f), model, [0], Budget(nodes=12)).plan for f in ("parent", "lowest")}
+    assert found["parent"].actions[0][0] == 4 and found["lowest"].actions[0][0] == 1
 
 
 def test_gumbel_halves_a_bandit_down_to_the_best_arms() -> None:
@@ -576,7 +593,13 @@ def test_gumbel_over_unbounded_offers_closes_finished_states_and_chooses_the_bes
 
 
 def test_settings_that_do_not_exist_are_value_errors_that_list_what_does() -> None:
-    for wrong in ({"selection": "alpha"}, {"backup": "median"}, {"terminal": "stop"}, {"choose": "best"}):
+    for wrong in (
+        {"first_play": "best"},
+        {"selection": "alpha"},
+        {"backup": "median"},
+        {"terminal": "stop"},
+        {"choose": "best"},
+    ):
         with pytest.raises(ValueError, match="there are"):
             MCTS(**wrong)
     for wrong in ({"leaves": 0}, {"width": 0}, {"simulations": 0}, {"normalise": (1.0, 1.0)}, {"normalise": "row"}):
