@@ -1,11 +1,13 @@
 """Control: physical systems, learned models of them, and agents that plan with either."""
 
 from .agents import MPCAgent
+from .agents.pets import PETS
 from .collect import collect, random_policy
-from .dynamics import CartPole, Pendulum
-from .episodes import Episodes, random_episodes, run_episodes
+from .dynamics import Bouncer, CartPole, Pendulum, Reacher, SwingUp
+from .episodes import Episodes, Worlds, random_episodes, run_episodes, steps_of
 from .models import (
     AnalyticModel,
+    Cautious,
     EnsembleConfig,
     EnsembleModel,
     Fit,
@@ -21,18 +23,39 @@ from .models import (
     fit_residual,
     load_model,
 )
-from .tasks import CARTPOLE, PENDULUM, TASKS, ControlTask, View, describe, task_named, view, view_of
+from .tasks import (
+    BOUNCER,
+    CARTPOLE,
+    PENDULUM,
+    REACHER,
+    SWINGUP,
+    TASKS,
+    ControlTask,
+    View,
+    describe,
+    task_named,
+    view,
+    view_of,
+)
 from .transitions import Transitions, join
 from .values import BalanceValue, GridValue, pendulum_value
+from .worlds import DynamicsEnv
 
 __all__ = [
+    "BOUNCER",
     "CARTPOLE",
     "PENDULUM",
+    "PETS",
+    "REACHER",
+    "SWINGUP",
     "TASKS",
     "AnalyticModel",
     "BalanceValue",
+    "Bouncer",
     "CartPole",
+    "Cautious",
     "ControlTask",
+    "DynamicsEnv",
     "EnsembleConfig",
     "EnsembleModel",
     "Episodes",
@@ -44,10 +67,13 @@ __all__ = [
     "MLPModel",
     "MPCAgent",
     "Pendulum",
+    "Reacher",
     "ResidualModel",
+    "SwingUp",
     "Transitions",
     "View",
     "WithValue",
+    "Worlds",
     "collect",
     "config_for",
     "describe",
@@ -60,6 +86,7 @@ __all__ = [
     "random_episodes",
     "random_policy",
     "run_episodes",
+    "steps_of",
     "task_named",
     "view",
     "view_of",

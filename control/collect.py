@@ -60,10 +60,11 @@ def collect(
         if ended or cut or age == fresh:
             (observation, _), age = env.reset(), 0
             getattr(act, "reset", lambda: None)()
-    return _tensors(rows)
+    return tensors(rows)
 
 
-def _tensors(rows: list[tuple[Any, ...]]) -> Transitions:
+def tensors(rows: list[tuple[Any, ...]]) -> Transitions:
+    """Steps (seen, action, reward, reached, ended) as `Transitions`. Errors: ValueError where one is not finite."""
     seen, actions, rewards, reached, ended = (np.array(column) for column in zip(*rows))
     discrete = np.issubdtype(actions.dtype, np.integer)
     return Transitions(

@@ -7,7 +7,7 @@ which a model that knows ends plans for at no cost, and is neither charged nor s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from ..planning.driver import Outcome
 from ..planning.interface import UNITS, Usage
 from ..planning.ledger import Budget
 from .agents.mpc import MPCAgent
@@ -51,14 +52,16 @@ class Worlds:
         self.returns = np.zeros(len(seeds))
         self.lengths = np.zeros(len(seeds), np.int64)
 
-    def step(self, actions: Sequence[Any]) -> None:
-        """One action per environment; those of ended ones are ignored."""
+    def step(self, actions: Sequence[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """One action per environment; those of ended ones are ignored. Rewards [E] and which terminated now [E]."""
+        rewards, over = np.zeros(len(self.envs)), np.zeros(len(self.envs), np.bool_)
         for i in np.flatnonzero(self.live).tolist():
-            seen, reward, ended, cut, _ = self.envs[i].step(actions[i])
+            seen, rewards[i], over[i], cut, _ = self.envs[i].step(actions[i])
             self.seen[i] = seen
-            self.returns[i] += reward
             self.lengths[i] += 1
-            self.live[i] = not (ended or cut)
+            self.live[i] = not (over[i] or cut)
+        self.returns += rewards
+        return rewards, over
 
     def close(self) -> None:
         for env in self.envs:
@@ -66,6 +69,34 @@ class Worlds:
 
 
 Watch = Callable[[Worlds], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One decision in E environments, those that had ended before included.
+
+    seen, reached: [E, O] before and after. live: [E] which took the step. actions: as the environments took them.
+    rewards [E], ended [E]: of those that live. outcome: all that planning said. planning: seconds it took.
+    """
+
+    seen: NDArray[Any]
+    live: NDArray[np.bool_]
+    actions: list[Any]
+    rewards: NDArray[np.float64]
+    reached: NDArray[Any]
+    ended: NDArray[np.bool_]
+    outcome: Outcome
+    planning: float
+
+
+def steps_of(agent: MPCAgent, worlds: Worlds) -> Iterator[Step]:
+    """Plan, take the first action, look again, until every episode has ended; each step once it is taken."""
+    while worlds.live.any():
+        seen, live, begun = worlds.seen.copy(), worlds.live.copy(), time.perf_counter()
+        actions, outcome = agent.decide(seen)
+        planning = time.perf_counter() - begun
+        rewards, ended = worlds.step(actions)
+        yield Step(seen, live, actions, rewards, worlds.seen.copy(), ended, outcome, planning)
 
 
 def run_episodes(
@@ -96,13 +127,10 @@ def run_episodes(
     agent = MPCAgent(planner, model, cap, seeds=seeds, seed=seed, warm=warm)
     worlds = Worlds(task if isinstance(task, str) else task.env_id, seeds, **settings)
     charged, spent, planning = np.zeros((len(seeds), len(UNITS))), np.zeros((len(seeds), len(UNITS))), 0.0
-    while worlds.live.any():
-        begun = time.perf_counter()
-        actions, outcome = agent.decide(worlds.seen)
-        planning += time.perf_counter() - begun
-        charged[worlds.live] += outcome.charged[worlds.live]
-        spent[worlds.live] += outcome.spent[worlds.live]
-        worlds.step(actions)
+    for step in steps_of(agent, worlds):
+        planning += step.planning
+        charged[step.live] += step.outcome.charged[step.live]
+        spent[step.live] += step.outcome.spent[step.live]
         if watch is not None:
             watch(worlds)
     worlds.close()

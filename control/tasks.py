@@ -13,11 +13,12 @@ from functools import cache
 from typing import Any
 
 from ..planning.interface import Box
-from .dynamics import CartPole, Dynamics, Pendulum
+from .dynamics import Bouncer, CartPole, Dynamics, Pendulum, Reacher, SwingUp
 from .models.analytic import AnalyticModel, ValueFn
 from .models.ensemble import EnsembleModel
 from .models.wrappers import GridActions, Hold, WithValue
 from .values import BalanceValue, pendulum_value
+from .worlds import STEPS
 
 PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n", "icem")
 """Those for vectors and for slots (trees are offered a grid of vectors)."""
@@ -41,9 +42,11 @@ class ControlTask:
     """An environment with its defaults.
 
     steps: the environment's time limit. horizon: steps a shooting planner looks ahead.
-    value: makes the leaf value of physical states or observations; value_name: what reports call it; gamma: the factor
-        it was made with. views: by planner, only those that fit. settings: by planner, keyword arguments that suit its
-    class here; `polished` is made of `cem` and `ilqr`.
+    value: makes the leaf value of physical states or observations, None where there is none; value_name: what reports
+        call it; value_from: makes it from a learned model instead, where that can be done, so that a planner with
+        learned dynamics is not told the equations by its leaves; gamma: the factor it was made with.
+    views: by planner, only those that fit. settings: by planner, keyword arguments that suit its class here;
+        `polished` is made of `cem` and `ilqr`.
     """
 
     name: str
@@ -51,10 +54,11 @@ class ControlTask:
     dynamics: Dynamics
     steps: int
     horizon: int
-    value: Callable[[], ValueFn]
-    value_name: str
-    gamma: float
-    views: Mapping[str, View]
+    value: Callable[[], ValueFn] | None = None
+    value_from: Callable[[Any], ValueFn] | None = None
+    value_name: str = "none"
+    gamma: float = 1.0
+    views: Mapping[str, View] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -102,13 +106,41 @@ CARTPOLE = ControlTask(
     steps=500,
     horizon=10,
     value=cache(lambda: BalanceValue(CartPole())),
+    value_from=lambda model: BalanceValue(CartPole(), learned=model),
     value_name="BalanceValue (LQR cost-to-go)",
     gamma=0.99,
     views={name: View(leaf=True) for name in PLANNERS},
     settings={name: {"horizon": 10} for name in ("cem", "mppi", "best_of_n", "icem")} | {"mcts": {"leaves": 8}},
 )
 
-TASKS: dict[str, ControlTask] = {task.name: task for task in (PENDULUM, CARTPOLE)}
+
+def of_our_own(name: str, dynamics: Dynamics, horizon: int, torques: int) -> ControlTask:
+    """A task of `worlds.py`, which has a time limit there and no leaf value: trees see `torques` values a component."""
+    shot = {"horizon": horizon, "std": 1.0, "smoothing": 0.1}
+    return ControlTask(
+        name=name,
+        env_id=dynamics.env_id,
+        dynamics=dynamics,
+        steps=STEPS[dynamics.env_id],
+        horizon=horizon,
+        views={
+            planner: View(torques=torques, hold=2) if planner in ("mcts", "bfs") else View()
+            for planner in (*PLANNERS, *DERIVATIVE_PLANNERS)
+        },
+        settings={
+            "cem": shot,
+            "best_of_n": {"horizon": horizon, "std": 1.0},
+            "mcts": {"leaves": 8},
+            **{name: {"horizon": horizon} for name in ("mppi", "icem", "ilqr", "ddp", "gradient")},
+        },
+    )
+
+
+BOUNCER = of_our_own("bouncer", Bouncer(), 20, 3)
+SWINGUP = of_our_own("swingup", SwingUp(), 25, 5)
+REACHER = of_our_own("reacher", Reacher(), 15, 3)
+
+TASKS: dict[str, ControlTask] = {task.name: task for task in (PENDULUM, CARTPOLE, BOUNCER, SWINGUP, REACHER)}
 
 
 def task_named(name: str) -> ControlTask:
@@ -127,8 +159,9 @@ def view(task: ControlTask, model: Any, planner: str, **changes: Any) -> Any:
     settings = view_of(task, planner, **changes)
     if planner in DERIVATIVE_PLANNERS and isinstance(model, EnsembleModel):
         model = model.propagated("mean")  # a trajectory of several particles has no one feedback law
-    if settings.leaf:
-        model = WithValue(model, task.value(), task.gamma)
+    if settings.leaf and task.value is not None:
+        learned = task.value_from if hasattr(model, "config") else None
+        model = WithValue(model, task.value() if learned is None else learned(model), task.gamma)
     if settings.hold > 1:
         model = Hold(model, settings.hold)
     return model if settings.torques is None else GridActions(model, settings.torques)
@@ -144,6 +177,8 @@ def view_of(task: ControlTask, planner: str, **changes: Any) -> View:
     if planner not in task.views:
         raise ValueError(f"unknown planner {planner!r}; there are {', '.join(task.views)}")
     settings = replace(task.views[planner], **changes)
+    if settings.leaf and task.value is None:
+        raise ValueError(f"{task.name} has no leaf value")
     if task.discrete and settings.torques is not None:
         raise ValueError(f"{task.name} has discrete actions, torques cannot be set")
     return settings

@@ -7,7 +7,7 @@ look best; with CartPole's equal rewards all standing leaves look alike. These a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,19 +91,22 @@ class BalanceValue:
 
     P solves the discrete Riccati equation of the dynamics linearised at rest, with cost diag(weights) on the state and
     0.01 on the force in units of the full force. 1 / (1 - gamma) is the discounted reward of standing for ever.
-    scale: the cost-to-go that counts as fallen. It is a shaped guess, no bound of any kind.
+    learned: a model of CartPole over its two slots that is linearised in place of the equations; `dynamics` then only
+        tells states. scale: the cost-to-go that counts as fallen. It is a shaped guess, no bound of any kind.
     """
 
     def __init__(
         self,
         dynamics: CartPole,
         *,
+        learned: Any = None,
         weights: Sequence[float] = (1.0, 0.1, 10.0, 0.1),
         scale: float = 500.0,
         gamma: float = 0.99,
     ) -> None:
         self.dynamics, self.scale, self.gamma = dynamics, scale, gamma
-        self.cost = riccati_of(dynamics, np.diag(weights)).float()
+        move = pushed(dynamics) if learned is None else between(learned)
+        self.cost = riccati_of(move, np.diag(weights)).float()
 
     def __call__(self, seen: Tensor) -> Tensor:
         states = self.dynamics.physical(seen)
@@ -111,12 +114,27 @@ class BalanceValue:
         return (1 - cost / self.scale).clamp(min=0) / (1 - self.gamma)
 
 
-def riccati_of(dynamics: CartPole, cost: np.ndarray) -> Tensor:
-    """P [4, 4], float64, of the infinite-horizon LQR problem at rest, force in units of the full force."""
+Move = Callable[[Tensor, Tensor], Tensor]
+"""A state [4] and a push [1] in units of the full force to the next state [4]."""
+
+
+def pushed(dynamics: CartPole) -> Move:
+    """The equations."""
+    return lambda state, push: dynamics.move(state[None], dynamics.force * push)[0]
+
+
+def between(model: Any) -> Move:
+    """What a model of the two slots says of pushes between them: both predictions, mixed in proportion."""
 
     def move(state: Tensor, push: Tensor) -> Tensor:
-        return dynamics.move(state[None], dynamics.force * push)[0]
+        reached = model.step(state.float().expand(2, -1), torch.arange(2))[0].to(push)
+        return 0.5 * (1 - push) * reached[0] + 0.5 * (1 + push) * reached[1]
 
+    return move
+
+
+def riccati_of(move: Move, cost: np.ndarray) -> Tensor:
+    """P [4, 4], float64, of the infinite-horizon LQR problem at rest, force in units of the full force."""
     rest = torch.zeros(4, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     a, b = torch.autograd.functional.jacobian(move, rest)  # type: ignore[no-untyped-call]
     return dare(a, b, cost, [[0.01]]).cost

@@ -75,6 +75,19 @@ def bootstrap(values: Sequence[float] | Scores, level: float = LEVEL, seed: int 
     return Estimate(mean, float(low), float(high))
 
 
+def student(values: Sequence[float] | Scores, level: float = LEVEL) -> Estimate:
+    """A mean with Student's t interval (1908), for the few figures of independent training seeds; NaN for one alone."""
+    data = np.asarray(values, float)
+    half = stats.t.ppf(0.5 + level / 2, len(data) - 1) * data.std(ddof=1) / sqrt(len(data)) if len(data) > 1 else np.nan
+    return Estimate(float(data.mean()), float(data.mean() - half), float(data.mean() + half))
+
+
+def clopper_pearson(successes: int, n: int, level: float = LEVEL) -> Estimate:
+    """A proportion with the exact binomial interval (Clopper and Pearson 1934), which covers at least `level`."""
+    found = stats.binomtest(successes, n).proportion_ci(level, method="exact")
+    return Estimate(successes / n, float(found.low), float(found.high))
+
+
 def estimate(scores: Sequence[float] | Scores) -> Estimate:
     """The mean score with the interval that fits its kind; not-a-numbers for no scores at all."""
     data = np.asarray(scores, float)

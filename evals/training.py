@@ -2,84 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from .tasks.base import BadInput
-
-
-def mlp(env: str, steps: int, out: Path, *, seed: int = 0, console: Console | None = None) -> Any:
-    """Collect `steps` real steps under a random policy, train the MLP dynamics on them, save the model."""
-    from ..control.models.fit import Fit, config_for, fit_mlp
-
-    with _inputs(steps, out):
-        report = _trained(env, steps, out, seed, lambda data: fit_mlp(data, config_for(env), Fit(seed=seed)))
-    _say(f"{steps:,} steps of {env}, {report.epochs} epochs", report, out, console)
-    return report
-
-
-def ensemble(
-    env: str,
-    steps: int,
-    out: Path,
-    *,
-    members: int = 5,
-    probabilistic: bool = True,
-    seed: int = 0,
-    console: Console | None = None,
-) -> Any:
-    """Collect as `mlp` does, train an ensemble of networks, save the model."""
-    from ..control.models.fit import Fit, config_for
-    from ..control.models.fit_ensemble import fit_ensemble
-    from ..control.models.stacked import EnsembleConfig
-
-    def train(data: Any) -> Any:
-        config = config_for(env, EnsembleConfig, members=members, probabilistic=probabilistic)
-        return fit_ensemble(data, config, Fit(seed=seed))
-
-    with _inputs(steps, out):
-        report = _trained(env, steps, out, seed, train)
-    loss = "negative log-likelihood" if probabilistic else "squared error"
-    head = (
-        f"{steps:,} steps of {env}, {members} members, {max(report.epochs)} epochs, held-out {loss} {report.loss:.3g}"
-    )
-    _say(head, report, out, console)
-    return report
-
-
-@contextmanager
-def _inputs(steps: int, out: Path) -> Iterator[None]:
-    """BadInput for what cannot be collected, trained or written."""
-    import gymnasium
-
-    if steps < 20:
-        raise BadInput(f"--steps must be at least 20, got {steps}")
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file; it must be a folder")
-    try:
-        yield
-    except (ValueError, gymnasium.error.Error) as error:
-        raise BadInput(" ".join(str(error).split())) from error
-
-
-def _trained(env: str, steps: int, out: Path, seed: int, train: Callable[[Any], Any]) -> Any:
-    """The report of what `train` makes of random steps; its model is in `out`."""
-    from ..control.collect import collect
-
-    model, report = train(collect(env, steps, seed=seed, hold=4))
-    model.save(out)
-    return report
-
-
-def _say(head: str, report: Any, out: Path, console: Console | None) -> None:
-    (console or Console()).print(
-        f"{head}; variance left unexplained: {report.train:.2g} on training steps, {report.held_out:.2g} on held-out "
-        f"ones; saved in {out}", highlight=False, soft_wrap=True,
-    )  # fmt: skip
 
 
 def reasoner(out: Path, *, seed: int = 0, steps: int | None = None, console: Console | None = None) -> Path:
@@ -106,3 +35,72 @@ def reasoner(out: Path, *, seed: int = 0, steps: int | None = None, console: Con
         shutil.copytree(model, BUILTIN, dirs_exist_ok=True)
     console.print(f"saved in {model}; use it with --model {model}", highlight=False, soft_wrap=True)
     return model
+
+
+def prm(
+    model: str,
+    task: str,
+    out: Path,
+    *,
+    labels: str = "exact",
+    rollouts: int = 8,
+    reward_format: str = "builtin",
+    steps: int | None = None,
+    rate: float | None = None,
+    held_out: int = 400,
+    data: Path | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    console: Console | None = None,
+) -> Path:
+    """Train a process reward model for a policy, or go on with the training in `out`; returns its folder.
+
+    held_out: problems for the card, 0 for none. The built-in one that is missing from this installation is put in its
+    place when a training of the usual length has ended.
+    """
+    import shutil
+
+    from ..llm.load import BUILTIN_REWARD, source_of
+    from ..llm.prm.make import make, plan_for
+
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out} is a file; it must be a folder")
+    if steps is not None and steps < 1:
+        raise BadInput(f"--steps must be at least 1, got {steps}")
+    console = console or Console()
+    learned = _to_learn(task, data, held_out, seed)
+    try:
+        source = source_of(model)
+        plan = plan_for(source, seed=seed, steps=steps, rate=rate, reward_format=reward_format)
+        folder = make(
+            source, learned, out, labels=labels, rollouts=rollouts, plan=plan, device=device,
+            log=lambda line: console.print(line, highlight=False, soft_wrap=True),
+        )  # fmt: skip
+    except ValueError as error:
+        raise BadInput(" ".join(str(error).split())) from error
+    shipped = (model, task, labels, steps) == ("builtin", "stories", "exact", None)
+    if shipped and not (BUILTIN_REWARD / "config.json").is_file():
+        shutil.copytree(folder, BUILTIN_REWARD, dirs_exist_ok=True)
+    told = f"--value prm --reward-model {folder} --reward-format {reward_format}"
+    console.print(f"saved in {folder}; use it with {told}", highlight=False, soft_wrap=True)
+    return folder
+
+
+def _to_learn(name: str, data: Path | None, held_out: int, seed: int) -> Any:
+    """The task of that name as a reward model learns it: training problems, held-out ones, and the grader of both."""
+    from ..llm.prm.make import Task
+    from ..llm.prm.problems import Problem, held_out_stories, repeated, stories
+    from .tasks import CONTROL, make_task
+
+    if name in CONTROL or name == "recorded":
+        raise BadInput(f"a reward model judges words, and {name} has no problems to learn from; take stories or gsm8k")
+    if name == "stories":
+        return Task(name, stories(seed), held_out_stories(held_out) if held_out else (), fast=True)
+    task: Any = make_task(name, data=data, split="train")
+    problems = [Problem(one.question, partial(_right, task, one), group=one.group) for one in task.problems(None, seed)]
+    kept = min(held_out, len(problems) // 5)
+    return Task(name, repeated(problems[kept:], seed), problems[:kept])
+
+
+def _right(task: Any, problem: Any, text: str) -> bool:
+    return bool(task.grade(problem, text).correct)

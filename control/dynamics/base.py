@@ -15,6 +15,7 @@ class Dynamics(Protocol):
 
     env_id: gymnasium's name of the environment it agrees with.
     size: how many numbers a physical state has. observed: how many an observation has.
+    A system that no state ends may say so by `endless = True`, which spares models the question.
     """
 
     env_id: str

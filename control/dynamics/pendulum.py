@@ -47,6 +47,7 @@ class Pendulum:
     env_id = "Pendulum-v1"
     size = 2
     observed = 3
+    endless = True
 
     @property
     def actions(self) -> Box:

@@ -1,6 +1,7 @@
 """Models of systems that planners ask: equations, networks, and wrappers of either."""
 
 from .analytic import AnalyticModel, ValueFn
+from .cautious import Cautious
 from .ensemble import EnsembleModel, Particles
 from .fit import Fit, Report, config_for, fit_mlp
 from .fit_ensemble import EnsembleReport, fit_ensemble
@@ -13,6 +14,7 @@ from .wrappers import GridActions, Hold, WithValue
 
 __all__ = [
     "AnalyticModel",
+    "Cautious",
     "EnsembleConfig",
     "EnsembleModel",
     "EnsembleReport",

@@ -17,8 +17,9 @@ from torch import Tensor
 from ...planning.interface import UNITS, Expansion, Keys, Usage, Valued
 from ...planning.noise import fold, normals, uniforms
 from .analytic import ValueFn, value_of
-from .network import Rules, filled, inputs_of, read, save
+from .network import Rules, inputs_of
 from .stacked import EnsembleConfig, StackedNet
+from .storage import filled, read, save
 
 NODES, CALLS = UNITS.index("nodes"), UNITS.index("model_calls")
 Propagate = Literal["ts1", "tsinf", "mean"]
@@ -98,28 +99,35 @@ class EnsembleModel:
 
     def step(self, states: Any, actions: Any) -> tuple[Any, Tensor, Tensor]:
         """States and actions -> next states, rewards [K], discounts [K]."""
-        seen = seen_of(states)
-        actions = self.rules.taken(actions, seen)
-        inputs = inputs_of(self.config, seen, actions)
         if not isinstance(states, Particles):
-            out = self.net.every(inputs)[0].mean(0)
-            return self.rules.land(seen, actions, seen + out[:, :-1], out[:, -1])
-        mean, deviation = self.net.some(inputs, states.member)
+            return self.landed(states, actions, self.means(states, actions).mean(0))
+        seen = states.seen
+        actions = self.rules.taken(actions, seen)
+        mean, deviation = self.net.some(inputs_of(self.config, seen, actions), states.member)
         move = mean[:, :-1]
         if self.config.probabilistic:
             move = move + deviation[:, :-1] * normals(states.key, 2, (move.shape[1],)).to(move)
         reached, reward, discount = self.rules.land(seen, actions, seen + move, mean[:, -1])
+        if self.propagate == "tsinf" and not self.config.probabilistic:
+            return Particles(reached, states.member, states.key), reward, discount  # nothing is drawn
         key = fold(states.key, 3)
         member = states.member if self.propagate == "tsinf" else self._drawn(key)
         return Particles(reached, member, key), reward, discount
 
     def disagreement(self, seen: Tensor, actions: Any) -> Tensor:
         """[K] how far the members' means are apart, in deviations of the training targets; see `StackedNet`."""
-        inputs = inputs_of(self.config, seen, self.rules.taken(actions, seen))
-        return self.net.disagreement(self.net.every(inputs)[0])
+        return self.net.disagreement(self.means(seen, actions))
+
+    def means(self, seen: Tensor, actions: Any) -> Tensor:
+        """[E, K, O + 1] what each member expects of observations [K, O] under actions: their change, and the reward."""
+        return self.net.means(inputs_of(self.config, seen, self.rules.taken(actions, seen)))
+
+    def landed(self, seen: Tensor, actions: Any, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Next observations [K, O], rewards [K], discounts [K] of a prediction [K, O + 1]."""
+        return self.rules.land(seen, self.rules.taken(actions, seen), seen + out[:, :-1], out[:, -1])
 
     def save(self, folder: str | Path) -> None:
-        """See `network.save`."""
+        """See `storage.save`."""
         particles = None if self.propagate == "mean" else self.particles
         save(folder, "ensemble", self.config, self.net, gamma=self.gamma, propagate=self.propagate, particles=particles)
 

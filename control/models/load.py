@@ -6,8 +6,8 @@ from pathlib import Path
 
 from .ensemble import EnsembleModel
 from .mlp import MLPModel
-from .network import read
 from .residual import ResidualModel
+from .storage import read
 
 Learned = MLPModel | EnsembleModel | ResidualModel
 

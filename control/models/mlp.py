@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...planning.interface import Expansion, Valued
 from .analytic import ValueFn, value_of
-from .network import MLPConfig, Rules, Scaled, filled, inputs_of, perceptron, read, save
+from .network import MLPConfig, Rules, Scaled, inputs_of, perceptron
+from .storage import filled, read, save
 
 __all__ = ["MLPConfig", "MLPModel", "MLPNet"]
 
@@ -26,6 +27,13 @@ class MLPNet(Scaled):
     def __init__(self, config: MLPConfig) -> None:
         super().__init__(config)
         self.body = perceptron(config.inputs, config.hidden, config.layers, config.observed + 1)
+        self._linear = [layer for layer in self.body if isinstance(layer, nn.Linear)]
+
+    def parts(self) -> list[Tensor]:
+        return [part for layer in self._linear for part in (layer.weight, layer.bias)]
+
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        return [(layer.weight.T[None], layer.bias[None, None]) for layer in self._linear]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Raw inputs [K, O + A] to raw changes and rewards [K, O + 1]."""
@@ -61,11 +69,12 @@ class MLPModel:
     def step(self, states: Tensor, actions: Any) -> tuple[Tensor, Tensor, Tensor]:
         """[K, O] and actions -> next observations [K, O], rewards [K], discounts [K]."""
         actions = self.rules.taken(actions, states)
-        out = self.net(inputs_of(self.config, states, actions))
+        inputs = inputs_of(self.config, states, actions)
+        out = self.net(inputs) if torch.is_grad_enabled() else self.net.quick(inputs[None])[0]
         return self.rules.land(states, actions, states + out[:, :-1], out[:, -1])
 
     def save(self, folder: str | Path) -> None:
-        """See `network.save`."""
+        """See `storage.save`."""
         save(folder, "mlp", self.config, self.net, gamma=self.gamma)
 
     @classmethod

@@ -1,27 +1,25 @@
-"""What every learned dynamics shares: its configuration, its scales, the rules around it, and its folder on disk.
+"""What every learned dynamics shares: its configuration, its scales, and the rules around it.
 
-How a network moves the world is in `mlp.py`, `ensemble.py` and `residual.py`.
+How a network moves the world is in `mlp.py`, `ensemble.py` and `residual.py`, how it is kept in `storage.py`.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...planning.interface import ActionSpace, Box, Expansion, Slots
 from ..dynamics import KNOWN
 from ..dynamics.base import rows_of
 from .analytic import ValueFn, slots_tensor, value_of
+from .folded import Folded
 
-FORMAT = 1
 Source = Literal["learned", "given"]
 
 
@@ -82,6 +80,27 @@ class Scaled(nn.Module):
         for name, size in (("input", config.inputs), ("output", config.observed + 1)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
+        self._stamp: list[tuple[int, int]] = []
+        self._folded: Folded | None = None
+
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights [E, in, out] and biases [E, 1, out] of the layers between inputs and outputs."""
+        raise NotImplementedError
+
+    def parts(self) -> list[Tensor]:
+        """The parameters that `layers` are views of; when one of them changes, so have these."""
+        raise NotImplementedError
+
+    def quick(self, inputs: Tensor) -> Tensor:
+        """Raw inputs [E or 1, N, I] to raw outputs [E, N, ...] without derivatives; see `folded.py`."""
+        marks = [*self.parts(), self.input_mean, self.input_std, self.output_mean, self.output_std]
+        stamp = [(mark.data_ptr(), mark._version) for mark in marks]
+        if self._stamp != stamp:
+            scales = (self.input_mean, self.input_std), (self.output_mean, self.output_std)
+            weights, biases = zip(*self.layers())
+            self._folded, self._stamp = Folded(weights, biases, *scales), stamp
+        assert self._folded is not None
+        return self._folded(inputs)
 
     def end_logit(self, seen: Tensor) -> Tensor:
         """[K] log-odds that observations [K, O] are beyond the end; only where it is learned."""
@@ -105,8 +124,16 @@ def inputs_of(config: MLPConfig, seen: Tensor, actions: Tensor) -> Tensor:
     """[K, O + A]: observations beside vectors clipped to the bounds, or one-hot slots."""
     if config.slots is not None:
         return torch.cat((seen, nn.functional.one_hot(actions, config.slots).to(seen)), 1)
-    low, high = seen.new_tensor(config.low), seen.new_tensor(config.high)
+    low, high = bounds_of(config.low, config.high, seen.dtype, seen.device)
     return torch.cat((seen, actions.clamp(low, high)), 1)
+
+
+@cache
+def bounds_of(
+    low: tuple[float, ...], high: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Bounds [D] as tensors, made once."""
+    return torch.tensor(low, dtype=dtype, device=device), torch.tensor(high, dtype=dtype, device=device)
 
 
 class Rules:
@@ -124,6 +151,7 @@ class Rules:
         self._end: Callable[[Tensor], Tensor] | None = (
             known.ended if known is not None and config.ended == "given" else None
         )
+        self._endless = self._end is not None and bool(getattr(known, "endless", False))
 
     def start(self, problems: Any, value: ValueFn | None) -> tuple[Tensor, Expansion]:
         """A problem is an observation."""
@@ -141,6 +169,9 @@ class Rules:
 
     def land(self, seen: Tensor, actions: Tensor, reached: Tensor, reward: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where a predicted step leads: observations [K, O], rewards [K], discounts [K]; `reward` as was learned."""
+        if self._endless:
+            reward = reward if self._reward is None else self._reward(seen, actions, reached)
+            return reached, reward, torch.full_like(reward, self.gamma)
         over = self.ended(seen)
         reached = torch.where(over[:, None], seen, reached)
         if self._reward is not None:
@@ -152,39 +183,3 @@ class Rules:
     def ended(self, seen: Tensor) -> Tensor:
         """bool [K]: whether these observations are beyond the end, as given or as learned."""
         return self.net.end_logit(seen) > 0 if self._end is None else self._end(seen)
-
-
-def save(folder: str | Path, kind: str, config: MLPConfig, net: Scaled, **settings: Any) -> None:
-    """`config.json` and `weights.safetensors` in `folder`, made if absent. Value functions are not saved."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(net.state_dict(), folder / "weights.safetensors")
-    written = {"format": FORMAT, "kind": kind, **settings, "config": asdict(config)}
-    (folder / "config.json").write_text(json.dumps(written, indent=1) + "\n")
-
-
-def read(folder: str | Path, *kinds: str) -> dict[str, Any]:
-    """The settings in `folder`. Errors: ValueError when it holds no model, or one of another kind or format."""
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} holds no trained model: config.json is missing")
-    settings: dict[str, Any] = json.loads(path.read_text())
-    if settings.get("format") != FORMAT or settings.get("kind") not in kinds:
-        found = settings.get("format"), settings.get("kind")
-        raise ValueError(f"{path} has (format, kind) {found}, wanted {FORMAT} and {' or '.join(kinds)}")
-    config = settings["config"]
-    settings["config"] = config | {"low": tuple(config["low"]), "high": tuple(config["high"])}
-    return settings
-
-
-Net = TypeVar("Net", bound=Scaled)
-
-
-def filled(net: Net, folder: str | Path) -> Net:
-    """`net` with the weights in `folder`, frozen. Errors: ValueError when they are of another architecture."""
-    path = Path(folder) / "weights.safetensors"
-    try:
-        net.load_state_dict(load_file(path))
-    except (RuntimeError, FileNotFoundError) as error:
-        raise ValueError(f"{path} does not fit its config.json ({error}); train it again") from error
-    return net.eval().requires_grad_(False)

@@ -2,8 +2,10 @@
 
 The members learn what the equations leave unexplained. Their mean correction is multiplied by a gate between 0 and 1,
 which closes where the members disagree more than they do on the data, so that far from the data plain physics is
-left (residual models: Johannink et al. 2019, "Residual reinforcement learning for robot control", for the correction;
-disagreement as a sign of thin data: Lakshminarayanan et al. 2017, "Deep ensembles", section 3.5).
+left; yet a correction much larger than the disagreement about it is kept, as rare contacts want it, whose force is
+large, and never known as well as the nothing that free flight leaves. The correction: Johannink et al. 2019, "Residual
+reinforcement learning for robot control"; disagreement as a sign of thin data: Lakshminarayanan et al. 2017, "Deep
+ensembles", section 3.5; the gate is ours.
 """
 
 from __future__ import annotations
@@ -22,18 +24,23 @@ from .analytic import ValueFn, value_of
 from .ensemble import nodes_each
 from .fit import USUAL, Fit, fit_end, targets_of
 from .fit_ensemble import EnsembleReport, fit_stacked
-from .network import Rules, filled, inputs_of, read, save
+from .network import Rules, inputs_of
 from .stacked import EnsembleConfig, StackedNet
+from .storage import filled, read, save
 
 ON_DATA, REACH = 0.95, 3.0
 """The gate is open up to this quantile of the disagreement on the data, and shut at REACH times as much."""
+
+SURE, UNSURE = 0.5, 0.9
+"""Disagreement as a share of the correction: up to the first the gate is open too, from the second on it is not."""
 
 
 class ResidualModel:
     """Physics plus gate times correction, as a `Model`. States are observations [K, O], float32; deterministic.
 
     physics: the equations, with whatever is wrong about them. net: trained on what they leave; see `fit_residual`.
-    gate: (open, shut), disagreements up to which the correction counts in full and from which it counts for nothing.
+    gate: (open, shut), disagreements up to which any correction counts in full, and from which none counts at all.
+        Between them a correction counts by how sure it is, and up to REACH times `open` for its own sake.
     value, gamma: as in `MLPModel`. A step is charged all members and the physics.
     """
 
@@ -77,13 +84,15 @@ class ResidualModel:
 
     def _corrected(self, seen: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Mean correction [K, O + 1] of change and reward, and the gate [K]."""
-        means = self.net.every(inputs_of(self.config, seen, actions))[0]
+        means = self.net.means(inputs_of(self.config, seen, actions))
+        mean, apart = means.mean(0), self.net.disagreement(means)
         low, high = self.gate
-        shut = ((self.net.disagreement(means) - low) / (high - low)).clamp(0, 1)
-        return means.mean(0), 1 - shut.square() * (3 - 2 * shut)
+        near = falling(apart, low, min(REACH * low, high))
+        sure = falling(apart / self.net.size_of(mean), SURE, UNSURE) * falling(apart, high / REACH, high)
+        return mean, torch.maximum(near, sure)
 
     def save(self, folder: str | Path) -> None:
-        """See `network.save`. The physics' numbers are written too. Errors: ValueError for physics not in `KNOWN`."""
+        """See `storage.save`. The physics' numbers are written too. Errors: ValueError for physics not in `KNOWN`."""
         if type(self.physics) is not type(KNOWN.get(self.config.env_id)):
             raise ValueError(f"only physics of {', '.join(KNOWN)} are saved, this is {type(self.physics).__name__}")
         numbers = asdict(self.physics)  # type: ignore[call-overload]
@@ -97,6 +106,12 @@ class ResidualModel:
         physics = replace(KNOWN[config.env_id], **settings["physics"])  # type: ignore[type-var]
         low, high = settings["gate"]
         return cls(config, filled(StackedNet(config), folder), physics, (low, high), value, settings["gamma"])
+
+
+def falling(number: Tensor, low: float, high: float) -> Tensor:
+    """1 up to `low`, 0 from `high` on, smooth between."""
+    shut = ((number - low) / max(high - low, 1e-12)).clamp(0, 1)
+    return 1 - shut.square() * (3 - 2 * shut)
 
 
 def predicted(physics: Dynamics, seen: Tensor, actions: Tensor) -> Tensor:
@@ -124,5 +139,5 @@ def fit_residual(
     with torch.no_grad():
         # of all steps: a quantile of a tenth of a little data would be that of its one outlier
         apart = net.disagreement(net.every(torch.cat((pairs[0][0], pairs[1][0])))[0])
-    low = float(apart.quantile(ON_DATA))
-    return ResidualModel(config, net.eval(), physics, (low, REACH * low)), report
+    gate = float(apart.quantile(ON_DATA)), REACH * float(apart.max())
+    return ResidualModel(config, net.eval(), physics, gate), report

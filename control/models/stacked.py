@@ -54,6 +54,8 @@ class StackedNet(Scaled):
                 fresh.append([part for part in body if isinstance(part, nn.Linear)])
         self.weights = nn.ParameterList(torch.stack([p.weight.detach().T for p in layer]) for layer in zip(*fresh))
         self.biases = nn.ParameterList(torch.stack([p.bias.detach()[None] for p in layer]) for layer in zip(*fresh))
+        self._member: Tensor | None = None
+        self._places: tuple[Tensor, int] = torch.zeros(0), 0
         shape = (config.members, 1, self.outputs)
         self.highest = nn.Parameter(torch.full(shape, 0.5)) if config.probabilistic else None
         self.lowest = nn.Parameter(torch.full(shape, -10.0)) if config.probabilistic else None
@@ -69,6 +71,18 @@ class StackedNet(Scaled):
         mean, free = out.split(self.outputs, -1)
         return mean, bounded(free, self.lowest, self.highest)
 
+    def parts(self) -> list[Tensor]:
+        return [*self.weights, *self.biases]
+
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        return list(zip(self.weights, self.biases))
+
+    def means(self, inputs: Tensor) -> Tensor:
+        """The means of `every` alone."""
+        if torch.is_grad_enabled():
+            return self.every(inputs)[0]
+        return self.quick(inputs[None])[..., : self.outputs]
+
     def every(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Raw inputs [N, I], seen by all members: raw means and standard deviations [E, N, O + 1]."""
         normal = (inputs - self.input_mean) / self.input_std
@@ -79,11 +93,25 @@ class StackedNet(Scaled):
 
         Rows are brought together by member and the groups filled up to the largest, for one product.
         """
-        place, room = grouped(member, self.members)
-        normal = (inputs - self.input_mean) / self.input_std
-        laid = normal.new_zeros(self.members * room, normal.shape[1]).index_copy(0, place, normal)
-        mean, deviation = self._raw(*self(laid.view(self.members, room, -1)))
+        if member is not self._member:  # under TS-infinity a whole rollout has one tensor of members
+            self._member, self._places = member, grouped(member, self.members)
+        place, room = self._places
+        # unused places hold the mean, so that nothing infinite comes of them
+        laid = self.input_mean.repeat(self.members * room, 1).index_copy(0, place, inputs)
+        mean, deviation = self._said(laid.view(self.members, room, -1))
+        if deviation is None:
+            return (found := mean.flatten(0, 1)[place]), torch.zeros_like(found)
         return mean.flatten(0, 1)[place], deviation.flatten(0, 1)[place]
+
+    def _said(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Raw inputs [E, N, I], each member its own: raw means and deviations [E, N, O + 1], None for no noise."""
+        if torch.is_grad_enabled():
+            return self._raw(*self((inputs - self.input_mean) / self.input_std))
+        out = self.quick(inputs)
+        if self.highest is None or self.lowest is None:
+            return out, None
+        log_variance = bounded(out[..., self.outputs :], self.lowest, self.highest)
+        return out[..., : self.outputs], torch.exp(0.5 * log_variance) * self.output_std
 
     def _raw(self, mean: Tensor, log_variance: Tensor | None) -> tuple[Tensor, Tensor]:
         raw = torch.addcmul(self.output_mean, mean, self.output_std)
@@ -97,6 +125,12 @@ class StackedNet(Scaled):
         varies = self.output_std > 0
         apart = means.var(0, unbiased=False) / torch.where(varies, self.output_std, 1.0).square()
         return ((apart * varies).sum(-1) / varies.sum().clamp(min=1) + 1e-12).sqrt()
+
+    def size_of(self, mean: Tensor) -> Tensor:
+        """[N] size of raw outputs [N, O + 1], in the units and by the mean of `disagreement`."""
+        varies = self.output_std > 0
+        share = mean.square() / torch.where(varies, self.output_std, 1.0).square()
+        return ((share * varies).sum(-1) / varies.sum().clamp(min=1) + 1e-12).sqrt()
 
     def losses(self, normal: Tensor, targets: Tensor) -> Tensor:
         """[E] mean squared error or negative log-likelihood of normalised targets [E, N, O + 1]; components that never

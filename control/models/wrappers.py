@@ -6,50 +6,24 @@ Each is a `Model` over one `Model`, so they stack: `GridActions(Hold(AnalyticMod
 from __future__ import annotations
 
 import itertools
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...planning.interface import UNITS, ActionSpace, Box, Expansion, Keys, Model, Slots, Usage, Valued
+from ...planning.interface import UNITS, Box, Expansion, Model, Slots, Usage, Valued
+from ...planning.wrapping import Wrapped
 from .analytic import ValueFn, slots_tensor, value_of
 from .ensemble import seen_of
 
 NODES, CALLS = UNITS.index("nodes"), UNITS.index("model_calls")
+Measure = Callable[[Any, Any], Any]
+"""A constraint: (states, actions) to g [K] or [K, C], kept where g <= 0 (`planning/constraints.py`)."""
 
 
-class Wrapper:
-    """Passes everything on to `model`, an ensemble's particles too; subclasses change what they are for."""
-
-    def __init__(self, model: Model[Tensor]) -> None:
-        self.model = model
-
-    @property
-    def actions(self) -> ActionSpace:
-        return self.model.actions
-
-    @property
-    def cost(self) -> int:
-        return self.model.cost
-
-    @property
-    def particles(self) -> int:
-        return int(getattr(self.model, "particles", 1))
-
-    def repeat(self, states: Tensor, keys: Keys) -> Any:
-        return cast(Any, self.model).repeat(states, keys)
-
-    def start(self, problems: Any) -> tuple[Tensor, Expansion]:
-        return self.model.start(problems)
-
-    def expand(
-        self, states: Tensor, actions: Any, *, follow: bool = False, valued: Valued = "all"
-    ) -> tuple[Tensor, Expansion]:
-        return self.model.expand(states, actions, follow=follow, valued=valued)
-
-
-class GridActions(Wrapper):
+class GridActions(Wrapped):
     """A Box offered as slots: n evenly spaced values of each component, bounds included.
 
     Slot i is row i of `table` [n^D, D], the last component turning fastest. n at least 2.
@@ -72,11 +46,22 @@ class GridActions(Wrapper):
     def expand(
         self, states: Tensor, actions: Any, *, follow: bool = False, valued: Valued = "all"
     ) -> tuple[Tensor, Expansion]:
-        vectors = self.table[slots_tensor(actions, len(self.table), self.table.device)]
-        return self.model.expand(states, vectors, follow=follow, valued=valued)
+        reached: tuple[Tensor, Expansion] = self.model.expand(
+            states, self._vectors(actions), follow=follow, valued=valued
+        )
+        return reached
+
+    @property
+    def constraint(self) -> Measure:
+        """The model's, of slots."""
+        measure = super().constraint
+        return lambda states, slots: measure(states, self._vectors(slots))
+
+    def _vectors(self, slots: Any) -> Tensor:
+        return self.table[slots_tensor(slots, len(self.table), self.table.device)]
 
 
-class Hold(Wrapper):
+class Hold(Wrapped):
     """An action repeated k steps is one edge: discounted rewards summed, discounts multiplied.
 
     Rewards after an end do not count. Every edge is charged all k steps, whether or not the episode ended among them.
@@ -101,6 +86,25 @@ class Hold(Wrapper):
             states, step = self.model.expand(states, actions, follow=follow, valued=asked)
             held.add(step)
         return states, held.expansion()
+
+    @property
+    def constraint(self) -> Measure:
+        """The model's at all k steps, side by side: [K, k C]. For it they are walked once more, which is not charged."""
+        measure = super().constraint
+        return lambda states, actions: self._along(measure, states, actions)
+
+    def _along(self, measure: Measure, states: Any, actions: Any) -> Tensor:
+        """g of the k steps [K, k C], 0 for those after an end."""
+        found: list[Tensor] = []
+        alive: Any = True
+        for left in reversed(range(self.k)):
+            g = torch.as_tensor(measure(states, actions))
+            g = g if g.ndim > 1 else g[:, None]
+            found.append(g if alive is True else torch.where(alive[:, None], g, 0))
+            if left:
+                states, step = self.model.expand(states, actions, valued="none")
+                alive = alive & (torch.as_tensor(step.discount) != 0)
+        return torch.cat(found, 1)
 
 
 class Held:
@@ -137,7 +141,7 @@ def usage_of(expansion: Expansion, rows: int) -> Usage:
     return usage
 
 
-class WithValue(Wrapper):
+class WithValue(Wrapped):
     """The same model with another value of reached states.
 
     value: maps the model's states (of particles: their observations) to [K]. gamma: the factor on everything after a

@@ -7,13 +7,11 @@ carries out. *plan*: of all actions. Every planner has the same nodes for each o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table as Screen
 
@@ -34,6 +32,7 @@ from ...planning import (
 )
 from ..summary import versions
 from .answers import TORQUES, WORLDS, Answered
+from .record import one_thread, write
 
 HORIZON = 10
 
@@ -86,22 +85,16 @@ def main(
     out: Path | None = None, *, nodes: int = 4096, seeds: int = 5, console: Console | None = None
 ) -> dict[str, Any]:
     """Measure, print, and write JSON to `out` if given."""
-    console, threads = console or Console(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    console = console or Console()
+    with one_thread():
         gaps = measure(list(PLANNERS), nodes, range(seeds))
-    finally:
-        torch.set_num_threads(threads)
     result = {
         "unit": "share of the mean best return", "nodes": nodes, "seeds": seeds, "torques": TORQUES,
         "planners": {name: repr(planner) for name, planner in PLANNERS.items()},
         "versions": versions(), "gaps": gaps,
     }  # fmt: skip
     _show(result, console)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=1) + "\n")
-        console.print(f"written to {out}", highlight=False)
+    write(result, out, console)
     return result
 
 

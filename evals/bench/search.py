@@ -8,7 +8,6 @@ states in addition. mctx runs beside them where it is installed.
 from __future__ import annotations
 
 import gc
-import json
 import platform
 import statistics
 import time
@@ -23,6 +22,7 @@ from rich.table import Table
 
 from ...planning import MCTS, Budget, Expansion, Ledger, Size, Slots, keys_of, plan
 from ..summary import versions
+from .record import one_thread, write
 
 SHAPES = ((1, 2, 50), (32, 4, 50), (256, 4, 50), (256, 18, 50), (64, 82, 200))
 GROWTH = (100, 10_000)
@@ -150,22 +150,16 @@ def mctx_search(ready: Ready) -> Callable[[], None] | None:
 
 def main(out: Path | None = None, *, repeats: int = 5, console: Console | None = None) -> dict[str, Any]:
     """Measure, print, and write JSON to `out` if given."""
-    console, threads = console or Console(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    console = console or Console()
+    with one_thread():
         shapes = [measure(shape, repeats) for shape in SHAPES]
         result = {
             "unit": "processor microseconds per simulation per root, median", "threads": 1,
             "machine": platform.machine(),
             "versions": versions(), "shapes": shapes, "growth": growth(repeats),
         }  # fmt: skip
-    finally:
-        torch.set_num_threads(threads)
     _show(result, console)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=1) + "\n")
-        console.print(f"written to {out}", highlight=False)
+    write(result, out, console)
     return result
 
 

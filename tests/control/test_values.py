@@ -5,7 +5,20 @@ import math
 import pytest
 import torch
 
-from forethought.control import BalanceValue, CartPole, GridValue, Pendulum, pendulum_value
+from forethought.control import (
+    CARTPOLE,
+    AnalyticModel,
+    BalanceValue,
+    CartPole,
+    Fit,
+    GridValue,
+    Pendulum,
+    collect,
+    config_for,
+    fit_mlp,
+    pendulum_value,
+    view,
+)
 from forethought.control.grid import Grid
 
 
@@ -61,3 +74,16 @@ def test_balance_value_is_the_return_of_standing_and_falls_off():
     rest, moved, tilted = value(torch.tensor([[0.0, 0, 0, 0], [1.0, 0, 0, 0], [0.0, 0, 0.2, 1.0]])).tolist()
     assert rest == pytest.approx(100.0)
     assert rest > moved > 0 and rest > tilted >= 0
+
+
+def test_a_balance_value_linearised_from_a_model_is_that_of_the_equations_it_stands_for():
+    """CartPole moves in proportion to its force, so two pushes tell of all between them."""
+    given, told = BalanceValue(CartPole()), BalanceValue(CartPole(), learned=AnalyticModel(CartPole()))
+    torch.testing.assert_close(told.cost, given.cost, rtol=1e-3, atol=1e-2)
+
+
+def test_a_learned_model_s_leaves_are_valued_by_what_was_learned():
+    model, _ = fit_mlp(collect("CartPole-v1", 300, seed=0), config_for("CartPole-v1", hidden=16), Fit(epochs=20))
+    learned, given = view(CARTPOLE, model, "cem").value, view(CARTPOLE, CARTPOLE.analytic(), "cem").value
+    assert torch.equal(learned.cost, BalanceValue(CartPole(), learned=model).cost)
+    assert torch.equal(given.cost, BalanceValue(CartPole()).cost) and not torch.equal(given.cost, learned.cost)

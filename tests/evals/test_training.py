@@ -4,7 +4,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from forethought.control import EnsembleModel, load_model
+from forethought.control import Bouncer, EnsembleModel, load_model
 from forethought.control.models import fit
 from forethought.evals.cli import app
 
@@ -17,8 +17,8 @@ def call(*arguments):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     class Quick(fit.Fit):
-        def __init__(self, seed=0):
-            super().__init__(epochs=2, seed=seed)
+        def __init__(self, seed=0, **rest):
+            super().__init__(**{"epochs": 2, **rest}, seed=seed)
 
     torch.set_num_threads(1)
     monkeypatch.setattr(fit, "Fit", Quick)
@@ -54,3 +54,38 @@ def test_an_environment_without_known_equations_learns_its_ends_too(tmp_path):
 def test_what_cannot_be_trained_is_one_line(tmp_path, arguments, named):
     code, output = call("train", "ensemble", "--out", tmp_path / "it", *arguments)
     assert code == 2 and named in output and not (tmp_path / "it").exists()
+
+
+def test_pets_goes_on_where_it_was_and_logs_every_round(tmp_path):
+    short = ["--steps", "60", "--first", "40", "--nodes", "60", "--members", "2", "--out", tmp_path / "it"]
+    code, output = call("train", "pets", *short)
+    assert code == 0 and "round 1, 40 steps: return" in output and load_model(tmp_path / "it").config.members == 2
+    assert (tmp_path / "it" / "progress.csv").read_text().startswith("round,steps,held_out,train,episode_return")
+    again = call("train", "pets", *short)[1]
+    assert "round 1" not in again and "60 steps of Pendulum-v1" in again
+    code, output = call("train", "pets", *short[:-2], "--seed", "1", "--out", tmp_path / "it")
+    assert code == 2 and "use those or another folder" in output
+
+
+def test_a_residual_is_trained_on_physics_believed_to_be_otherwise(tmp_path):
+    code, _ = call("train", "residual", "--steps", "40", "--out", tmp_path / "a")
+    assert code == 0 and load_model(tmp_path / "a").physics == Bouncer().free()
+    flags = ["--env", "Pendulum-v1", "--physics", "mass=1.4,length=0.9", "--steps", "40", "--out", tmp_path / "b"]
+    assert call("train", "residual", *flags)[0] == 0 and load_model(tmp_path / "b").physics.mass == 1.4
+    for wrong, told in ((["--physics", "colour=1"], "no constant 'colour'"), (["--env", "Acrobot-v1"], "not known")):
+        code, output = call("train", "residual", *wrong, "--out", tmp_path / "c")
+        assert code == 2 and told in " ".join(output.split())
+
+
+def test_a_baseline_without_its_library_names_the_line_to_type(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "stable_baselines3", None)
+    code, output = call("train", "baseline", "sac", "--out", tmp_path)
+    assert code == 2 and "pip install 'forethought[baselines]'" in " ".join(output.split())
+
+
+def test_a_baseline_learns_and_logs(tmp_path):
+    pytest.importorskip("stable_baselines3")
+    code, output = call("train", "baseline", "ppo", "--env", "CartPole-v1", "--steps", "300", "--out", tmp_path)
+    assert code == 0 and "episodes: mean return" in output
+    assert (tmp_path / "progress.csv").read_text().startswith("round,steps,episode_return,episode_length")
+    assert "there are sac, ppo, dqn" in call("train", "baseline", "abc", "--out", tmp_path)[1]

@@ -1,0 +1,153 @@
+"""`forethought bench mpc`: milliseconds of a decision in learned models, one thread, float32.
+
+Untrained networks of two hidden layers of 200 with the shapes of Pendulum-v1, whose work is that of trained ones: one
+network, and an ensemble of five walked by one particle a member. Peers (`mpc_peers.py`) roll out the same weights with
+the same activation for the same number of evaluations. The limit is what the matrix products alone take.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from ...control.models.ensemble import EnsembleModel
+from ...control.models.mlp import MLPConfig, MLPModel, MLPNet
+from ...control.models.stacked import EnsembleConfig, StackedNet
+from ...planning import CEM, MPPI, Budget, plan
+from ..summary import versions
+from .mpc_peers import PEERS, Net
+from .record import one_thread, write
+
+HIDDEN, MEMBERS, ITERATIONS = 200, 5, 5
+SHAPE: dict[str, Any] = {
+    "env_id": "Pendulum-v1", "observed": 3, "slots": None, "low": (-2.0,), "high": (2.0,), "hidden": HIDDEN,
+}  # fmt: skip
+SEEN = torch.tensor([[-1.0, 0.0, 0.5]])
+Way = tuple[str, str]
+"""Who decides, and by what method."""
+
+
+def models() -> dict[str, Any]:
+    """The network and the ensemble, by name."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        mlp = MLPModel(MLPConfig(**SHAPE), MLPNet(MLPConfig(**SHAPE)).eval())
+    config = EnsembleConfig(**SHAPE, members=MEMBERS, probabilistic=False)
+    return {"mlp": mlp, "ensemble": EnsembleModel(config, StackedNet(config).eval())}
+
+
+def net_of(model: Any) -> Net:
+    """What peers walk: observations [K, E, 3] and actions [K, E, 1] to the next ones and rewards [K, E]."""
+    if isinstance(model, MLPModel):
+        call = lambda x: model.net(x.flatten(0, 1)).view(*x.shape[:2], -1)  # noqa: E731
+        return Net(1, call)
+    return Net(MEMBERS, lambda x: model.net(x.transpose(0, 1))[0].transpose(0, 1))
+
+
+def ours(model: Any, candidates: int, horizon: int) -> dict[str, Callable[[], Any]]:
+    """One decision by MPPI (one iteration) and by CEM (as many as peers make), from a fresh distribution."""
+    each = candidates * horizon * model.cost
+    mppi = MPPI(horizon=horizon, population=candidates, iterations=1)
+    cem = CEM(horizon=horizon, population=candidates, iterations=ITERATIONS)
+    return {
+        "MPPI": lambda: plan(mppi, model, SEEN, Budget(nodes=each)),
+        "CEM": lambda: plan(cem, model, SEEN, Budget(nodes=ITERATIONS * each)),
+    }
+
+
+def limit(members: int, candidates: int, horizon: int) -> Callable[[], Any]:
+    """The matrix products of one iteration: H times those of all candidates through all members."""
+    sizes = (4, HIDDEN, HIDDEN, 4)
+    weights = [torch.randn(members, a, b) for a, b in itertools.pairwise(sizes)]
+    inputs = [torch.randn(members, candidates, a) for a in sizes[:-1]]
+    outs = [torch.empty(members, candidates, b) for b in sizes[1:]]
+
+    def products() -> None:
+        for _ in range(horizon):
+            for x, weight, out in zip(inputs, weights, outs):
+                if members == 1:
+                    torch.mm(x[0], weight[0], out=out[0])
+                else:
+                    torch.bmm(x, weight, out=out)
+
+    return products
+
+
+def timed(works: dict[Way, Callable[[], Any]], repeats: int) -> dict[Way, float]:
+    """Median processor milliseconds of each, taken in turns, so that a machine's moods fall on all alike."""
+    for work in works.values():
+        work()
+    taken: dict[Way, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            gc.collect()
+            begun = time.process_time()
+            work()
+            taken[name].append(1e3 * (time.process_time() - begun))
+    return {name: statistics.median(each) for name, each in taken.items()}
+
+
+@torch.no_grad()
+def measure(name: str, model: Any, candidates: int, horizon: int, repeats: int) -> list[dict[str, Any]]:
+    """A row for each way to decide with this model: ms, evaluations a second, ms against ours."""
+    net = net_of(model)
+    works = {("ours", who): work for who, work in ours(model, candidates, horizon).items()}
+    works["limit", "MPPI"] = limit(net.members, candidates, horizon)
+    for who, (method, make) in PEERS.items():
+        work = make(net, candidates, horizon, ITERATIONS)
+        if work is not None:
+            works[who, method] = work
+    took = timed(works, repeats)
+    rows = []
+    for (who, method), ms in took.items():
+        evaluations = candidates * horizon * net.members * (1 if method == "MPPI" else ITERATIONS)
+        row = {"model": name, "who": who, "method": method, "ms": ms, "against_ours": ms / took["ours", method]}
+        rows.append(row | {"evaluations_per_second": 1e3 * evaluations / ms})
+    return rows
+
+
+def main(
+    out: Path | None = None,
+    *,
+    candidates: int = 512,
+    horizon: int = 20,
+    repeats: int = 15,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Measure, print, and write JSON to `out` if given."""
+    console = console or Console()
+    with one_thread():
+        rows = [row for name, model in models().items() for row in measure(name, model, candidates, horizon, repeats)]
+    result = {
+        "unit": "processor milliseconds a decision, median", "threads": 1, "machine": platform.machine(),
+        "candidates": candidates, "horizon": horizon, "hidden": [HIDDEN, HIDDEN], "members": MEMBERS,
+        "iterations": {"MPPI": 1, "CEM": ITERATIONS}, "versions": versions(), "rows": rows,
+    }  # fmt: skip
+    _show(result, console)
+    write(result, out, console)
+    return result
+
+
+def _show(result: dict[str, Any], console: Console) -> None:
+    heading = f"K = {result['candidates']}, H = {result['horizon']}, one thread; MPPI 1 iteration, CEM {ITERATIONS}"
+    table = Table(title=heading, box=None, pad_edge=False)
+    for name in ("model", "method", "who", "ms a decision", "evaluations/s", "times ours"):
+        table.add_column(name, justify="left" if name in ("model", "method", "who") else "right")
+    for row in result["rows"]:
+        figures = f"{row['ms']:.1f}", f"{row['evaluations_per_second']:,.0f}", f"{row['against_ours']:.2f}"
+        table.add_row(row["model"], row["method"], row["who"], *figures)
+    console.print(table)
+    there = {row["who"] for row in result["rows"]}
+    absent = [who for who in PEERS if who not in there]
+    if absent:
+        console.print(f"not installed, hence not measured: {', '.join(absent)}", highlight=False)

@@ -1,0 +1,137 @@
+"""What are known equations worth beside data? Free flight known, contact not, at equal data.
+
+The bouncing mass of `control/dynamics/bouncer.py`: the equations of free flight alone, an ensemble alone, and the
+equations corrected by an ensemble of the same size (`ResidualModel`), all judged on steps that none of them saw and by
+the returns of planning with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...control.collect import collect
+from ...control.dynamics import Bouncer
+from ...control.episodes import run_episodes
+from ...control.models.analytic import AnalyticModel
+from ...control.models.fit import Fit, config_for
+from ...control.models.fit_ensemble import fit_ensemble
+from ...control.models.residual import fit_residual
+from ...control.models.stacked import EnsembleConfig
+from ...control.tasks import BOUNCER
+from ...control.transitions import Transitions
+from ...planning import CEM, Budget
+from ..statistics import student
+from .sheet import Row, Sheet, lines, said
+
+MODELS = ("analytic", "learned", "hybrid")
+MEASURES = ("one step", "contact", "ten steps", "return")
+PLANNER = CEM(horizon=12, population=48, iterations=3, std=1.0, smoothing=0.1)
+ABOUT = (
+    "A pushed mass over a springy floor, `forethought/Bouncer-v0`. analytic: free flight, which is all that is "
+    "known. learned: 5 deterministic networks. hybrid: free flight plus gate times 5 networks of the same size. "
+    "Data: steps of random forces, the same for both. Errors: root mean square over components of predicted minus"
+    " true state, each in units of its deviation, on 1,000 other steps of the same policy: after one step, after "
+    "one step on steps that touch the floor, after ten. Return: mean of {episodes} episodes of 100 steps under "
+    "CEM with 144 sequences of 12 a decision, whatever a step costs. Mean and 95 % t interval over {seeds} seeds "
+    "of data, networks and episodes."
+)
+
+
+def run(
+    full: bool = False,
+    seed: int = 0,
+    *,
+    sizes: Sequence[int] | None = None,
+    seeds: int | None = None,
+    episodes: int | None = None,
+    epochs: int = 150,
+) -> Sheet:
+    """50, 150 and 500 steps, 5 seeds; `full`: also 1,500, and 10 seeds."""
+    sizes = sizes or ((50, 150, 500, 1500) if full else (50, 150, 500))
+    seeds, episodes = seeds or (10 if full else 5), episodes or (10 if full else 4)
+    found: dict[tuple[int, str], list[dict[str, float]]] = {}
+    for s in range(seed, seed + seeds):
+        other = collect(Bouncer.env_id, 1000, seed=5000 + s, hold=4)
+        plain = measured(AnalyticModel(Bouncer().free()), other, s, episodes)
+        for size in sizes:
+            data = collect(Bouncer.env_id, size, seed=s, hold=4)
+            for name, model in fitted(data, Fit(epochs=epochs, seed=s)).items():
+                found.setdefault((size, name), []).append(measured(model, other, s, episodes))
+            found.setdefault((size, "analytic"), []).append(plain)
+    rows = [row_of(size, name, what, each) for (size, name), each in found.items() for what in MEASURES]
+    about = ABOUT.format(seeds=seeds, episodes=episodes)
+    return Sheet("What are known equations worth beside data?", about, rows, table_of(rows), verdicts(found, sizes))
+
+
+def fitted(data: Transitions, fit: Fit) -> dict[str, Any]:
+    """The pure learned model and the hybrid of the same steps."""
+    config = config_for(Bouncer.env_id, EnsembleConfig, probabilistic=False, reward="given")
+    learned, _ = fit_ensemble(data, config, fit)
+    hybrid, _ = fit_residual(data, Bouncer().free(), config, fit)
+    return {"learned": learned.propagated("mean"), "hybrid": hybrid}
+
+
+@torch.no_grad()
+def measured(model: Any, other: Transitions, seed: int, episodes: int) -> dict[str, float]:
+    """Every measure of one model."""
+    unit = other.reached.std(0)
+    off = ((model.step(other.seen, other.actions)[0] - other.reached) / unit).square().mean(1)
+    touch = other.reached[:, 1].minimum(other.seen[:, 1]) < 0
+    played = run_episodes(
+        PLANNER, model, BOUNCER, range(seed, seed + episodes), budget=Budget(model_calls=10**9), seed=seed
+    )
+    return {
+        "one step": float(off.mean().sqrt()), "contact": float(off[touch].mean().sqrt()),
+        "ten steps": float(walked(model, other, 10, unit)), "return": float(played.returns.mean()),
+    }  # fmt: skip
+
+
+def walked(model: Any, other: Transitions, length: int, unit: Tensor) -> Tensor:
+    """Root mean square error after `length` steps, from every so many steps on (an episode has 100)."""
+    truth, actions = (x.view(-1, length, x.shape[1]) for x in (other.reached, other.actions))
+    at = other.seen.view(-1, length, truth.shape[2])[:, 0]
+    for t in range(length):
+        at = model.step(at, actions[:, t])[0]
+    return ((at - truth[:, -1]) / unit).square().mean().sqrt()
+
+
+def row_of(size: int, name: str, what: str, each: Sequence[dict[str, float]]) -> Row:
+    mean = student([figures[what] for figures in each])
+    row = {"steps": size, "model": name, "measure": what, "value": mean.value, "low": mean.low, "high": mean.high}
+    return row | {"seeds": len(each), "said": said(mean)}
+
+
+def table_of(rows: Sequence[Row]) -> list[Row]:
+    """One line for each size and model, a column for each measure."""
+    table: dict[tuple[int, str], Row] = {}
+    for row in sorted(rows, key=lambda row: (row["steps"], MODELS.index(row["model"]))):
+        line = table.setdefault((row["steps"], row["model"]), {"steps": row["steps"], "model": row["model"]})
+        line[row["measure"]] = row["said"]
+    return list(table.values())
+
+
+def verdicts(found: dict[tuple[int, str], list[dict[str, float]]], sizes: Sequence[int]) -> list[str]:
+    """At each size whether the hybrid beats both others, paired by seed."""
+    told = []
+    for what in MEASURES:
+        sign = 1 if what == "return" else -1
+        for size in sizes:
+            parts = []
+            for other in ("analytic", "learned"):
+                pairs = zip(found[size, "hybrid"], found[size, other])
+                gain = student([sign * (mine[what] - theirs[what]) for mine, theirs in pairs])
+                clear = "clear" if gain.low > 0 else "worse" if gain.high < 0 else "not clear"
+                parts.append(f"{other} by {said(gain)} ({clear})")
+            told.append(f"{what}, {size:,} steps: the hybrid is better than {' and '.join(parts)}")
+    return told
+
+
+def draw(axes: Any, rows: Sequence[Row]) -> None:
+    lines(axes, [row for row in rows if row["measure"] in ("one step", "ten steps")], ("model", "measure"), "steps")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylabel("error, deviations")

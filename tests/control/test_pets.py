@@ -1,0 +1,167 @@
+"""PETS collects, trains and plans; a training that was stopped goes on to the same weights."""
+
+import csv
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from forethought.control import PETS, CartPole, Fit, MPCAgent, Worlds, collect, fit_ensemble, steps_of
+from forethought.control.agents.checkpoint import Progress, recall, remember
+from forethought.control.agents.pets import stream
+from forethought.control.agents.scalars import tensorboard, write_csv
+from forethought.control.models.fit import config_for
+from forethought.control.models.stacked import EnsembleConfig
+from forethought.planning import CEM, BestOfN
+
+QUICK = {
+    "fit": Fit(epochs=3), "config": {"hidden": 8}, "members": 2, "nodes": 40, "planner": BestOfN(horizon=4),
+    "settings": {"max_episode_steps": 15},
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def weights(model):
+    return model.net.state_dict()
+
+
+def same(one, two):
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(round_number):
+    def watch(row, model):
+        if row["round"] == round_number:
+            raise Stopped
+
+    return watch
+
+
+def test_a_stopped_training_goes_on_to_the_same_steps_figures_and_weights(tmp_path):
+    pets = PETS(steps=80, first=20, **QUICK)
+    whole, _ = pets.train(tmp_path / "whole")
+    for stop in (2, 4):
+        with pytest.raises(Stopped):
+            pets.train(tmp_path / "parts", stop_at(stop))
+    again, _ = pets.train(tmp_path / "parts")
+    assert same(weights(whole), weights(again))
+    one, two = (recall(tmp_path / name, repr(pets)) for name in ("whole", "parts"))
+    assert one.rows == two.rows and len(one.parts) == len(two.parts) == 5
+    assert all(torch.equal(a.reached, b.reached) for a, b in zip(one.parts, two.parts))
+    assert (tmp_path / "whole" / "progress.csv").read_text() == (tmp_path / "parts" / "progress.csv").read_text()
+
+
+def test_the_steps_are_the_environment_s_own_and_no_more_than_asked_for(tmp_path):
+    pets = PETS(steps=50, first=20, envs=2, **QUICK)
+    pets.train(tmp_path)
+    kept = recall(tmp_path, repr(pets))
+    assert [len(part) for part in kept.parts] == [20, 30]
+    part = kept.parts[1]
+    for i in range(2):
+        env = gymnasium.make("Pendulum-v1")
+        env.reset(seed=stream(0, 1, i))
+        for action, reward, reached in zip(part.actions[i::2], part.rewards[i::2], part.reached[i::2]):
+            seen, paid, *_ = env.step(action.numpy())
+            np.testing.assert_allclose(reached, seen, atol=1e-6)
+            assert float(reward) == pytest.approx(paid, abs=1e-5)
+
+
+def test_with_random_steps_alone_it_is_plain_training_on_them():
+    settings = {name: QUICK[name] for name in ("fit", "config", "members")}
+    model, _ = PETS(steps=40, first=40, **settings).train()
+    data = collect("Pendulum-v1", 40, seed=0, hold=4)
+    plain, _ = fit_ensemble(data, config_for("Pendulum-v1", EnsembleConfig, hidden=8, members=2), Fit(epochs=3))
+    assert same(weights(model), weights(plain))
+
+
+def test_terminations_are_kept_apart_from_time_limits(tmp_path):
+    pets = PETS("CartPole-v1", steps=60, first=20, **QUICK)
+    pets.train(tmp_path)
+    for part in recall(tmp_path, repr(pets)).parts:
+        assert torch.equal(part.ended, CartPole().ended(part.reached)) and len(part) > 5
+
+
+@pytest.mark.slow
+def test_it_learns_to_swing_the_pendulum_up_within_700_steps():
+    """A random policy has about -1,200; 300 random steps are too few for this planner, 200 steps of its own help."""
+    rows = []
+    pets = PETS(steps=700, first=300, nodes=3200, members=2, fit=Fit(epochs=100), config={"hidden": 48})
+    pets.train(watch=lambda row, model: rows.append(row))
+    assert [row["steps"] for row in rows] == [300, 500]
+    assert rows[-1]["episode_return"] > -600 > rows[0]["episode_return"]
+
+
+def test_a_folder_of_other_settings_is_named_and_a_cut_write_leaves_the_old(tmp_path, monkeypatch):
+    pets = PETS(steps=40, first=20, **QUICK)
+    pets.train(tmp_path)
+    with pytest.raises(ValueError, match="use those or another folder"):
+        PETS(steps=45, first=20, **QUICK).train(tmp_path)
+    kept = recall(tmp_path, repr(pets))
+
+    def cut(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("forethought.control.agents.checkpoint.save_file", cut)
+    with pytest.raises(OSError, match="no space"):
+        remember(tmp_path, repr(pets), Progress([], []))
+    assert recall(tmp_path, repr(pets)).rows == kept.rows
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"), [({"first": 3}, "first must be at least 20"), ({"steps": 30}, "steps must be at least 200")]
+)
+def test_what_cannot_be_is_said(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        PETS(**wrong)
+    with pytest.raises(ValueError, match="FlattenObservation"):
+        PETS("Blackjack-v1").train()
+
+
+def test_steps_of_yields_who_lived_what_was_paid_and_who_ended():
+    worlds = Worlds("CartPole-v1", [0, 1, 2])
+
+    class Left:
+        def decide(self, seen):
+            return [0] * len(seen), None
+
+    returns, ends = np.zeros(3), np.zeros(3, int)
+    for step in steps_of(Left(), worlds):
+        assert (step.rewards[~step.live] == 0).all() and not step.ended[~step.live].any()
+        assert (step.seen[~step.live] == step.reached[~step.live]).all()
+        returns, ends = returns + step.rewards, ends + step.ended
+    assert (returns == worlds.returns).all() and (ends == 1).all() and (returns == worlds.lengths).all()
+    assert isinstance(MPCAgent(CEM(), None, 8).budget.nodes, int)
+
+
+def test_figures_as_csv_and_for_tensorboard(tmp_path, monkeypatch):
+    write_csv(tmp_path / "a.csv", [{"steps": 1, "x": 0.5}, {"steps": 2, "x": 0.1, "y": 3.0}])
+    with (tmp_path / "a.csv").open() as file:
+        assert list(csv.DictReader(file))[1] == {"steps": "2", "x": "0.1", "y": "3.0"}
+    told = []
+
+    class Writer:
+        def __init__(self, folder):
+            told.append(folder)
+
+        def add_scalar(self, *scalar):
+            told.append(scalar)
+
+        def flush(self):
+            pass
+
+    fake = type("module", (), {"SummaryWriter": Writer})
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", fake)
+    tensorboard(tmp_path)({"steps": 7, "x": 0.5})
+    assert told == [str(tmp_path), ("x", 0.5, 7)]
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    tensorboard(tmp_path)({"steps": 7, "x": 0.5})
