@@ -3,47 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from . import cli_control
+from .shell import Out, module, plain_errors
 
 app = typer.Typer(help="One search core plans with any model.", no_args_is_help=True, pretty_exceptions_enable=False)
 train = typer.Typer(help="Train a model.", no_args_is_help=True)
 bench = typer.Typer(help="Measure how fast and how good the parts are.", no_args_is_help=True)
+for _here, _there in ((app, cli_control.app), (train, cli_control.train), (bench, cli_control.bench)):
+    _here.registered_commands.extend(_there.registered_commands)
 app.add_typer(train, name="train")
 app.add_typer(bench, name="bench")
-
-Out = Annotated[Path | None, typer.Option(help="Folder or file to write to.")]
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Bad input is one line on stderr and exit code 2; Ctrl-C says how to go on."""
-    from .tasks.base import BadInput
-
-    try:
-        yield
-    except BadInput as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; the same command goes on from here")
-        raise typer.Exit(130) from None
 
 
 @app.command("eval")
 def evaluate(
-    task: Annotated[str, typer.Argument(help="stories, gsm8k, recorded, pendulum or cartpole.")],
+    task: Annotated[
+        str, typer.Argument(help="stories, gsm8k, recorded, pendulum, cartpole, bouncer, swingup or reacher.")
+    ],
     model: Annotated[
         str | None, typer.Option(help="builtin, a folder or a hub id; replay: one on the tape; control: analytic.")
     ] = None,
     engine: Annotated[
         str,
-        typer.Option(help="What runs a language model: transformers, openai (a server), replay (a tape, no model)."),
+        typer.Option(help="What runs the model: transformers, vllm, openai (a server), replay (a tape, no model)."),
     ] = "transformers",
     planner: Annotated[str | None, typer.Option(help="Names, separated by commas.")] = None,
     budgets: Annotated[str | None, typer.Option(help="Numbers, separated by commas.")] = None,
@@ -55,6 +43,23 @@ def evaluate(
             "studies only), or a sum such as 0.3*self+0.7*prm. By default self."
         ),
     ] = None,
+    reasoning: Annotated[
+        str,
+        typer.Option(
+            help="What an action over text is: steps (a next line), propose (an item of a list of next steps), rap (a "
+            "sub-question and its answer)."
+        ),
+    ] = "steps",
+    answer_by: Annotated[
+        str | None,
+        typer.Option(
+            help="The answer among a tree's solutions: best, majority, weighted or visits; all are reported. By "
+            "default majority for self_consistency and the best for the others."
+        ),
+    ] = None,
+    replicas: Annotated[
+        int, typer.Option(help="Engines, each in a process of its own on this machine or a Ray cluster.", min=1)
+    ] = 1,
     width: Annotated[int, typer.Option(help="Continuations a tree search considers at a node.")] = 4,
     against: Annotated[str | None, typer.Option(help="The planner that others are compared with.")] = None,
     limit: Annotated[int | None, typer.Option(help="The first so many problems or episodes.")] = None,
@@ -71,20 +76,23 @@ def evaluate(
         Path | None, typer.Option(help="File that keeps every generation and score; a second run calls no model.")
     ] = None,
     base_url: Annotated[str, typer.Option(help="openai: the server's address, several separated by commas.")] = "",
-    reward_model: Annotated[str | None, typer.Option(help="prm, orm: a folder or a hub id.")] = None,
-    reward_format: Annotated[str, typer.Option(help="prm, orm: math_shepherd, rlhflow, qwen or skywork.")] = "",
+    reward_model: Annotated[str | None, typer.Option(help="prm, orm: builtin, a folder or a hub id.")] = None,
+    reward_format: Annotated[
+        str, typer.Option(help="prm, orm: builtin, math_shepherd, rlhflow, qwen or skywork.")
+    ] = "",
     aggregate: Annotated[str, typer.Option(help="prm: last, min, product or mean of the steps' scores.")] = "last",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Score planners on a task at several budgets; a run that was stopped goes on where it was."""
-    with _plain_errors():
+    with plain_errors():
         from .request import checked
 
         request = checked(
             task, planner, budgets, model=model, against=against, engine=engine, unit=unit, value=value, width=width,
             limit=limit, seed=seed, out=out, in_flight=in_flight, data=data, split=split, temperature=temperature,
             device=device, hold=hold, leaf=leaf, tape=tape, base_url=base_url, reward_model=reward_model,
-            reward_format=reward_format, aggregate=aggregate, quiet=quiet,
+            reward_format=reward_format, aggregate=aggregate, quiet=quiet, reasoning=reasoning, answer_by=answer_by,
+            replicas=replicas,
         )  # fmt: skip
         from .evaluate import evaluate as run
 
@@ -97,7 +105,7 @@ def import_log(
     out: Annotated[Path, typer.Option(help="The tape to write.")],
 ) -> None:
     """Make a tape of trees that another program searched, for `eval recorded --engine replay --tape FILE`."""
-    with _plain_errors():
+    with plain_errors():
         from .importing import import_log as run
 
         run(log, out)
@@ -110,65 +118,49 @@ def train_reasoner(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; by default those of the shipped model.")] = None,
 ) -> None:
     """Train the built-in language model from scratch on generated stories; a stopped training goes on."""
-    with _plain_errors():
+    with plain_errors():
         from .training import reasoner
 
         reasoner(out, seed=seed, steps=steps)
 
 
-@train.command("mlp")
-def train_mlp(
-    env: Annotated[str, typer.Option(help="gymnasium's name of the environment.")] = "Pendulum-v1",
-    steps: Annotated[int, typer.Option(help="Real steps to learn from.")] = 1000,
-    out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path("runs/mlp"),
+@train.command("prm")
+def train_prm(
+    model: Annotated[str, typer.Option(help="The policy: builtin, a folder or a hub id.")] = "builtin",
+    task: Annotated[str, typer.Option(help="stories or gsm8k.")] = "stories",
+    labels: Annotated[str, typer.Option(help="exact (a task with a checker of steps) or rollouts.")] = "exact",
+    rollouts: Annotated[int, typer.Option(help="Completions of each step for its label.", min=1)] = 8,
+    reward_format: Annotated[str, typer.Option(help="builtin, math_shepherd or rlhflow.")] = "builtin",
+    out: Annotated[Path, typer.Option(help="Folder for the training's state and the model.")] = Path("runs/prm"),
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; by default those of the shipped model.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    held_out: Annotated[int, typer.Option(help="Problems for the card; 0 for none.", min=0)] = 400,
+    data: Annotated[Path | None, typer.Option(help="gsm8k: a JSON-lines file with question and answer.")] = None,
+    device: Annotated[str, typer.Option(help="Where the model is trained.")] = "cpu",
     seed: int = 0,
 ) -> None:
-    """Train a network to predict an environment, for `eval pendulum --model FOLDER`."""
-    with _plain_errors():
-        from .training import mlp
+    """Train a process reward model on a policy's own labelled steps; a stopped training goes on."""
+    with plain_errors():
+        from .training import prm
 
-        mlp(env, steps, out, seed=seed)
-
-
-@train.command("ensemble")
-def train_ensemble(
-    env: Annotated[str, typer.Option(help="gymnasium's name of the environment.")] = "Pendulum-v1",
-    steps: Annotated[int, typer.Option(help="Real steps to learn from.")] = 1000,
-    out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path("runs/ensemble"),
-    members: Annotated[int, typer.Option(help="Networks, each trained on a bootstrap of the steps.")] = 5,
-    probabilistic: Annotated[bool, typer.Option(help="Whether each predicts a Gaussian or a mean alone.")] = True,
-    seed: int = 0,
-) -> None:
-    """Train an ensemble of networks to predict an environment, for `eval pendulum --model FOLDER`."""
-    with _plain_errors():
-        from .training import ensemble
-
-        ensemble(env, steps, out, members=members, probabilistic=probabilistic, seed=seed)
+        prm(
+            model, task, out, labels=labels, rollouts=rollouts, reward_format=reward_format, steps=steps, rate=rate,
+            held_out=held_out, data=data, device=device, seed=seed,
+        )  # fmt: skip
 
 
 @bench.command("search")
 def bench_search(out: Out = None, repeats: int = 5) -> None:
     """Microseconds per simulation per root, the model's work excluded."""
-    with _plain_errors():
-        _module("bench.search").main(out, repeats=repeats)
+    with plain_errors():
+        module("bench.search").main(out, repeats=repeats)
 
 
 @bench.command("engine")
 def bench_engine(out: Out = None) -> None:
     """Nodes and tokens per second of tree search against independent sampling."""
-    with _plain_errors():
-        _module("bench.engine").main(out)
-
-
-@bench.command("certificates")
-def bench_certificates(
-    out: Out = None,
-    nodes: Annotated[int, typer.Option(help="Model evaluations of each plan.", min=1)] = 4096,
-    seeds: Annotated[int, typer.Option(help="Draws of the starts and of the planners' noise.", min=1)] = 5,
-) -> None:
-    """Every planner's gap to Riccati's optimum, to value iteration and to iLQR on the pendulum."""
-    with _plain_errors():
-        _module("bench.certificates").main(out, nodes=nodes, seeds=seeds)
+    with plain_errors():
+        module("bench.engine").main(out)
 
 
 @app.command()
@@ -182,21 +174,10 @@ def doctor() -> None:
 @app.command()
 def demo(out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("runs/demo")) -> None:
     """What does a larger search budget buy? For a language model and a pendulum, with the same planners."""
-    with _plain_errors():
+    with plain_errors():
         from .demo import main as show
 
         show(out)
-
-
-def _module(name: str) -> Any:
-    from importlib import import_module
-
-    from .tasks.base import BadInput
-
-    try:
-        return import_module(f".{name}", __package__)
-    except ModuleNotFoundError as error:
-        raise BadInput(f"this installation has no {error.name}") from None
 
 
 def main(run: Callable[[], Any] = app) -> None:

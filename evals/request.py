@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .choose import RULES
 from .methods import METHODS, UNITS_OF_BUDGET, check_names
 from .tasks import CONTROL, TASKS, BadInput
 
@@ -13,6 +14,9 @@ DEFAULT_PLANNERS = {
     "text": ("greedy", "self_consistency", "best_of_n", "bfs", "mcts"),
     "control": ("cem", "mppi", "mcts", "bfs", "best_of_n"),
 }
+TEXT_ONLY = {"tape": None, "reasoning": "steps", "answer_by": None, "replicas": 1}
+"""Flags that mean nothing in control, as they stand when nobody gave them."""
+
 DEFAULT_BUDGETS = {"text": (4, 8, 16, 32, 64), "control": (64, 256, 1024)}
 
 
@@ -45,6 +49,9 @@ class Request:
     reward_format: str = ""
     aggregate: str = "last"
     quiet: bool = False
+    reasoning: str = "steps"
+    answer_by: str | None = None
+    replicas: int = 1
 
     @property
     def view(self) -> dict[str, Any]:
@@ -73,9 +80,19 @@ def checked(
     value = value or ("recorded" if task == "recorded" else "self")
     default = "analytic" if kind == "control" else "builtin"
     request = Request(task, model or default, planners, numbers, value=value, **flags)  # type: ignore[arg-type]
+    request = _with_reward(request)
     _check(request)
     if request.engine == "replay":
         request = replace(request, model=_on_tape(request.tape, model))
+    return request
+
+
+def _with_reward(request: Request) -> Request:
+    """With the built-in reward model where a value wants one and the built-in policy is judged, or it is named."""
+    wanted = {"prm", "orm"} & set(request.value.replace("+", "*").replace(" ", "").split("*"))
+    unnamed = not request.reward_model and not request.reward_format and request.model == "builtin"
+    if request.reward_model == "builtin" or (wanted and unnamed):
+        return replace(request, reward_model="builtin", reward_format=request.reward_format or "builtin")
     return request
 
 
@@ -117,7 +134,7 @@ def _check(request: Request) -> None:
     check_names([request.unit], tuple(UNITS_OF_BUDGET), "unit")
     if request.against is not None and request.against not in request.planners:
         raise BadInput(f"--against {request.against!r} is not among the planners {', '.join(request.planners)}")
-    for name in ("limit", "width", "in_flight", "hold"):
+    for name in ("limit", "width", "in_flight", "hold", "replicas"):
         number = getattr(request, name)
         if number is not None and number < 1:
             raise BadInput(f"--{name.replace('_', '-')} must be at least 1, got {number}")
@@ -125,8 +142,8 @@ def _check(request: Request) -> None:
         raise BadInput(f"--temperature must be at least 0, got {request.temperature:g}")
     if request.kind == "text":
         _check_text(request)
-    elif request.tape is not None:
-        raise BadInput(f"--tape is for language models; {request.task} has none")
+    elif flag := next((name for name in TEXT_ONLY if getattr(request, name) != TEXT_ONLY[name]), None):
+        raise BadInput(f"--{flag.replace('_', '-')} is for language models; {request.task} has none")
     if request.kind == "control" and request.unit == "tokens":
         raise BadInput(f"{request.task} has no tokens; its units are nodes, calls and seconds")
     if request.view and request.kind != "control":
@@ -140,14 +157,20 @@ def _check(request: Request) -> None:
 
 
 def _check_text(request: Request) -> None:
-    from ..llm.load import ENGINES
+    from ..llm.load import ENGINES, RUNS_A_MODEL
     from ..llm.values import parts_of
+    from ..llm.ways import WAYS
 
     check_names([request.engine], tuple(ENGINES), "engine")
+    check_names([request.reasoning], tuple(WAYS), "way of reasoning")
+    if request.answer_by is not None:
+        check_names([request.answer_by], RULES, "rule for --answer-by")
     try:
         names = [name for _, name in parts_of(request.value)]
     except ValueError as error:
         raise BadInput(str(error)) from error
+    if request.replicas > 1 and request.engine not in RUNS_A_MODEL:
+        raise BadInput(f"--replicas are of engines that run a model ({', '.join(RUNS_A_MODEL)}), got {request.engine}")
     if request.engine == "replay" and request.tape is None:
         raise BadInput("--engine replay answers from a tape: --tape FILE")
     if request.engine == "openai" and not request.base_url:

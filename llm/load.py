@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import astuple, dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from .engines.base import Sampling
 from .engines.replay import ReplayEngine
+from .engines.work import UNKNOWN, Work, work_of, work_of_folder
 from .formats import format_for
 from .tape import MemoryStore, Tape
 from .tape_file import TapeFile
 from .text_model import TextModel
 from .values import Means, value_named
 from .values.reward_formats import HEADS, REWARD_FORMATS
+from .ways import way_named
+from .ways.rap import EXAMPLES as BY_QUESTIONS
 
 BUILTIN = Path(__file__).parent / "embedded" / "reasoner"
 """Where the built-in model's files are, in a checkout and in a wheel."""
+
+BUILTIN_REWARD = BUILTIN.parent / "prm"
+"""Where those of the built-in reward model are, which judges the built-in model's steps."""
+
+RUNS_A_MODEL = ("transformers", "vllm")
+"""Engines of which there can be several replicas."""
 
 ROLLOUT_SEED = 0x526F6C6C
 """Parts the noise of `--value rollout` from that of the tree it judges."""
@@ -52,6 +61,8 @@ def load_text_model(
     reward_format: str = "",
     aggregate: str = "last",
     truth: Callable[[str, str], bool] | None = None,
+    reasoning: str = "steps",
+    replicas: int = 1,
     **options: Any,
 ) -> TextModel:
     """Load a language model to plan in.
@@ -59,8 +70,10 @@ def load_text_model(
     model: "builtin", a folder in Hugging Face format, or a hub id; for `replay` the name of a model on the tape, "" for
     the only one. max_steps, max_step_tokens: by default the format's. examples: worked ones for a few-shot prompt, see
     `format_for`. tape: shared between models of a run, or a file (`TapeFile`), which `replay` only reads.
-    reward_model, reward_format, aggregate: for the values prm and orm. truth: for the value oracle, (question,
-    solution) to whether it is right. options: for the engine, such as `dtype` or `base_urls`.
+    reward_model, reward_format, aggregate: for the values prm and orm; "builtin" is the one for the built-in model,
+    which needs no other. truth: for the value oracle, (question, solution) to whether it is right. reasoning: what an
+    action is: steps, propose or rap, see `ways`. replicas: engines, each in a Ray actor. options: for the engine, such
+    as `dtype` or `base_urls`.
 
     Errors: ValueError for an unknown engine or value, listing what exists, for a folder that is no model and for a file
     that is no tape.
@@ -69,15 +82,22 @@ def load_text_model(
         raise ValueError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
     file = tape if isinstance(tape, str | Path) else None
     store = None if file is None else TapeFile(file, only_read=engine == "replay")
-    made, folder = ENGINES[engine](Wanted(model, device, store, options))
+    wanted = Wanted(model, device, store, options)
+    made, folder = ENGINES[engine](wanted) if replicas == 1 else _replicated(engine, wanted, replicas)
     kept = Tape(MemoryStore(store) if engine == "replay" else store) if not isinstance(tape, Tape) else tape
-    format = format_for(made.tokenizer, folder, examples)
+    if work_of(made) is UNKNOWN and engine != "replay":
+        made.work = work_of_folder(source_of(model))
+    shown = BY_QUESTIONS if examples is None and reasoning == "rap" else examples
+    format = format_for(made.tokenizer, folder, shown)
     sampling = Sampling(temperature, top_p, format.max_step_tokens if max_step_tokens is None else max_step_tokens)
-    text = TextModel(made, format, None, sampling, seed, max_steps, kept)
+    text = way_named(reasoning)(made, format, None, sampling, seed, max_steps, kept)
+
+    if str(model) == "builtin" and not reward_model and not reward_format:
+        reward_model, reward_format = "builtin", "builtin"
 
     @cache
     def reward() -> Any:
-        judge, reads = _reward(reward_format, engine == "replay", Wanted(reward_model or "", device, store))
+        judge, reads = _reward(reward_format, engine, Wanted(reward_model or "", device, store))
         if engine == "replay":
             judge.lost = made.lost
         return judge, reads
@@ -96,23 +116,32 @@ def run_of(text: TextModel, value: str) -> dict[str, Any]:
     return {
         "model": text.engine.fingerprint, "temperature": text.sampling.temperature, "top_p": text.sampling.top_p,
         "max_step_tokens": text.sampling.max_tokens, "max_steps": text.max_steps, "seed": text.seed, "value": value,
+        "work": list(astuple(text.work)), "reasoning": text.way,
     }  # fmt: skip
 
 
-def _reward(name: str, replay: bool, wanted: Wanted) -> Any:
-    """The engine of a reward model and the way it reads."""
+def _reward(name: str, engine: str, wanted: Wanted) -> Any:
+    """The engine of a reward model and the way it reads; `engine` is that of the policy."""
     if name not in REWARD_FORMATS:
         raise ValueError(f"no reward format {name!r}; there are {', '.join(REWARD_FORMATS)}")
-    if replay:
-        engine, _ = _replay(wanted, "reward")
+    if engine == "replay":
+        made, _ = _replay(wanted, "reward")
     else:
-        from .engines.reward import reward_engine
-
-        source = source_of(wanted.model)
-        engine = reward_engine(source, head=name in HEADS, device=wanted.device)
+        source = _builtin_reward() if str(wanted.model) == "builtin" else source_of(wanted.model)
+        made = _reward_engine(engine, source, name in HEADS, wanted.device)
         if wanted.file is not None:
-            wanted.file.keep_model(engine, str(wanted.model), None, "reward")
-    return engine, REWARD_FORMATS[name](engine.tokenizer)
+            wanted.file.keep_model(made, str(wanted.model), None, "reward")
+    return made, REWARD_FORMATS[name](made.tokenizer)
+
+
+def _reward_engine(engine: str, source: str, head: bool, device: str) -> Any:
+    if engine == "vllm":
+        from .engines.vllm_reward import vllm_reward_engine
+
+        return vllm_reward_engine(source, head=head, device=device)
+    from .engines.reward import reward_engine
+
+    return reward_engine(source, head=head, device=device)
 
 
 def source_of(model: str | Path) -> str:
@@ -131,6 +160,12 @@ def source_of(model: str | Path) -> str:
     return model
 
 
+def _builtin_reward() -> str:
+    if not (BUILTIN_REWARD / "config.json").is_file():
+        raise ValueError("the built-in reward model is not there; make it with: forethought train prm")
+    return str(BUILTIN_REWARD)
+
+
 def _folder(source: str) -> str | None:
     return source if Path(source).is_dir() else None
 
@@ -140,6 +175,13 @@ def _transformers(wanted: Wanted) -> tuple[Any, str | None]:
 
     source = source_of(wanted.model)
     return TransformersEngine(source, device=wanted.device, **wanted.options), _folder(source)
+
+
+def _vllm(wanted: Wanted) -> tuple[Any, str | None]:
+    from .engines.vllm import VllmEngine
+
+    source = source_of(wanted.model)
+    return VllmEngine(source, device=wanted.device, **wanted.options), _folder(source)
 
 
 def _openai(wanted: Wanted) -> tuple[Any, str | None]:
@@ -152,6 +194,23 @@ def _openai(wanted: Wanted) -> tuple[Any, str | None]:
     return engine, _folder(source)
 
 
+def _replicated(engine: str, wanted: Wanted, replicas: int) -> tuple[Any, str | None]:
+    from transformers import AutoTokenizer
+
+    from .engines.replicas import ReplicatedEngine
+
+    if engine not in RUNS_A_MODEL:
+        raise ValueError(f"replicas are of engines that run a model ({', '.join(RUNS_A_MODEL)}), got {engine}")
+    source, apart = source_of(wanted.model), Wanted(wanted.model, wanted.device, None, wanted.options)
+    make = partial(_engine_of, engine, apart)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    return ReplicatedEngine(make, tokenizer, replicas, gpus=int(wanted.device != "cpu")), _folder(source)
+
+
+def _engine_of(engine: str, wanted: Wanted) -> Any:
+    return ENGINES[engine](wanted)[0]
+
+
 def _replay(wanted: Wanted, role: str = "policy") -> tuple[Any, str | None]:
     from transformers import AutoTokenizer
 
@@ -162,11 +221,14 @@ def _replay(wanted: Wanted, role: str = "policy") -> tuple[Any, str | None]:
     recorded.unpack(Path(folder.name))
     engine = ReplayEngine(AutoTokenizer.from_pretrained(folder.name), recorded.fingerprint, recorded.context)
     engine.runs, engine.folder = wanted.file.runs(), folder
+    sizes = [run["work"] for run in engine.runs if run.get("model") == recorded.fingerprint and run.get("work")]
+    engine.work = Work(*sizes[0]) if sizes else UNKNOWN
     return engine, folder.name
 
 
 ENGINES: dict[str, Callable[[Wanted], tuple[Any, str | None]]] = {
     "transformers": _transformers,
+    "vllm": _vllm,
     "openai": _openai,
     "replay": _replay,
 }

@@ -43,6 +43,28 @@ class StepTag:
         return _up_to(self._tokenizer.encode(f"{asked} " + "\n".join(told)), self._mark)
 
 
+class Asked:
+    """A word after each line asks whether all is right so far: the built-in reasoner's own critique, and what
+    `forethought train prm` teaches any model by default (`llm/prm/`). The word is no part of what later lines follow.
+
+    ValueError where the tokenizer has no single tokens for the labels.
+    """
+
+    def __init__(self, tokenizer: Any, tag: str = "Right?", right: str = " yes", wrong: str = " no") -> None:
+        self._tokenizer, self._tag = tokenizer, _plain(tokenizer, tag)
+        self.labels = _pair(tokenizer, right, wrong)
+
+    def readings(self, question: str, steps: Sequence[str]) -> list[Tokens]:
+        ids = list(self._tokenizer.encode(f"{question}\n"))
+        if ids and ids[-1] == getattr(self._tokenizer, "eos_token_id", None):
+            ids.pop()
+        found = []
+        for step in steps:
+            ids += _plain(self._tokenizer, f"{step}\n")
+            found.append((*ids, *self._tag))
+        return found
+
+
 class Chat:
     """A conversation in which each step is a user's turn and the assistant answers plus or minus: RLHFlow
     (RLHFlow/Llama3.1-8B-PRM-Deepseek-Data; Xiong et al. 2024). Steps before are answered with plus, as on its card.
@@ -113,6 +135,18 @@ class Lines:
         return found
 
 
+def _plain(tokenizer: Any, text: str) -> Tokens:
+    return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+
+def _pair(tokenizer: Any, right: str, wrong: str) -> tuple[int, int]:
+    """The single tokens of two labels; ValueError where one is not, or where they are the same."""
+    ids = [_plain(tokenizer, label) for label in (right, wrong)]
+    if any(len(one) != 1 for one in ids) or ids[0] == ids[1]:
+        raise ValueError(f"the tokenizer has no single tokens for the labels {right!r} and {wrong!r}")
+    return ids[0][0], ids[1][0]
+
+
 def _one(tokenizer: Any, text: str, tag: str) -> int:
     """The id of the tag at the end of `text`; ValueError where it is not one token."""
     last = int(tokenizer.encode(text, add_special_tokens=False)[-1])
@@ -131,7 +165,9 @@ REWARD_FORMATS: dict[str, Callable[[Any], RewardFormat]] = {
     "rlhflow": Chat,
     "qwen": Separator,
     "skywork": Lines,
+    "builtin": Asked,
 }
-"""Reward formats by name; those of heads are the two last."""
+"""Reward formats by name."""
 
 HEADS = ("qwen", "skywork")
+"""Those that read a classification head."""

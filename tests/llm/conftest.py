@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 
 import pytest
@@ -70,4 +72,71 @@ def stepping_llama(tiny_llama, tmp_path_factory):
     (folder / "forethought.json").write_text(
         '{"format": "plain", "yes": "y", "no": "n", "delimiter": "z", "max_step_tokens": 40, "max_steps": 3}'
     )
+    return folder
+
+
+def heads_of_32(vocabulary: int) -> dict:
+    """Two layers, two query heads of 32 a key head: the smallest that vLLM's CPU attention takes."""
+    wide = dict(hidden_size=64, num_attention_heads=2, num_key_value_heads=1, head_dim=32, max_position_embeddings=2048)
+    return sizes(vocabulary) | wide
+
+
+@pytest.fixture(scope="session")
+def wide_llama(tmp_path_factory):
+    """A folder: Llama with heads of 32, eos "</s>" with id 0, steps that end at a letter it often writes."""
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("wide_llama")
+    tokenizer = make_tokenizer("</s>")
+    LlamaForCausalLM(LlamaConfig(**heads_of_32(len(tokenizer)))).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "forethought.json").write_text(
+        '{"format": "plain", "yes": "y", "no": "n", "delimiter": "z", "max_step_tokens": 40, "max_steps": 3}'
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wide_qwen2(tmp_path_factory):
+    """A folder: Qwen2 with heads of 32, a ChatML template, eos "<|im_end|>" with id 0."""
+    torch.manual_seed(4)
+    folder = tmp_path_factory.mktemp("wide_qwen2")
+    tokenizer = make_tokenizer("<|im_end|>", ("<|im_start|>",))
+    tokenizer.chat_template = CHAT
+    Qwen2ForCausalLM(Qwen2Config(**heads_of_32(len(tokenizer)), tie_word_embeddings=True)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chain_llama(tmp_path_factory):
+    """A folder: a model whose next token depends on the last one alone. After a line it writes `a` (1/2) or an answer,
+    which is 7 in three of four."""
+    from forethought.llm.embedded.tokenizer import END, story_tokenizer
+    from forethought.llm.embedded.train import MANNERS
+
+    tokenizer = story_tokenizer(300)
+    words = {word: tokenizer.encode(word)[0] for word in ("\n", "a", "####", " 7", " 8", END)}
+    size = 4 * (len(tokenizer) // 4 + 1)
+    config = LlamaConfig(
+        vocab_size=size, hidden_size=size, intermediate_size=4, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=256, bos_token_id=None, eos_token_id=words[END], pad_token_id=0,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    follows = {
+        "\n": {"a": 0.5, "####": 0.5}, "a": {"\n": 1}, "####": {" 7": 0.75, " 8": 0.25},
+        " 7": {END: 1}, " 8": {END: 1},
+    }  # fmt: skip
+    with torch.no_grad():
+        for layer in (model.model.layers[0].self_attn.o_proj, model.model.layers[0].mlp.down_proj):
+            layer.weight.zero_()
+        model.model.embed_tokens.weight.copy_(torch.eye(size))
+        model.lm_head.weight.fill_(-40 / size**0.5)
+        for word, nexts in follows.items():
+            for other, chance in nexts.items():
+                model.lm_head.weight[words[other], words[word]] = math.log(chance) / size**0.5
+    folder = tmp_path_factory.mktemp("chain")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "forethought.json").write_text(json.dumps(MANNERS))
     return folder
