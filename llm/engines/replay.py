@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .base import EngineCounters, Generation, Sampling, Score
+from .work import UNKNOWN
 
 
 class ReplayEngine:
@@ -14,7 +15,8 @@ class ReplayEngine:
 
     It is asked only for what is not on the tape. Such a continuation is a dead end (an empty step, cut off) and such a
     score NaN, so that a search goes on with what was recorded. lost: how many requests fell off the tape, by kind.
-    runs: the settings of the runs that wrote the tape. folder: whatever must live as long as the engine.
+    runs: the settings of the runs that wrote the tape; work: the sizes of the model, by these. folder: whatever must
+    live as long as the engine.
     """
 
     def __init__(self, tokenizer: Any, fingerprint: str, context: int) -> None:
@@ -23,6 +25,7 @@ class ReplayEngine:
         self.lost = {"steps": 0, "scores": 0}
         self.runs: list[dict[str, Any]] = []
         self.folder: Any = None
+        self.work = UNKNOWN
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
         self.counters.requests += 1

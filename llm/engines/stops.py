@@ -16,6 +16,8 @@ class StepEnds:
 
     Most delimiters lie within one token, so a look at its id is enough: the ids whose text holds the delimiter are
     found once. One that may be spread over several tokens is also sought in the text of the last few.
+
+    ids: those whose text holds the delimiter. spans: whether it may be spread over several tokens.
     """
 
     def __init__(self, tokenizer: Any, vocabulary: int, stop: str, ends: tuple[str, ...]) -> None:
@@ -23,13 +25,14 @@ class StepEnds:
         texts = tokenizer.batch_decode(
             [[i] for i in range(vocabulary)], skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
-        self._ids = frozenset(i for i, text in enumerate(texts) if stop in text)
+        self.ids = frozenset(i for i, text in enumerate(texts) if stop in text)
         self._span = len(stop.encode())
+        self.spans = self._span > 1
 
     def finished(self, step: list[int]) -> bool:
-        if step[-1] in self._ids:
+        if step[-1] in self.ids:
             return True
-        return self._span > 1 and self._stop in decode(self._tokenizer, step[-self._span :])
+        return self.spans and self._stop in decode(self._tokenizer, step[-self._span :])
 
     def final(self, step: list[int]) -> bool:
         """Whether a finished step holds one of the final texts."""

@@ -17,6 +17,7 @@ from .base import EngineCounters, Generation, Sampling, Score
 from .batch import Decoder, Request
 from .network import Network, eos_of, fingerprint, load
 from .stops import StepEnds
+from .work import work_of_model
 
 TURNS = 6
 """Turns of the event loop after each tick: as many as a search needs from an answer to its next request."""
@@ -56,6 +57,7 @@ class TransformersEngine:
         self.context = min(self._network.context, slots - 1)
         self.fingerprint = fingerprint(model, tokenizer)
         self._decoder = Decoder(self._network, self.context, eos_of(model, tokenizer), max_batch, slots)
+        self.work = work_of_model(model)
         self._ends: dict[tuple[str, tuple[str, ...]], StepEnds] = {}
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
