@@ -60,7 +60,7 @@ def evaluate_text(request: Request, task: TextTask, console: Console) -> Result:
     problems = task.problems(request.limit, request.seed)
     model = load(request, truth_of(task, problems))
     methods = {name: METHODS[name](request.width, model.max_steps) for name in request.planners}
-    solver = TextSolver(model, task, methods, request.unit, request.seed)
+    solver = TextSolver(model, task, methods, request.unit, request.seed, request.answer_by)
     with Book(request.folder, settings_of(request, task, model)) as book:
         grid = Grid([(name, budget) for budget in request.budgets for name in request.planners], problems)
         asyncio.run(_run(grid, book, solver, request, console))
@@ -84,6 +84,7 @@ def load(request: Request, truth: Callable[[str, str], bool] | None = None) -> A
             request.model, request.engine, request.value, temperature=request.temperature, seed=request.seed,
             device=request.device, tape=request.tape, reward_model=request.reward_model,
             reward_format=request.reward_format, aggregate=request.aggregate, truth=truth,
+            reasoning=request.reasoning, replicas=request.replicas,
             **options,
         )  # fmt: skip
     except (ValueError, OSError, ImportError) as error:
@@ -94,7 +95,9 @@ def settings_of(request: Request, task: TextTask, model: Any) -> dict[str, Any]:
     """Everything that decides a row. Planners stand here with their settings, asked for or not, so that later calls
     may add planners, budgets and problems to a folder."""
     sampling = model.sampling
+    plain = {"reasoning": "steps", "answer_by": None}  # what a folder of before these flags was begun with
     return {
+        **{name: given for name in plain if (given := getattr(request, name)) != plain[name]},
         "task": task.name, "data": fingerprint(task.problems()), "model": request.model,
         "fingerprint": model.engine.fingerprint, "engine": request.engine, "value": request.value, "unit": request.unit,
         "seed": request.seed, "temperature": sampling.temperature, "top_p": sampling.top_p,
@@ -115,6 +118,7 @@ def head_of(request: Request, task: TextTask | ControlTask, notes: Sequence[str]
     return {
         "task": task.name, "kind": task.kind, "model": request.model,
         "engine": request.engine if task.kind == "text" else None, "value": request.value, "seed": request.seed,
+        "reasoning": request.reasoning, "answer_by": request.answer_by,
         "unit": request.unit, "group_name": task.group_name, "notes": list(notes), "views": {},
     }  # fmt: skip
 

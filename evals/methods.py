@@ -8,6 +8,7 @@ from typing import Any
 
 from ..planning import CEM, MCTS, MPPI, BestOfN
 from ..planning.beam import Beam
+from ..planning.rebase import Rebase
 from .tasks.base import BadInput
 
 UNITS_OF_BUDGET = {"nodes": "nodes", "calls": "model_calls", "tokens": "generated_tokens", "seconds": "seconds"}
@@ -61,12 +62,22 @@ def _beam(width: int, steps: int) -> Method:
     return Method("beam", Beam(beam=width, children=width), siblings=True)
 
 
+def _dvts(width: int, steps: int) -> Method:
+    return Method("dvts", Beam(trees=width))
+
+
+def _rebase(width: int, steps: int) -> Method:
+    return Method("rebase", Rebase(), siblings=True)
+
+
 METHODS: dict[str, Callable[[int, int], Method]] = {
     "greedy": _greedy,
     "self_consistency": _self_consistency,
     "best_of_n": _shooting("best_of_n"),
     "bfs": _bfs,
     "beam": _beam,
+    "dvts": _dvts,
+    "rebase": _rebase,
     "mcts": _mcts("mcts"),
     "uct": _mcts("uct", selection="uct"),
     "puct": _mcts("puct", selection="puct"),

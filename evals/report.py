@@ -16,7 +16,7 @@ from .summary import total
 from .tasks.base import Problem
 
 HERE = Path(__file__).parent
-AXES = ("nodes", "tokens", "seconds")
+AXES = ("nodes", "tokens", "seconds", "flops")
 MOST_TREE_BYTES = 24_000_000
 Trees = Mapping[tuple[str, int, str], Mapping[str, Any]]
 

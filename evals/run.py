@@ -21,7 +21,8 @@ from .tasks.base import Problem
 class Solved:
     """What a solver brings back.
 
-    fields: of the row: answer, correct, format_ok, score, ledger, finished. smaller: the fields at those smaller
+    fields: of the row: answer, correct, format_ok, score, ledger, finished, by (answer and correct per rule of
+    `choose.py`). smaller: the fields at those smaller
     budgets of `Job.also` that could be read off this run.
     """
 
@@ -88,7 +89,7 @@ def failed_row(error: Exception) -> dict[str, Any]:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return {
         "answer": None, "correct": False, "format_ok": False, "score": 0.0, "ledger": empty_ledger(),
-        "finished": [], "failed": reason[:500],
+        "finished": [], "by": {}, "failed": reason[:500],
     }  # fmt: skip
 
 

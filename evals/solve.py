@@ -13,6 +13,7 @@ from ..planning.interface import (
 )
 from ..planning.keys import keys_of
 from ..planning.ledger import Budget
+from .choose import RULES, chosen
 from .methods import UNITS_OF_BUDGET, Method
 from .prefix import best, prefix
 from .run import Job, Solved, ledger_of
@@ -24,9 +25,16 @@ class TextSolver:
     """Solves jobs with a `TextModel`. The same seed gives the same answers, whatever else is in flight."""
 
     def __init__(
-        self, model: Any, task: TextTask, methods: Mapping[str, Method], unit: str = "nodes", seed: int = 0
+        self,
+        model: Any,
+        task: TextTask,
+        methods: Mapping[str, Method],
+        unit: str = "nodes",
+        seed: int = 0,
+        answer_by: str | None = None,
     ) -> None:
-        self.model, self.task, self.methods, self.seed = model, task, methods, seed
+        """answer_by: one of `choose.RULES`; None: each planner's own, majority for self-consistency, else the best."""
+        self.model, self.task, self.methods, self.seed, self.answer_by = model, task, methods, seed, answer_by
         self.unit = UNITS_OF_BUDGET[unit]
         self._cold = model.at(0.0) if any(method.greedy for method in methods.values()) else model
 
@@ -41,14 +49,17 @@ class TextSolver:
         key = int(keys_of(self.seed, [job.number])[0])
         outcome = await aplan(method.planner, model, job.problem.question, Budget(**{self.unit: job.budget}), key=key)
         found = self.finished(outcome, outcome.plan.finished[0], job.problem)
-        end = elect(found) if method.vote and found else None
+        picks = chosen(found, outcome.search.tree, outcome.search.tree.told(0)) if found else {}
+        rule = self.answer_by or ("majority" if method.vote else None)
+        end = picks[rule]["node"] if rule in picks else None
         state = outcome.states.states[0, end] if end is not None else outcome.ends[0] if outcome.ends else None
         ledger = ledger_of(outcome.charged[0], outcome.spent[0], outcome.closing[0])
         smaller = {}
         for budget in job.also:
             if fields := self.read_off(outcome, method, job.problem, budget):
                 smaller[budget] = {**fields, "read_off": job.budget}
-        return Solved(self._fields(job.problem, state, found, ledger), record(outcome, self.model.step_text), smaller)
+        fields = self._fields(job.problem, state, found, ledger, picks)
+        return Solved(fields, record(outcome, self.model.step_text), smaller)
 
     def read_off(self, outcome: Any, method: Method, problem: Problem, budget: int) -> dict[str, Any] | None:
         """The row's fields at a smaller budget, None where that budget has to be run."""
@@ -58,19 +69,28 @@ class TextSolver:
         found = self.finished(outcome, cut.finished, problem)
         if not found:
             return None
-        end = elect(found) if method.vote else best(cut.finished)
+        picks = chosen(found, outcome.search.tree, outcome.search.tree.told(0)[:budget])
+        rule = self.answer_by or ("majority" if method.vote else None)
+        end = picks[rule]["node"] if rule else best(cut.finished)
         nothing = np.zeros_like(cut.charged)
         ledger = ledger_of(cut.charged, nothing, nothing)
-        return self._fields(problem, outcome.states.states[0, end], found, ledger)
+        return self._fields(problem, outcome.states.states[0, end], found, ledger, picks)
 
     def _fields(
-        self, problem: Problem, state: Any, found: list[dict[str, Any]], ledger: dict[str, dict[str, float]]
+        self,
+        problem: Problem,
+        state: Any,
+        found: list[dict[str, Any]],
+        ledger: dict[str, dict[str, float]],
+        picks: Mapping[str, Mapping[str, Any]],
     ) -> dict[str, Any]:
         answered = state is not None and self.model.answered(state)
         grade = self.task.grade(problem, self.model.text(state) if answered else None)
+        own = {"answer": grade.answer, "correct": grade.correct}
+        by = {rule: {name: picks[rule][name] for name in own} if picks else own for rule in RULES}
         return {
-            "answer": grade.answer, "correct": grade.correct, "format_ok": grade.format_ok,
-            "score": float(grade.correct), "ledger": ledger, "finished": found,
+            **own, "format_ok": grade.format_ok,
+            "score": float(grade.correct), "ledger": ledger, "finished": found, "by": by,
         }  # fmt: skip
 
     def finished(self, outcome: Any, leaves: Sequence[Finished], problem: Problem) -> list[dict[str, Any]]:
@@ -85,18 +105,3 @@ class TextSolver:
                      "score": round(float(leaf.value), 5), "visits": leaf.visits}
                 )  # fmt: skip
         return found
-
-
-def elect(found: Sequence[Mapping[str, Any]]) -> int:
-    """The node of the first solution with the most frequent answer; the earlier answer of equally frequent ones.
-
-    A solution that was drawn several times counts as often; one without a number does not vote.
-    """
-    votes: dict[str, int] = {}
-    for leaf in found:
-        if leaf["answer"] is not None:
-            votes[leaf["answer"]] = votes.get(leaf["answer"], 0) + max(1, leaf["visits"])
-    if not votes:
-        return int(found[0]["node"])
-    winner = max(votes, key=lambda answer: votes[answer])
-    return int(next(leaf["node"] for leaf in found if leaf["answer"] == winner))

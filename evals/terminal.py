@@ -63,6 +63,8 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
     """Print the table, the failures, the verdicts and the notes of a run."""
     wide = Console(file=console.file, width=max(MIN_WIDTH, console.width))
     wide.print(table_of(summary))
+    for line in rule_lines(summary):
+        wide.print(line, highlight=False, markup=False)
     for reason, count in (summary.get("failures") or {}).items():
         wide.print(f"failed {count}x: {reason}", highlight=False, markup=False, style="red")
     for line in verdict_lines(summary):
@@ -92,6 +94,18 @@ def table_of(summary: Mapping[str, Any]) -> Table:
     for row in rows:
         table.add_row(*_cells(row, names, control))
     return table
+
+
+def rule_lines(summary: Mapping[str, Any]) -> Sequence[str]:
+    """Per planner at its largest budget what other rules of choosing among the same solutions would have scored, where
+    they differ."""
+    largest = {row["planner"]: row for row in summary["rows"] if row.get("by")}
+    lines = []
+    for name, row in largest.items():
+        told = {rule: one["score"] for rule, one in row["by"].items()}
+        if len(set(told.values())) > 1:
+            lines.append(f"  {name} {row['budget']:,}, answer by " + ", ".join(f"{r} {s:.3f}" for r, s in told.items()))
+    return lines
 
 
 def _count(row: Mapping[str, Any], name: str) -> int:

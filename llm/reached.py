@@ -9,6 +9,7 @@ import numpy as np
 
 from ..planning.interface import UNITS, Expansion, Usage
 from .engines.base import Generation
+from .engines.work import UNKNOWN, Work
 from .steps import Step, TextState
 from .values import Judgement
 
@@ -29,20 +30,24 @@ class Reached:
 
 @dataclass(slots=True)
 class Written:
-    """A child before it is judged: its last step, the calls charged for it, the request made just now if one was."""
+    """A child before it is judged: its last step, the calls charged for it, the request made just now if one was.
+
+    work: of the model that wrote it.
+    """
 
     parent: TextState
     child: TextState
     step: Step
     calls: int
     done: Generation | None
+    work: Work = UNKNOWN
 
     def judged(self, judgement: Judgement) -> Reached:
         """The answer with the critic's word: the reward of a finished state, the value of an open one."""
         if self.parent.ended:
-            return Reached(self.child, 0.0, 0.0, 0.0, _row(), _row())
-        usage = _charged(self.parent, self.step, self.calls, judgement)
-        spent = _spent(self.parent, self.done, judgement)
+            return Reached(self.child, 0.0, 0.0, 0.0, row_of(), row_of())
+        usage = _charged(self.parent, self.step, self.calls, judgement, self.work)
+        spent = _spent(self.parent, self.done, judgement, self.work)
         if self.child.ended:
             return Reached(self.child, judgement.value, 0.0, 0.0, usage, spent)
         return Reached(self.child, 0.0, 1.0, judgement.value, usage, spent)
@@ -61,35 +66,42 @@ def expansion_of(reached: Sequence[Reached]) -> Expansion:
     )
 
 
-def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement) -> Usage:
+def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, work: Work) -> Usage:
     """[len(UNITS)] what the step would have cost this planner alone."""
-    return _row(
+    return row_of(
         nodes=1,
         model_calls=calls,
         generated_tokens=len(step.tokens),
         cached_tokens=calls * len(parent.tokens),
         value_tokens=judgement.tokens,
         seconds=step.seconds + judgement.seconds,
+        flops=work.of(len(parent.tokens), len(step.tokens)) + judgement.flops,
     )
 
 
-def _spent(parent: TextState, done: Generation | None, judgement: Judgement) -> Usage:
+def _spent(parent: TextState, done: Generation | None, judgement: Judgement, work: Work) -> Usage:
     """[len(UNITS)] what the engine did just now; `done` is None where it was not asked."""
-    critic = {"value_tokens": judgement.computed, "seconds": judgement.busy}
-    if done is None:
-        return _row(nodes=1, **critic)
-    return _row(
-        nodes=1,
+    critic = row_of(
+        nodes=1, value_tokens=judgement.computed, seconds=judgement.busy, flops=judgement.flops_spent
+    )  # fmt: skip
+    return critic if done is None else critic + spent_on(len(parent.tokens), done, work)
+
+
+def spent_on(prompt: int, done: Generation, work: Work) -> Usage:
+    """[len(UNITS)] what the engine did for one request after `prompt` tokens, the node aside."""
+    written = sum(map(len, done.steps))
+    return row_of(
         model_calls=1,
-        generated_tokens=sum(map(len, done.steps)),
-        prompt_tokens=len(parent.tokens) - done.cached,
+        generated_tokens=written,
+        prompt_tokens=prompt - done.cached,
         cached_tokens=done.cached,
-        value_tokens=judgement.computed,
-        seconds=done.seconds + judgement.busy,
+        seconds=done.seconds,
+        flops=work.of(done.cached, prompt - done.cached + written),
     )
 
 
-def _row(**amounts: float) -> Usage:
+def row_of(**amounts: float) -> Usage:
+    """[len(UNITS)] these amounts, and 0 elsewhere."""
     row = np.zeros(len(UNITS))
     for unit, amount in amounts.items():
         row[_COLUMN[unit]] = amount

@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ..planning.interface import UNITS, Expansion, Slots, Valued
 from .answers import extract
 from .engines.base import Engine, Sampling, Tokens
+from .engines.work import work_of
 from .formats import Format
 from .reached import Reached, Written, expansion_of
 from .steps import Step, TextState, stream_of
@@ -51,10 +53,13 @@ class TextModel:
       prompt_tokens: the prompt's, once, in `start`. cached_tokens: the parent's tokens, per generation request.
       value_tokens: those of the critique's suffix, per critic's call, the state's own tokens being cached.
       seconds: as recorded: the request's (its share by tokens in a followed one) and the critic's.
+      flops: `engines.work.Work` of the prompt's, the step's and the critique's tokens; cached ones are only looked at.
     Spent: what the engine did now: nodes 1, all tokens and seconds of the request it started (a followed one: all of
     it at once), prompt tokens split by the engine's own cache, positions the critic computed. A tape hit, or joining
     a call under way: nodes 1 and zeros.
     """
+
+    way = "steps"
 
     def __init__(
         self,
@@ -82,6 +87,7 @@ class TextModel:
         self.max_steps = max_steps
         self.tape = Tape() if tape is None else tape
         self._taped = Taped(engine, self.tape)
+        self.work = work_of(engine)
 
     @property
     def actions(self) -> Slots:
@@ -96,14 +102,20 @@ class TextModel:
         """The most tokens a step may have; a followed request is charged step by step."""
         return self.sampling.max_tokens
 
-    def at(self, temperature: float) -> TextModel:
+    def at(self, temperature: float) -> Self:
         """The same model at another temperature (0: greedy), with the same engine, critic and tape."""
-        sampling = replace(self.sampling, temperature=temperature)
-        return TextModel(self.engine, self.format, self.value, sampling, self.seed, self.max_steps, self.tape)
+        return self._with(sampling=replace(self.sampling, temperature=temperature))
 
-    def seeded(self, seed: int) -> TextModel:
+    def seeded(self, seed: int) -> Self:
         """The same model with other noise, hence another tree, with the same engine, critic and tape."""
-        return TextModel(self.engine, self.format, self.value, self.sampling, seed, self.max_steps, self.tape)
+        return self._with(seed=seed)
+
+    def _with(self, **changes: Any) -> Self:
+        """A copy with other settings of the same names."""
+        other = copy(self)
+        for name, given in changes.items():
+            setattr(other, name, given)
+        return other
 
     async def start(self, problems: Any) -> tuple[list[TextState], Expansion]:
         """The states of B questions: texts, or objects with a `question`.
@@ -114,6 +126,7 @@ class TextModel:
         states = [self._root(getattr(problem, "question", problem)) for problem in problems]
         usage = np.zeros((len(states), len(UNITS)))
         usage[:, UNITS.index("prompt_tokens")] = [state.prompt_length for state in states]
+        usage[:, UNITS.index("flops")] = [self.work.of(0, state.prompt_length) for state in states]
         value = np.full(len(states), (self.value.low + self.value.high) / 2, np.float32)
         zeros, ones = np.zeros(len(states), np.float32), np.ones(len(states), np.float32)
         return states, Expansion(zeros, ones, value, usage=usage, spent=np.zeros_like(usage))
@@ -193,7 +206,7 @@ class TextModel:
         else:
             steps = self.max_steps - state.depth if follow else 1
             step, done = await self._taped.step(state.tokens, self.sampling, stream, steps, room)
-        return Written(state, self._child(state, step, stream, follow), step, calls, done)
+        return Written(state, self._child(state, step, stream, follow), step, calls, done, self.work)
 
     async def _compared(
         self, compare: _Compare, states: Sequence[TextState], slots: Sequence[int], follow: bool, valued: Valued

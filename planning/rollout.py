@@ -17,6 +17,8 @@ from .interface import UNITS, ActionSpace, Box, Candidates, Expansion, ModelErro
 from .noise import fold, uniforms
 
 Policy = Literal["logits", "uniform"] | Callable[[Any, Any], Any]
+Walk = Callable[[Any, Tensor], tuple[Any, Tensor, Tensor]]
+"""(states, actions [H, N, D]) -> states, discounted sums of rewards [N], products of discounts [N]."""
 
 
 def take(states: Any, index: Tensor) -> Any:
@@ -49,6 +51,12 @@ class Sum:
         self.total = self.close("reward", reward)
         weight = self.weight * self._of("discount", discount)
         self.weight = torch.where(self.weight != 0, weight if self.gamma == 1 else weight * self.gamma, 0)
+
+    def walked(self, steps: int, states: Any, total: Any, factor: Any) -> Any:
+        """So many plain steps at once, the first ones: their sums of rewards and products of discounts [N]."""
+        self.total, self.weight = self._of("total", total), self._of("factor", factor)
+        self.plain += steps
+        return states
 
     def violate(self, over: Tensor) -> None:
         """What the coming step violates, [N] at least 0; nothing after an end."""
@@ -91,9 +99,10 @@ def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0)
 
     states: of the M problems asked about, in the order of `candidates.row`. gamma: a factor on every step beside the
         model's own discounts. Queries that bring an `answer` of their own (`derivatives.py`) are answered by it.
-    A model may offer two things beyond the protocol. `step(states, actions) -> (states, reward, discount)` spares
+    A model may offer three things beyond the protocol. `step(states, actions) -> (states, reward, discount)` spares
     the inner steps everything that only leaves need; it is used where it costs one node, that is, where `model.cost` is
-    no more than P. `particles` (P > 1) with `repeat(states, keys)` makes N states
+    no more than P. `walk`, a `Walk` or None, takes all inner steps at once and is preferred where no constraint wants
+    to see each. `particles` (P > 1) with `repeat(states, keys)` makes N states
     into N * P, the particles of one state side by side; keys uint64 [N] are alike for all candidates of a row, so
     that these are compared under the same noise. Usage counts K * H * P nodes and model calls unless the model says.
 
@@ -132,6 +141,11 @@ def inner_step(model: Any) -> Any:
 def follow(model: Any, states: Any, actions: Tensor, run: Sum) -> Tensor:
     """Returns [N] of walking actions [H, N, D] from N states, inner ones by `step` where there is one."""
     step, measure = inner_step(model), getattr(model, "constraint", None)
+    plain = step is not None and measure is None and run.gamma == 1 and len(actions) > 1
+    walk = getattr(model, "walk", None) if plain else None
+    if walk is not None:
+        states = run.walked(len(actions) - 1, *walk(states, actions[:-1]))
+        actions = actions[-1:]
     for action in actions[:-1]:
         if measure is not None:
             run.violate(excess(measure(states, action), run.rows))

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ...planning.interface import Expansion, Valued
+from ...planning.rollout import Walk
 from .analytic import ValueFn, value_of
-from .network import MLPConfig, Rules, Scaled, inputs_of, perceptron
+from .network import MLPConfig, Rules, Scaled, bounds_of, inputs_of, perceptron
 from .storage import filled, read, save
 
 __all__ = ["MLPConfig", "MLPModel", "MLPNet"]
@@ -72,6 +73,24 @@ class MLPModel:
         inputs = inputs_of(self.config, states, actions)
         out = self.net(inputs) if torch.is_grad_enabled() else self.net.quick(inputs[None])[0]
         return self.rules.land(states, actions, states + out[:, :-1], out[:, -1])
+
+    @property
+    def walk(self) -> Walk | None:
+        """Many steps at once (`planning/rollout.py`), where nothing ends among them."""
+        return self._walk if self.rules.plain else None
+
+    @torch.no_grad()
+    def _walk(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As many `step`s as there are actions [H, N, D]: states [N, O], summed rewards [N], factors [N] after them."""
+        net, size = self.net.folded(), states.shape[1]
+        pushes = actions.clamp(*bounds_of(self.config.low, self.config.high, actions.dtype, actions.device)).mT
+        seen, total, factor = states.T, torch.zeros_like(states[:, 0]), 1.0
+        for action, push in zip(actions, pushes):
+            out = net.across(torch.cat((seen, push)))
+            reached = seen + out[:size]
+            total.add_(self.rules.rewarded(seen.T, action, reached.T, out[size]), alpha=factor)
+            seen, factor = reached, factor * self.gamma
+        return seen.T, total, torch.full_like(total, factor)
 
     def save(self, folder: str | Path) -> None:
         """See `storage.save`."""

@@ -93,6 +93,10 @@ class Scaled(nn.Module):
 
     def quick(self, inputs: Tensor) -> Tensor:
         """Raw inputs [E or 1, N, I] to raw outputs [E, N, ...] without derivatives; see `folded.py`."""
+        return self.folded()(inputs)
+
+    def folded(self) -> Folded:
+        """Weights and scales in one, as they are now."""
         marks = [*self.parts(), self.input_mean, self.input_std, self.output_mean, self.output_std]
         stamp = [(mark.data_ptr(), mark._version) for mark in marks]
         if self._stamp != stamp:
@@ -100,7 +104,7 @@ class Scaled(nn.Module):
             weights, biases = zip(*self.layers())
             self._folded, self._stamp = Folded(weights, biases, *scales), stamp
         assert self._folded is not None
-        return self._folded(inputs)
+        return self._folded
 
     def end_logit(self, seen: Tensor) -> Tensor:
         """[K] log-odds that observations [K, O] are beyond the end; only where it is learned."""
@@ -167,17 +171,25 @@ class Rules:
             return slots_tensor(actions, self.actions.n or 0, seen.device)
         return torch.as_tensor(actions).to(seen)
 
+    @property
+    def plain(self) -> bool:
+        """Whether actions are vectors and nothing ends, so that a step is the network's prediction and no more."""
+        return self._endless and isinstance(self.actions, Box)
+
     def land(self, seen: Tensor, actions: Tensor, reached: Tensor, reward: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where a predicted step leads: observations [K, O], rewards [K], discounts [K]; `reward` as was learned."""
         if self._endless:
-            reward = reward if self._reward is None else self._reward(seen, actions, reached)
+            reward = self.rewarded(seen, actions, reached, reward)
             return reached, reward, torch.full_like(reward, self.gamma)
         over = self.ended(seen)
         reached = torch.where(over[:, None], seen, reached)
-        if self._reward is not None:
-            reward = self._reward(seen, actions, reached)
+        reward = self.rewarded(seen, actions, reached, reward)
         alive = ~self.ended(reached)
         return reached, torch.where(over, 0.0, reward), self.gamma * alive.to(seen.dtype)
+
+    def rewarded(self, seen: Tensor, actions: Tensor, reached: Tensor, learned: Tensor) -> Tensor:
+        """[K] rewards of steps: given, or as was learned."""
+        return learned if self._reward is None else self._reward(seen, actions, reached)
 
     @torch.no_grad()
     def ended(self, seen: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const SUMMARY = DATA.summary, ROWS = SUMMARY.rows, CONTROL = SUMMARY.kind === "control";
 const PLANNERS = [...new Set(ROWS.map(r => r.planner))];
-const COLORS = { greedy: "#6b7280", self_consistency: "#b7791f", best_of_n: "#0d9488", bfs: "#2563eb", beam: "#0284c7", mcts: "#d6336c", cem: "#7c3aed", mppi: "#ea580c", dvts: "#4d7c0f" };
+const COLORS = { greedy: "#6b7280", self_consistency: "#b7791f", best_of_n: "#0d9488", bfs: "#2563eb", beam: "#0284c7", mcts: "#d6336c", cem: "#7c3aed", mppi: "#ea580c", dvts: "#4d7c0f", rebase: "#9f1239" };
 const SPARE = ["#be185d", "#4338ca", "#15803d", "#a16207", "#0e7490"];
 const color = p => COLORS[p] || SPARE[PLANNERS.indexOf(p) % SPARE.length];
 const $ = id => document.getElementById(id);
@@ -11,7 +11,7 @@ const num = (x, d = 3) => x == null || !isFinite(x) ? "–" : Math.abs(x) >= 100
 const fix = x => CONTROL ? x.toFixed(1) : x.toFixed(3);
 const sign = x => (x > 0 ? "+" : "") + fix(x);
 const brief = x => (x > 0 ? "+" : "") + (CONTROL ? x.toFixed(0) : x.toFixed(2));
-const short = x => x >= 1e6 ? x / 1e6 + "M" : x >= 1e3 ? x / 1e3 + "k" : String(+x.toPrecision(2));
+const short = x => x >= 1e12 ? +(x / 1e12).toPrecision(3) + "T" : x >= 1e9 ? +(x / 1e9).toPrecision(3) + "G" : x >= 1e6 ? x / 1e6 + "M" : x >= 1e3 ? x / 1e3 + "k" : String(+x.toPrecision(2));
 const last = p => ROWS.filter(r => r.planner === p).reduce((a, b) => b.budget > a.budget ? b : a);
 const hidden = new Set();
 
@@ -54,7 +54,7 @@ function panel(axis) {
   let out = "";
   for (const t of ticks(y0, y1, 5)) out += `<line x1="${left}" x2="${W - right}" y1="${Y(t)}" y2="${Y(t)}" stroke="#e8ebef"/><text class="soft" x="${left - 7}" y="${Y(t) + 4}" text-anchor="end">${num(t)}</text>`;
   for (const t of logTicks(x0, x1)) out += `<line x1="${X(t)}" x2="${X(t)}" y1="${H - bottom}" y2="${H - bottom + 4}" stroke="#9aa4b1"/><text class="soft" x="${X(t)}" y="${H - bottom + 17}" text-anchor="middle">${short(t)}</text>`;
-  const unit = { nodes: "nodes", tokens: "tokens computed", seconds: "seconds" }[axis];
+  const unit = { nodes: "nodes", tokens: "tokens computed", seconds: "seconds", flops: "floating-point operations" }[axis];
   out += `<line x1="${left}" x2="${W - right}" y1="${H - bottom}" y2="${H - bottom}" stroke="#9aa4b1"/><text x="${(W + left) / 2}" y="${H - 6}" text-anchor="middle">${unit} a ${CONTROL ? "decision" : "problem"}</text>`;
   for (const p of PLANNERS.filter(p => !hidden.has(p))) {
     const own = shown.filter(r => r.planner === p).sort((a, b) => a.budget - b.budget);
@@ -70,7 +70,7 @@ function panel(axis) {
 }
 
 function drawCurves() {
-  $("curves").innerHTML = ["nodes", "tokens", "seconds"].map(panel).join("");
+  $("curves").innerHTML = ["nodes", "tokens", "seconds", "flops"].map(panel).join("");
   $("legend").innerHTML = PLANNERS.map(p => `<button class="${hidden.has(p) ? "off" : ""}" data-p="${esc(p)}"><i style="background:${color(p)}"></i>${esc(p)}</button>`).join("");
 }
 $("legend").onclick = e => {
@@ -95,12 +95,12 @@ function drawMatrices() {
   }).join("");
 }
 
-const NAMES = { model_calls: "calls", generated_tokens: "generated", prompt_tokens: "prompt", cached_tokens: "cached", value_tokens: "critic" };
+const NAMES = { model_calls: "calls", generated_tokens: "generated", prompt_tokens: "prompt", cached_tokens: "cached", value_tokens: "critic", flops: "FLOPs" };
 let ledger = "charged";
 function drawRows() {
   const names = ["charged", "spent", "closing"];
   $("ledgers").innerHTML = names.map(n => `<button class="${n === ledger ? "on" : ""}" data-n="${n}">${n}</button>`).join("");
-  const units = ["nodes", "model_calls", "generated_tokens", "prompt_tokens", "cached_tokens", "value_tokens", "seconds"].filter(u => ROWS.some(r => names.some(n => r[n][u])));
+  const units = ["nodes", "model_calls", "generated_tokens", "prompt_tokens", "cached_tokens", "value_tokens", "seconds", "flops"].filter(u => ROWS.some(r => names.some(n => r[n][u])));
   const counts = [["unanswered", r => r.n - r.answered - r.failed], ["failed", r => r.failed], ["wrong format", r => r.wrong_format]].filter(([, f]) => ROWS.some(f));
   const low = Math.min(...ROWS.map(r => r.low)), high = Math.max(...ROWS.map(r => r.high)), S = x => 4 + 64 * (x - low) / (high - low || 1);
   const bar = r => `<svg width="72" height="14"><line x1="${S(r.low)}" x2="${S(r.high)}" y1="7" y2="7" stroke="${color(r.planner)}" stroke-opacity=".4" stroke-width="5"/><circle cx="${S(r.score)}" cy="7" r="4" fill="${color(r.planner)}"/></svg>`;
@@ -109,7 +109,7 @@ function drawRows() {
     const d = r.paired, kind = !d || !d.clear ? "" : d.difference > 0 ? "win" : "lose";
     out += `<tr class="${r.planner !== before ? "first" : ""}"><td><b style="color:${color(r.planner)}">${esc(r.planner)}</b></td><td${r.note ? ` data-tip="${esc(r.note)}"` : ""}>${r.budget.toLocaleString("en")}${r.note ? "<sup>†</sup>" : ""}</td><td>${r.n}</td><td><b>${fix(r.score)}</b></td><td>${fix(r.low)} – ${fix(r.high)}</td><td>${bar(r)}</td>` +
       `<td class="${kind}">${d ? `${sign(d.difference)} <small>[${sign(d.low)}, ${sign(d.high)}]</small>` : "<small>–</small>"}</td><td>${d ? (d.p < 0.001 ? "&lt;0.001" : d.p.toFixed(3)) : ""}</td>` +
-      units.map(u => `<td>${num(r[ledger][u])}</td>`).join("") + counts.map(([, f]) => `<td>${f(r) || ""}</td>`).join("") + `</tr>`;
+      units.map(u => `<td>${u === "flops" ? short(+r[ledger][u].toPrecision(3)) : num(r[ledger][u])}</td>`).join("") + counts.map(([, f]) => `<td>${f(r) || ""}</td>`).join("") + `</tr>`;
     before = r.planner;
   }
   const pair = ROWS.find(r => r.paired), notes = ROWS.filter(r => r.note);

@@ -23,6 +23,7 @@ class Judgement:
     value: on the critic's scale; NaN where it cannot say, such as where its question does not fit the context.
     tokens, seconds: as charged: tokens past the state's own, seconds as recorded on the tape.
     computed, busy: as spent: positions the engine computed just now and its seconds; 0 where the tape answered.
+    flops, flops_spent: floating-point operations for these tokens, and for these positions.
     """
 
     value: float
@@ -30,6 +31,8 @@ class Judgement:
     seconds: float = 0.0
     computed: int = 0
     busy: float = 0.0
+    flops: float = 0.0
+    flops_spent: float = 0.0
 
 
 class Value(Protocol):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ...planning.interface import ModelError
 from ..engines.base import Engine, Tokens
+from ..engines.work import work_of
 from ..formats import Format
 from ..steps import TextState
 from ..tape import Taped
@@ -68,7 +69,7 @@ class ProcessReward:
         wanted = readings[-1:] if self.aggregate == "last" else readings
         found = await asyncio.gather(*(chances(reader, reading, self.reads.labels) for reading in wanted))
         scores = [right / (right + wrong) if right + wrong > 0 else math.nan for (right, wrong), _, _ in found]
-        alone = self.outcome or state.followed
+        alone, work = self.outcome or state.followed, work_of(self.engine)
         before = self._shared(state.question, steps) if alone or len(readings) == 1 else len(readings[-2])
         return Judgement(
             AGGREGATES[self.aggregate](scores),
@@ -76,6 +77,8 @@ class ProcessReward:
             seconds=sum(score.seconds for _, score, _ in (found if alone else found[-1:])),
             computed=sum(done.computed for _, _, done in found if done),
             busy=sum(done.seconds for _, _, done in found if done),
+            flops=work.of(before, len(readings[-1]) - before),
+            flops_spent=sum(work.of_score(len(reading), done) for reading, (_, _, done) in zip(wanted, found)),
         )
 
     def _shared(self, question: str, steps: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..engines.base import Tokens
+from ..engines.work import work_of
 from ..formats import Format
 from ..steps import TextState
 from ..tape import Taped
@@ -64,7 +65,7 @@ class Rating:
         asked = [chances(taped, prompt, numbers.choices)]
         if not numbers.ids[-1]:
             asked.append(chances(taped, (*prompt, numbers.ids[0][0]), (numbers.zero,)))
-        found = await asyncio.gather(*asked)
+        found, work = await asyncio.gather(*asked), work_of(taped.engine)
         weights = numbers.sums(found[0][0])
         if not numbers.ids[-1]:
             weights[-1] = weights[0] * found[1][0][0]
@@ -75,6 +76,8 @@ class Rating:
             seconds=sum(score.seconds for _, score, _ in found),
             computed=sum(done.computed for _, _, done in found if done),
             busy=sum(done.seconds for _, _, done in found if done),
+            flops=work.of(len(state.tokens), len(suffix) + len(found) - 1),
+            flops_spent=sum(work.of_score(len(prompt) + i, done) for i, (_, _, done) in enumerate(found)),
         )
 
 

@@ -20,7 +20,9 @@ from ..steps import TextState
 from ..tape import Taped
 from .base import Judgement
 
-_GENERATED, _PROMPT, _SECONDS = (UNITS.index(unit) for unit in ("generated_tokens", "prompt_tokens", "seconds"))
+_GENERATED, _PROMPT, _SECONDS, _FLOPS = (
+    UNITS.index(unit) for unit in ("generated_tokens", "prompt_tokens", "seconds", "flops")
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Rollout:
             seconds=float(usage[_SECONDS]),
             computed=int(spent[_GENERATED] + spent[_PROMPT]),
             busy=float(spent[_SECONDS]),
+            flops=float(usage[_FLOPS]),
+            flops_spent=float(spent[_FLOPS]),
         )
 
     async def _finish(self, state: TextState, slot: int) -> tuple[Fraction | None, Usage, Usage]:

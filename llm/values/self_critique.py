@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from ..engines.work import work_of
 from ..formats import Format
 from ..steps import TextState
 from ..tape import Taped
@@ -27,6 +28,7 @@ class SelfCritique:
         suffix = format.critique(state.step)
         score, done = await taped.score(state.tokens + suffix, format.yes + format.no)
         chances = [math.exp(logprob) for logprob in score.logprobs]
+        work = work_of(taped.engine)
         yes, no = sum(chances[: len(format.yes)]), sum(chances[len(format.yes) :])
         return Judgement(
             yes / (yes + no) if yes + no > 0 else math.nan,
@@ -34,4 +36,6 @@ class SelfCritique:
             seconds=score.seconds,
             computed=done.computed if done else 0,
             busy=done.seconds if done else 0.0,
+            flops=work.of(len(state.tokens), len(suffix)),
+            flops_spent=work.of_score(len(state.tokens) + len(suffix), done),
         )

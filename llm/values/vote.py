@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..engines.work import work_of
 from ..formats import Format
 from ..steps import TextState
 from ..tape import Taped
@@ -50,7 +51,9 @@ class Vote:
         votes = numbers.sums(found)[: len(ranked)]
         mass = sum(votes)
         shares = {child: vote / mass if mass > 0 else float("nan") for child, vote in zip(ranked, votes)}
-        cost = (len(suffix), score.seconds, done.computed if done else 0, done.seconds if done else 0.0)
+        work = work_of(taped.engine)
+        flops = work.of(len(parent.tokens), len(suffix)), work.of_score(len(parent.tokens) + len(suffix), done)
+        cost = (len(suffix), score.seconds, done.computed if done else 0, done.seconds if done else 0.0, *flops)
         free = [Judgement(shares[child]) for child in children[:-1]]
         return [*free, Judgement(shares[children[-1]], *cost)]
 

@@ -43,6 +43,8 @@ class Weighted:
             sum(one.seconds for one in found),
             sum(one.computed for one in found),
             sum(one.busy for one in found),
+            sum(one.flops for one in found),
+            sum(one.flops_spent for one in found),
         )
 
 

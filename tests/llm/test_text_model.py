@@ -160,12 +160,12 @@ async def test_charged_and_spent_unit_by_unit():
     text = model(FakeEngine(("ab\n",)), SelfCritique(), max_steps=2)
     (_, start), (first, one), (_, two) = await solve(text)
     prompt = len(QUESTION) + 1
-    assert start.usage.tolist() == [[0, 0, 0, prompt, 0, 0, 0]] and not start.spent.any()
-    assert one.usage.tolist() == [[1, 1, 3, 0, prompt, 3, 0]]
-    assert one.spent.tolist() == [[1, 1, 3, prompt, 0, 3, 0]]
-    assert two.usage.tolist() == [[1, 1, 3, 0, prompt + 3, 0, 0]], "no critic is asked about a dead end"
+    assert start.usage.tolist() == [[0, 0, 0, prompt, 0, 0, 0, 0]] and not start.spent.any()
+    assert one.usage.tolist() == [[1, 1, 3, 0, prompt, 3, 0, 0]]
+    assert one.spent.tolist() == [[1, 1, 3, prompt, 0, 3, 0, 0]]
+    assert two.usage.tolist() == [[1, 1, 3, 0, prompt + 3, 0, 0, 0]], "no critic is asked about a dead end"
     (_, _), (_, again), _ = await solve(text)
-    assert again.usage.tolist() == one.usage.tolist() and again.spent.tolist() == [[1, 0, 0, 0, 0, 0, 0]]
+    assert again.usage.tolist() == one.usage.tolist() and again.spent.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]]
     _, followed = await text.expand([first], [0], follow=True)
     assert column(followed.usage, "model_calls") == 1, "its parent was not reached by a followed request"
 
