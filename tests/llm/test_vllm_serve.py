@@ -111,7 +111,7 @@ def engine(url, folder):
 
 def prompts(words, count, seed):
     """Random tokens that are whole characters: vLLM's stop strings see what it held back of a prompt's broken last."""
-    rng, whole = random.Random(seed), [i for i in range(2, len(words)) if words.decode([i]).isascii()]
+    rng, whole = random.Random(seed), [i for i in range(2, words.vocab_size) if words.decode([i]).isascii()]
     return [[rng.choice(whole) for _ in range(rng.randint(3, 70))] for _ in range(count)]
 
 
