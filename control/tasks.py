@@ -23,7 +23,7 @@ from .worlds import STEPS
 PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n", "icem")
 """Those for vectors and for slots (trees are offered a grid of vectors)."""
 
-DERIVATIVE_PLANNERS = ("ilqr", "ddp", "gradient", "polished")
+DERIVATIVE_PLANNERS = ("ilqr", "ddp", "gradient", "lbfgs", "polished")
 """Those for vectors alone, through a model that can be differentiated."""
 
 
@@ -96,6 +96,7 @@ PENDULUM = ControlTask(
         "best_of_n": {"horizon": 20, "std": 1.0},
         "mcts": {"leaves": 8},
         **{name: {"horizon": 20} for name in ("icem", "ilqr", "ddp", "gradient")},
+        "lbfgs": {"horizon": 20, "optimiser": "lbfgs"},
     },
 )
 
@@ -132,6 +133,7 @@ def of_our_own(name: str, dynamics: Dynamics, horizon: int, torques: int) -> Con
             "best_of_n": {"horizon": horizon, "std": 1.0},
             "mcts": {"leaves": 8},
             **{name: {"horizon": horizon} for name in ("mppi", "icem", "ilqr", "ddp", "gradient")},
+            "lbfgs": {"horizon": horizon, "optimiser": "lbfgs"},
         },
     )
 

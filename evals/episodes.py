@@ -43,7 +43,7 @@ from .terminal import Live
 
 KINDS: dict[str, type] = {
     "cem": CEM, "mppi": MPPI, "mcts": MCTS, "bfs": Beam, "best_of_n": BestOfN, "icem": ICEM,
-    "ilqr": ILQR, "ddp": DDP, "gradient": GradientShooting,
+    "ilqr": ILQR, "ddp": DDP, "gradient": GradientShooting, "lbfgs": GradientShooting,
 }  # fmt: skip
 TRIAL_NODES = 1024
 SECONDS = UNITS.index("seconds")

@@ -19,6 +19,8 @@ from .jit import njit
 NODES, CALLS, GENERATED = UNITS.index("nodes"), UNITS.index("model_calls"), UNITS.index("generated_tokens")
 SECONDS = UNITS.index("seconds")
 MOST_NODES = 65_536
+"""As large as a search grows whose budget is not in nodes."""
+
 PLAIN = np.zeros(len(UNITS))
 PLAIN[[NODES, CALLS]] = 1
 
@@ -69,8 +71,9 @@ class Ledger:
         )
         self.caps = [(unit, cap, most) for unit, cap, most in caps if cap is not None and most > 0]
         self.begun = time.perf_counter()
+        self._most = MOST_NODES if budget.nodes is None else min(budget.nodes // cost, np.iinfo(np.int32).max)
         self._room = np.empty(rows, np.int32)
-        self._room.fill(min([MOST_NODES, *(cap // most for _, cap, most in self.caps)]))
+        self._room.fill(min([self._most, *(cap // most for _, cap, most in self.caps)]))
 
     @property
     def charged(self) -> Usage:
@@ -91,7 +94,7 @@ class Ledger:
         return np.zeros(self.rows, np.int32) if self.late() else self._room
 
     def _open_room(self) -> Int:
-        room = np.full(self.rows, float(MOST_NODES))
+        room = np.full(self.rows, float(self._most))
         charged = self.charged
         for unit, cap, most in self.caps:
             room = np.minimum(room, (cap - charged[:, unit] - self._flying * most) // most)

@@ -89,7 +89,7 @@ class Hold(Wrapped):
 
     @property
     def constraint(self) -> Measure:
-        """The model's at all k steps, side by side: [K, k C]. For it they are walked once more, which is not charged."""
+        """The model's at all k steps, side by side: [K, k C]. They are walked once more for it, uncharged."""
         measure = super().constraint
         return lambda states, actions: self._along(measure, states, actions)
 

@@ -65,20 +65,24 @@ def ours(model: Any, candidates: int, horizon: int) -> dict[str, Callable[[], An
     }
 
 
-def limit(members: int, candidates: int, horizon: int) -> Callable[[], Any]:
-    """The matrix products of one iteration: H times those of all candidates through all members."""
+def limit(members: int, candidates: int, horizon: int, *, across: bool = False) -> Callable[[], Any]:
+    """The matrix products of one iteration: H times those of all candidates through all members.
+
+    across: with candidates as the last dimension, as `folded.py` lays them, and not as the first, as peers do.
+    """
     sizes = (4, HIDDEN, HIDDEN, 4)
     weights = [torch.randn(members, a, b) for a, b in itertools.pairwise(sizes)]
-    inputs = [torch.randn(members, candidates, a) for a in sizes[:-1]]
-    outs = [torch.empty(members, candidates, b) for b in sizes[1:]]
+    pairs = [(torch.randn(members, candidates, len(weight[0])), weight) for weight in weights]
+    if across:
+        pairs = [(weight.mT.contiguous(), x.mT.contiguous()) for x, weight in pairs]
+    if members == 1:
+        pairs = [(a[0], b[0]) for a, b in pairs]
+    outs = [a @ b for a, b in pairs]
 
     def products() -> None:
         for _ in range(horizon):
-            for x, weight, out in zip(inputs, weights, outs):
-                if members == 1:
-                    torch.mm(x[0], weight[0], out=out[0])
-                else:
-                    torch.bmm(x, weight, out=out)
+            for (a, b), out in zip(pairs, outs):
+                torch.matmul(a, b, out=out)
 
     return products
 
@@ -103,6 +107,7 @@ def measure(name: str, model: Any, candidates: int, horizon: int, repeats: int) 
     net = net_of(model)
     works = {("ours", who): work for who, work in ours(model, candidates, horizon).items()}
     works["limit", "MPPI"] = limit(net.members, candidates, horizon)
+    works["limit, across", "MPPI"] = limit(net.members, candidates, horizon, across=True)
     for who, (method, make) in PEERS.items():
         work = make(net, candidates, horizon, ITERATIONS)
         if work is not None:

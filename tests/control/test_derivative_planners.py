@@ -16,6 +16,7 @@ from forethought.planning import CEM, DDP, ICEM, ILQR, Budget, GradientShooting,
 from forethought.planning.check import check_model
 
 PLANNERS = [ILQR(horizon=15), DDP(horizon=15), GradientShooting(horizon=15)]
+PLANNERS += [GradientShooting(horizon=15, optimiser="lbfgs")]
 SEEN = torch.tensor([[-0.9, 0.43589, 0.5], [0.8, -0.6, -1.0]])
 
 
@@ -36,7 +37,7 @@ def test_a_network_carries_derivatives_by_states_and_actions_and_none_by_its_wei
     assert not reached.requires_grad and not said.reward.requires_grad
 
 
-@pytest.mark.parametrize("planner", PLANNERS, ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("planner", PLANNERS, ids=["ilqr", "ddp", "adam", "lbfgs"])
 @pytest.mark.parametrize("model", [AnalyticModel(Pendulum()), network(), Hold(AnalyticModel(Pendulum()), 2)])
 def test_they_improve_on_doing_nothing_on_every_model_of_vectors(planner: Any, model: Any) -> None:
     idle = plan(CEM(horizon=15, population=1, iterations=1), model, SEEN, Budget(nodes=10_000)).plan

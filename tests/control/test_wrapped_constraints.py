@@ -53,7 +53,8 @@ def test_slots_violate_as_the_torques_they_stand_for():
     model = GridActions(WithValue(Slow(Pendulum()), lambda s: s[:, 0]), 5)
     slots = np.array([0, 4, 2, 3])
     torch.testing.assert_close(
-        model.constraint(STARTS, slots), Slow(Pendulum()).constraint(STARTS, torch.tensor([[-2.0], [2.0], [0.0], [1.0]]))
+        model.constraint(STARTS, slots),
+        Slow(Pendulum()).constraint(STARTS, torch.tensor([[-2.0], [2.0], [0.0], [1.0]])),
     )
 
 

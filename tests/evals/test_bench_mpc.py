@@ -50,7 +50,7 @@ def test_a_peer_without_its_package_is_left_out_and_named(tmp_path, monkeypatch,
     for module in ("pytorch_mppi", "torchrl.modules", "tensordict", "mbrl.planning.trajectory_opt"):
         monkeypatch.setitem(sys.modules, module, None)
     result = mpc.main(tmp_path / "mpc.json", candidates=8, horizon=2, repeats=1)
-    assert {row["who"] for row in result["rows"]} == {"ours", "limit"} and len(result["rows"]) == 6
+    assert {row["who"] for row in result["rows"]} == {"ours", "limit", "limit, across"} and len(result["rows"]) == 8
     assert "not installed, hence not measured: pytorch-mppi, torchrl, mbrl" in capsys.readouterr().out
     assert json.loads((tmp_path / "mpc.json").read_text())["candidates"] == 8
 

@@ -132,7 +132,7 @@ def short(monkeypatch):
 
 
 def test_the_planners_through_derivatives_play_and_the_report_says_what_they_saw(tmp_path, short):
-    names = ["icem", "ilqr", "ddp", "gradient", "polished"]
+    names = ["icem", "ilqr", "ddp", "gradient", "lbfgs", "polished"]
     flags = ["--planner", ",".join(names), "--budgets", "500", "--limit", "2", "--quiet"]
     code, output = call("eval", "pendulum", *flags, "--out", tmp_path / "out")
     assert code == 0 and "ilqr: vectors, through derivatives, no leaf value" in output

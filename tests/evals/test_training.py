@@ -1,5 +1,7 @@
 """`forethought train ensemble`: what is written can be loaded, and what cannot be trained is one line."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -7,6 +9,7 @@ from typer.testing import CliRunner
 from forethought.control import Bouncer, EnsembleModel, load_model
 from forethought.control.models import fit
 from forethought.evals.cli import app
+from forethought.planning import CEM, Budget, plan
 
 
 def call(*arguments):
@@ -40,6 +43,22 @@ def test_an_environment_without_known_equations_learns_its_ends_too(tmp_path):
     model = load_model(tmp_path / "it")
     assert code == 0 and model.config.reward == model.config.ended == "learned"
     assert model.start(torch.zeros(3, 2))[1].discount.shape == (3,)
+
+
+@pytest.mark.parametrize(("env", "observed", "pushes"), [("InvertedPendulum-v5", 4, 1), ("HalfCheetah-v5", 17, 6)])
+def test_mujocos_environments_are_trained_on_where_they_are_installed(tmp_path, env, observed, pushes):
+    pytest.importorskip("mujoco", reason="the extra mujoco is not installed")
+    code, output = call("train", "ensemble", "--env", env, "--steps", "40", "--members", "2", "--out", tmp_path / "it")
+    model = load_model(tmp_path / "it")
+    assert code == 0 and f"40 steps of {env}" in output and model.config.ended == "learned"
+    outcome = plan(CEM(horizon=3), model, torch.zeros(2, observed), Budget(nodes=240))
+    assert outcome.plan.actions.shape == (2, 3, pushes) and (outcome.charged[:, 0] == 240).all()
+
+
+@pytest.mark.skipif(find_spec("mujoco") is not None, reason="mujoco is installed")
+def test_without_mujoco_the_error_says_what_to_install(tmp_path):
+    code, output = call("train", "ensemble", "--env", "InvertedPendulum-v5", "--out", tmp_path / "it")
+    assert code == 2 and "gymnasium[mujoco]" in output and not (tmp_path / "it").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""Many steps at once are the steps one by one."""
+
+import numpy as np
+import pytest
+import torch
+
+from forethought.control import MLPConfig, MLPModel
+from forethought.control.models.mlp import MLPNet
+from forethought.planning import CEM, Budget, Candidates, plan
+from forethought.planning.rollout import rollout
+
+STEPS, ROWS = 6, 7
+
+
+def pendulum(kind=MLPModel, gamma=0.9, **settings):
+    torch.manual_seed(3)
+    config = MLPConfig("Pendulum-v1", 3, None, (-2.0,), (2.0,), hidden=16, **settings)
+    net = MLPNet(config)
+    net.input_mean += torch.tensor([0.1, -0.2, 0.3, 0.4])
+    net.input_std *= torch.tensor([0.7, 0.8, 2.0, 1.1])
+    net.output_std *= torch.tensor([0.1, 0.1, 0.5, 2.0])
+    return kind(config, net, lambda seen: seen.sum(1), gamma)
+
+
+def drawn():
+    torch.manual_seed(4)
+    return torch.randn(ROWS, 3), 2.5 * torch.randn(STEPS, ROWS, 1)  # some torques are beyond the bounds
+
+
+class Stepped(MLPModel):
+    """The same network, one step after the other."""
+
+    walk = None
+
+
+class Watched(MLPModel):
+    """A speed limit."""
+
+    def constraint(self, states, actions):
+        return states[:, 2] - 0.5
+
+
+@pytest.mark.parametrize("reward", ["learned", "given"])
+@torch.no_grad()
+def test_a_walk_is_the_sum_of_its_steps(reward):
+    model, (states, actions) = pendulum(reward=reward), drawn()
+    reached, total, factor = model.walk(states, actions)
+    at, gained, weight = states, torch.zeros(ROWS), 1.0
+    for action in actions:
+        torch.set_grad_enabled(True)  # the layers one by one, nothing folded
+        at, earned, discount = model.step(at, action)
+        gained, weight = gained + weight * earned, weight * discount
+    torch.testing.assert_close(reached, at, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(total, gained, atol=1e-4, rtol=1e-5)
+    assert factor.tolist() == pytest.approx([0.9**STEPS] * ROWS) and weight.tolist() == pytest.approx(factor.tolist())
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.8])
+@pytest.mark.parametrize("horizon", [1, 2, STEPS])
+def test_returns_and_charges_are_the_same_without_it(gamma, horizon):
+    states, actions = drawn()
+    asked = Candidates(np.arange(ROWS, dtype=np.int32), actions[:horizon].transpose(0, 1)[:, None])
+    quick, slow = (rollout(pendulum(kind), states, asked, gamma) for kind in (MLPModel, Stepped))
+    torch.testing.assert_close(quick.returns, slow.returns, atol=1e-4, rtol=1e-5)
+    assert np.array_equal(quick.usage, slow.usage) and quick.usage[0, 0] == horizon
+
+
+def test_what_was_learned_since_counts():
+    states, actions = drawn()
+    model = pendulum()
+    before = model.walk(states, actions)[1]
+    with torch.no_grad():
+        model.net.body[0].weight += 0.3
+    slow = Stepped(model.config, model.net, gamma=0.9)
+    asked = Candidates(np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None])
+    fast = MLPModel(model.config, model.net, gamma=0.9)
+    assert not torch.allclose(model.walk(states, actions)[1], before)
+    torch.testing.assert_close(rollout(fast, states, asked).returns, rollout(slow, states, asked).returns)
+
+
+def test_a_constraint_sees_every_step():
+    states, actions = drawn()
+    asked = Candidates(np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None])
+    model, truth, at = pendulum(Watched), torch.zeros(ROWS), states
+    for action in actions:
+        truth += (at[:, 2] - 0.5).clamp(min=0)
+        at = model.step(at, action)[0]
+    torch.testing.assert_close(rollout(model, states, asked).violation[:, 0, 0], truth, atol=1e-4, rtol=1e-4)
+    assert truth.max() > 0
+
+
+def test_no_walk_where_episodes_end_or_slots_are_taken():
+    config = MLPConfig("CartPole-v1", 4, 2)
+    assert MLPModel(config, MLPNet(config)).walk is None
+    config = MLPConfig("Unknown-v0", 3, None, (-1.0,), (1.0,), ended="learned")
+    assert MLPModel(config, MLPNet(config)).walk is None
+
+
+def test_plans_are_those_without_it():
+    seen = drawn()[0]
+    found = [plan(CEM(horizon=5), pendulum(kind), seen, Budget(nodes=600), seed=1).plan for kind in (MLPModel, Stepped)]
+    torch.testing.assert_close(found[0].actions, found[1].actions, atol=1e-3, rtol=1e-3)
