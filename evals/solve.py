@@ -102,6 +102,6 @@ class TextSolver:
                 grade = self.task.grade(problem, self.model.text(state))
                 found.append(
                     {"node": leaf.node, "answer": grade.answer, "correct": grade.correct,
-                     "score": round(float(leaf.value), 5), "visits": leaf.visits}
+                     "score": float(leaf.value), "visits": leaf.visits}
                 )  # fmt: skip
         return found
