@@ -92,6 +92,15 @@ def test_a_run_that_was_cut_goes_on_and_ends_the_same(questions, tmp_path, faked
     assert answers(out) == answers(tmp_path / "whole")
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """A process begun in a shell's background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_in_mid_run_keeps_what_is_done(questions, tmp_path, faked, monkeypatch):
     run(questions, tmp_path / "whole")
     kind = type(faked[0][0])
