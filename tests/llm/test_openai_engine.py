@@ -255,8 +255,9 @@ async def test_a_failure_that_passes_is_waited_out(serve, truth, name):
 
 
 async def test_the_deadline_holds_over_all_attempts_and_names_the_last_failure(serve):
-    server, engine = serve(deadline=0.6, attempt=0.25)
     for trick, told in ((TRICKS["503"], "503 nope"), (slow(5), "TimeoutError")):
+        # a server each: the first one's last connection may be found broken by the second's first attempt
+        server, engine = serve(deadline=0.6, attempt=0.25)
         server.tricks = [trick] * 1000
         begun = time.monotonic()
         with pytest.raises(ServerError, match=rf"no answer within 0.6 s; the last attempt: {server.url}: {told}"):
