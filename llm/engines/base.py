@@ -74,6 +74,28 @@ class EngineCounters:
     notes: dict[str, float] = field(default_factory=dict)
 
 
+def checked_prompt(prompt: Sequence[int], new: int, context: int, vocabulary: int) -> Tokens:
+    """The prompt as whole numbers; ValueError where it is empty, leaves no room for `new` tokens or holds others than
+    the vocabulary's."""
+    prompt = tuple(map(int, prompt))
+    if not prompt:
+        raise ValueError("the prompt is empty: give at least one token")
+    if len(prompt) + new > context:
+        raise ValueError(
+            f"the prompt has {len(prompt)} tokens; the context holds {context}"
+            + (", the first new token included" if new else "")
+        )
+    if not 0 <= min(prompt) <= max(prompt) < vocabulary:
+        raise ValueError(f"a prompt token is outside the vocabulary of {vocabulary}")
+    return prompt
+
+
+def check_sampling(sampling: Sampling) -> None:
+    """ValueError for a continuation of no tokens or no steps."""
+    if sampling.max_tokens < 1 or (sampling.max_steps is not None and sampling.max_steps < 1):
+        raise ValueError(f"max_tokens {sampling.max_tokens}, max_steps {sampling.max_steps}: at least 1 is needed")
+
+
 class Engine(Protocol):
     """Continues and scores token sequences.
 

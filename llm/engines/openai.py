@@ -19,7 +19,7 @@ from typing import Any
 
 from .base import EngineCounters, Generation, Sampling, Score, Tokens
 from .servers import ServerError, Servers
-from .stops import StepEnds, decode
+from .stops import Delimiters, decode
 
 EXTRAS = {
     "return_token_ids": True,
@@ -84,7 +84,7 @@ class OpenAIEngine:
         self.context = context or _context(served, tokenizer)
         self.fingerprint = _fingerprint(self.model, tokenizer)
         self._extras, self._stops = dict(EXTRAS), True
-        self._ends: dict[tuple[str, tuple[str, ...]], StepEnds] = {}
+        self._step_ends = Delimiters(self.tokenizer)
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
         """Continue `prompt` in one request; what a server writes beyond the last step is thrown away.
@@ -203,11 +203,6 @@ class OpenAIEngine:
                     return steps, "stop"
                 step = []
         return steps + ([tuple(step)] if step else []), ended
-
-    def _step_ends(self, *key: Any) -> StepEnds:
-        if key not in self._ends:
-            self._ends[key] = StepEnds(self.tokenizer, len(self.tokenizer), *key)
-        return self._ends[key]
 
 
 def _key() -> str | None:

@@ -40,3 +40,17 @@ class StepEnds:
             return False
         text = decode(self._tokenizer, step)
         return any(end in text for end in self._ends)
+
+
+class Delimiters:
+    """The `StepEnds` of one tokenizer, each made once: it looks at every token of the vocabulary."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._made: dict[tuple[str, tuple[str, ...]], StepEnds] = {}
+
+    def __call__(self, stop: str, ends: tuple[str, ...]) -> StepEnds:
+        key = stop, ends
+        if key not in self._made:
+            self._made[key] = StepEnds(self._tokenizer, len(self._tokenizer), stop, ends)
+        return self._made[key]

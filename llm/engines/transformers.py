@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from .base import EngineCounters, Generation, Sampling, Score
+from .base import EngineCounters, Generation, Sampling, Score, Tokens, check_sampling, checked_prompt
 from .batch import Decoder, Request
 from .network import Network, eos_of, fingerprint, load
-from .stops import StepEnds
+from .stops import Delimiters
 from .work import work_of_model
 
 TURNS = 6
@@ -58,7 +58,7 @@ class TransformersEngine:
         self.fingerprint = fingerprint(model, tokenizer)
         self._decoder = Decoder(self._network, self.context, eos_of(model, tokenizer), max_batch, slots)
         self.work = work_of_model(model)
-        self._ends: dict[tuple[str, tuple[str, ...]], StepEnds] = {}
+        self._step_ends = Delimiters(self.tokenizer)
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -74,8 +74,7 @@ class TransformersEngine:
     async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
         """Continue `prompt`. Raises ValueError for a prompt that leaves no room in the context."""
         prompt = self._checked(prompt, 1)
-        if sampling.max_tokens < 1 or (sampling.max_steps is not None and sampling.max_steps < 1):
-            raise ValueError(f"max_tokens {sampling.max_tokens}, max_steps {sampling.max_steps}: at least 1 is needed")
+        check_sampling(sampling)
         ends = self._step_ends(sampling.stop, sampling.ends) if sampling.stop else None
         done: Generation = await self._submit(prompt, sampling=sampling, stream=stream, ends=ends)
         return done
@@ -93,23 +92,8 @@ class TransformersEngine:
             await asyncio.gather(self._pump, return_exceptions=True)
         self._decoder.drop(RuntimeError("the engine was closed"))
 
-    def _checked(self, prompt: Sequence[int], new: int) -> tuple[int, ...]:
-        prompt = tuple(map(int, prompt))
-        if not prompt:
-            raise ValueError("the prompt is empty: give at least one token")
-        if len(prompt) + new > self.context:
-            raise ValueError(
-                f"the prompt has {len(prompt)} tokens; the context holds {self.context}"
-                + (", the first new token included" if new else "")
-            )
-        if not 0 <= min(prompt) <= max(prompt) < self._network.vocabulary:
-            raise ValueError(f"a prompt token is outside the vocabulary of {self._network.vocabulary}")
-        return prompt
-
-    def _step_ends(self, *key: Any) -> StepEnds:
-        if key not in self._ends:
-            self._ends[key] = StepEnds(self.tokenizer, len(self.tokenizer), *key)
-        return self._ends[key]
+    def _checked(self, prompt: Sequence[int], new: int) -> Tokens:
+        return checked_prompt(prompt, new, self.context, self.vocabulary)
 
     async def _submit(self, prompt: tuple[int, ...], **wanted: Any) -> Any:
         if self._closed:

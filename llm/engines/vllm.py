@@ -15,8 +15,8 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from .base import EngineCounters, Generation, Sampling, Score
-from .stops import StepEnds
+from .base import EngineCounters, Generation, Sampling, Score, Tokens, check_sampling, checked_prompt
+from .stops import Delimiters, StepEnds
 from .vllm_home import Home, checked_device
 from .vllm_read import Scored, Written, eos_ids
 from .weights import downloaded, fingerprint_of
@@ -68,15 +68,14 @@ class VllmEngine:
         self.fingerprint = fingerprint_of(folder, self.tokenizer, f"vllm {config.dtype}")
         self.counters, self.work = EngineCounters(), work_of_folder(str(folder))
         self._eos = eos_ids(config, self.tokenizer)
-        self._ends: dict[tuple[str, tuple[str, ...]], StepEnds] = {}
+        self._step_ends = Delimiters(self.tokenizer)
         self._stops: dict[StepEnds | None, list[int]] = {None: sorted(self._eos)}
         self._busy, self._since = 0, 0.0
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
         """Continue `prompt`. Errors: ValueError for a prompt that leaves no room, EngineDied."""
         prompt, begun = self._checked(prompt, 1), time.perf_counter()
-        if sampling.max_tokens < 1 or (sampling.max_steps is not None and sampling.max_steps < 1):
-            raise ValueError(f"max_tokens {sampling.max_tokens}, max_steps {sampling.max_steps}: at least 1 is needed")
+        check_sampling(sampling)
         ends = self._step_ends(sampling.stop, sampling.ends) if sampling.stop else None
         wanted = self._wanted(sampling, ends, min(sampling.max_tokens, self.context - len(prompt)))
         written = Written(ends, sampling.max_steps, self._eos)
@@ -146,26 +145,11 @@ class VllmEngine:
             "stream_interval": BEHIND if watched and single is None else None,
         }  # fmt: skip
 
-    def _checked(self, prompt: Sequence[int], new: int) -> tuple[int, ...]:
-        prompt = tuple(map(int, prompt))
-        if not prompt:
-            raise ValueError("the prompt is empty: give at least one token")
-        if len(prompt) + new > self.context:
-            raise ValueError(
-                f"the prompt has {len(prompt)} tokens; the context holds {self.context}"
-                + (", the first new token included" if new else "")
-            )
-        if not 0 <= min(prompt) <= max(prompt) < self.vocabulary:
-            raise ValueError(f"a prompt token is outside the vocabulary of {self.vocabulary}")
-        return prompt
+    def _checked(self, prompt: Sequence[int], new: int) -> Tokens:
+        return checked_prompt(prompt, new, self.context, self.vocabulary)
 
     def _count(self, cached: int, computed: int, generated: int) -> None:
         self.counters.requests += 1
         self.counters.cached += cached
         self.counters.computed += computed
         self.counters.generated += generated
-
-    def _step_ends(self, *key: Any) -> StepEnds:
-        if key not in self._ends:
-            self._ends[key] = StepEnds(self.tokenizer, len(self.tokenizer), *key)
-        return self._ends[key]
