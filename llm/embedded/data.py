@@ -98,13 +98,14 @@ class Tree:
 
 
 def gold_tree(
-    story: Story, words: Words, rng: random.Random, wrong: float = 0.6, astray: float = 0.3, asks: int = 1
-) -> Tree:
+    story: Story, words: Words, rng: random.Random, wrong: float = 0.6, astray: float = 0.3, asks: int = 1,
+    slips: float = 0.0,
+) -> Tree:  # fmt: skip
     """The story with its solution, each line judged right, and wrong or useless lines beside some of them.
 
     wrong: the chance of a wrong line beside each line. astray: the chance that one is gone on from, and
     that of a right but useless line. asks: at most how many quantities are asked for, each with its own
-    solution.
+    solution. slips: the chance of one more line that differs from the right one in its result alone.
     """
     tree = Tree()
     others = [r.target for r in story.relations if r.target != story.asked]
@@ -112,17 +113,20 @@ def gold_tree(
     # What is asked belongs to the structure, by which splits are told apart.
     chosen = (each for each in chain([story], stories) if split_of(each.structure()) == "train")
     for each in islice(chosen, asks):
-        _grow_solution(tree, each, words, rng, wrong, astray)
+        _grow_solution(tree, each, words, rng, wrong, astray, slips)
     return tree
 
 
-def _grow_solution(tree: Tree, story: Story, words: Words, rng: random.Random, wrong: float, astray: float) -> None:
+def _grow_solution(
+    tree: Tree, story: Story, words: Words, rng: random.Random, wrong: float, astray: float, slips: float
+) -> None:
     node = tree.grow(-1, words.encode(story.question + "\n"))
     for i, line in enumerate(story.steps):
         before = story.steps[:i]
         bad = corrupt_step(story, i, rng) if rng.random() < wrong else None
+        slip = corrupt_step(story, i, rng, "slip") if rng.random() < slips and line in story.steps[:-1] else None
         useless = aside(story, before, rng) if rng.random() < astray / 2 else None
-        for other in filter(None, (bad, useless)):
+        for other in dict.fromkeys(filter(None, (bad, slip, useless))):
             count = rng.choice((1, 1, 2, 3)) if other == useless or rng.random() < astray else 0
             grow_judged(tree, node, story, before, [other], words, partial(int, count))
         node = tree.teach(node, words.encode(line + "\n"))

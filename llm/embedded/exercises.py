@@ -1,9 +1,11 @@
-"""Small exercises beside a story's solution: its sentences said again, and plain sums."""
+"""Small exercises beside a story's solution: its sentences said again, and plain sums, some of them judged."""
 
 from __future__ import annotations
 
 import random
+from itertools import takewhile
 
+from .corrupt import slipped
 from .data import IGNORE, Tree, Words
 from .relations import LIMIT
 from .scenes import SCENES
@@ -14,24 +16,34 @@ def hang_copies(tree: Tree, story: Story, count: int, words: Words, rng: random.
     """Sentences of the story said again from their first word on, whether or not they can be used yet."""
     start = tree.grow(-1, words.encode(story.question + "\n"))
     for relation in rng.sample(story.relations, min(count, len(story.relations))):
-        tokens = words.encode(relation.words() + ":")
+        tokens = words.encode(relation.words())
         node = tree.grow(start, tokens[:1])
         if tree.goals[node] == IGNORE:  # else a solution begins with that word
             tree.teach(node, tokens[1:])
 
 
-def hang_drills(tree: Tree, count: int, words: Words, rng: random.Random) -> None:
+def hang_drills(tree: Tree, count: int, words: Words, rng: random.Random, judged: float = 0.0) -> None:
     """Plain sums beside the story, seeing nothing of it: arithmetic is what lines teach most slowly, and a sum alone
-    costs a tenth of a line with its question."""
+    costs a tenth of a line with its question. judged: the share that the critique is asked about, right and wrong."""
     for _ in range(count):
         scene = rng.choice(SCENES)
         given, result = drawn_sum(rng)
         first, rest = given.split(" ", 1)
         name, target = rng.sample(scene.names, 2)
-        tokens = words.encode(f": {name} {scene.verb} {first} {rest} = {result} so {target}")
-        tokens = tokens[:-1]  # a number ends before the next word
-        cut = tokens.index(words.equals) + 1
-        tree.teach(tree.grow(-1, tokens[:cut]), tokens[cut:])
+        node = tree.grow(-1, words.encode(f": {name} {scene.verb} {first} {rest} ="))
+        right = words.encode(f" {result}")
+        said = words.encode(f" so {target}")[:1]  # a number ends before the next word
+        end = tree.teach(node, [*right, *said])
+        if rng.random() < judged:
+            told = words.encode(f" so {target} {scene.verb} {result}\n")[1:]
+            tree.ask(tree.judge(end, told, len(told)), words, True)
+            _hang_slip(tree, node, right, slipped(result, rng), f" so {target} {scene.verb} ", words)
+
+
+def _hang_slip(tree: Tree, node: int, right: list[int], wrong: int, said: str, words: Words) -> None:
+    digits = words.encode(f" {wrong}")
+    sound = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(digits, right)))
+    tree.ask(tree.judge(node, [*digits, *words.encode(f"{said}{wrong}\n")], sound), words, False)
 
 
 def drawn_sum(rng: random.Random) -> tuple[str, int]:

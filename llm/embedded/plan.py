@@ -10,6 +10,7 @@ from .exercises import hang_copies, hang_drills
 from .net import Shape
 from .stories import Story, generate
 
+JUDGE_FROM = 1080  # before this step the lines themselves have to be learned
 GROUP = 8  # batches drawn together, so that trees of like size share a batch
 
 
@@ -25,25 +26,27 @@ class Plan:
     A run stopped at a multiple of GROUP goes on exactly.
     """
 
-    steps: int = 6000
+    steps: int = 5000
     batch: int = 8
     seed: int = 0
     rate: float = 2e-3
     warmup: int = 200
-    fall_from: int = 3400
+    fall_from: int = 2400
     critique_weight: float = 0.5
     sound_weight: float = 1.0
     asks: int = 3
     copies: int = 3
     drills: int = 3
-    sample_from: int = 2720
+    slips: float = 0.4
+    judged: float = 0.3
+    sample_from: int = 2000
     refresh: int = 16
     sampled: float = 0.35
     onward: float = 0.4
     sample_stories: int = 16
     samples_each: int = 4
     checkpoint_every: int = 200
-    evaluate_every: int = 3200
+    evaluate_every: int = 2400
     shape: Shape = field(default_factory=Shape)
 
     def rate_at(self, step: int) -> float:
@@ -57,15 +60,23 @@ class Plan:
 
     def wrong_at(self, step: int) -> float:
         """The chance of a wrong line beside each line: low while the model has yet to learn the right ones."""
-        return 0.2 if step < 1080 else 0.4
+        return 0.2 if step < JUDGE_FROM else 0.4
+
+    def slips_at(self, step: int) -> float:
+        """The chance of a wrong result beside each line."""
+        return 0.0 if step < JUDGE_FROM else self.slips
+
+    def judged_at(self, step: int) -> float:
+        """The share of plain sums that are judged."""
+        return 0.0 if step < JUDGE_FROM else self.judged
 
     def drills_at(self, step: int) -> int:
         """How many plain sums hang beside each story: most while sums are what is left to learn."""
-        return self.drills * 3 if 600 <= step < 3600 else self.drills
+        return self.drills * 3 if 600 <= step < 2800 else self.drills
 
     def critique_at(self, step: int) -> float:
         """The weight of the critique's loss beside the text's."""
-        return self.critique_weight * (1 if step < self.sample_from else 2)
+        return self.critique_weight * (1 if step < self.sample_from else 3)
 
 
 def draw_length(step: int | None, rng: random.Random) -> int:
@@ -108,11 +119,12 @@ class Feed:
                 trees.append(sampled_tree(story, rng.sample(texts, 2), self.words, lambda: rng.random() < plan.onward))
             else:
                 story = draw_story(plan, step * plan.batch + i, step, rng)
-                trees.append(gold_tree(story, self.words, rng, plan.wrong_at(step), asks=plan.asks))
+                chances = {"wrong": plan.wrong_at(step), "slips": plan.slips_at(step)}
+                trees.append(gold_tree(story, self.words, rng, asks=plan.asks, **chances))
                 hang_copies(trees[-1], story, plan.copies, self.words, rng)
         drill = random.Random(f"{plan.seed}/drill/{group}")
         for tree in trees:
-            hang_drills(tree, plan.drills_at(step), self.words, drill)
+            hang_drills(tree, plan.drills_at(step), self.words, drill, plan.judged_at(step))
         trees.sort(key=lambda tree: len(tree.tokens))
         batches = [trees[k * plan.batch : (k + 1) * plan.batch] for k in range(GROUP)]
         rng.shuffle(batches)
