@@ -41,7 +41,7 @@ class Plan:
     judged: float = 0.3
     sample_from: int = 2000
     refresh: int = 16
-    sampled: float = 0.35
+    sampled: float = 0.45
     onward: float = 0.4
     sample_stories: int = 16
     samples_each: int = 4
@@ -63,8 +63,8 @@ class Plan:
         return 0.2 if step < JUDGE_FROM else 0.4
 
     def slips_at(self, step: int) -> float:
-        """The chance of a wrong result beside each line."""
-        return 0.0 if step < JUDGE_FROM else self.slips
+        """The chance of a wrong result beside each line: what the critique misses longest."""
+        return 0.0 if step < JUDGE_FROM else self.slips * (1 if step < self.sample_from else 2)
 
     def judged_at(self, step: int) -> float:
         """The share of plain sums that are judged."""
