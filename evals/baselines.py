@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from ..control.agents.scalars import Row, tensorboard, write_csv
+from .shell import check_out
 from .tasks import BadInput
 
 NEED = "baselines want stable-baselines3: pip install 'forethought[baselines]'"
@@ -85,8 +86,7 @@ def main(
 ) -> list[Row]:
     """Train, write `progress.csv` (and TensorBoard's events where it is installed), print the last episodes' mean."""
     console = console or Console()
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file; it must be a folder")
+    check_out(out)
     rows = train(algorithm, env, steps, seed=seed)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "progress.csv", rows)

@@ -7,7 +7,8 @@ are kept. Knows nothing of planners or models; rows are dictionaries.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,18 +30,25 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
 class Book:
     """The rows of one run folder, on disk and in memory.
 
-    folder: made where it is missing. settings: everything that decides a row; a folder begun with others is refused.
+    folder: made where it is missing. settings: everything that decides a row; a folder begun with others is refused,
+    unless it holds nothing but failures that are to be run again. lost: the cells of such failures in earlier calls;
+    they are not among `rows`.
+
+    Errors: BadInput for a folder that cannot be written to, is written to by another run, or holds other files.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder = folder
         self.settings = json.loads(json.dumps(settings))
         self.rows: dict[Cell, Row] = {}
-        folder.mkdir(parents=True, exist_ok=True)
-        self._results = _open_locked(folder / RESULTS)
-        self._trees = (folder / TREES).open("ab+")
+        self.lost: set[Cell] = set()
+        with written_to(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._results = _open_locked(folder / RESULTS)
+            self._trees = (folder / TREES).open("ab+")
         try:
-            self._read()
+            with written_to(folder):
+                self._read()
         except BaseException:
             self.close()
             raise
@@ -53,20 +61,29 @@ class Book:
 
     def close(self) -> None:
         """Close the files; every row added is on disk already."""
-        self._results.close()
-        self._trees.close()
+        for file in (self._results, self._trees):
+            with suppress(OSError):  # what found no room when it was added would be tried once more
+                file.close()
 
-    def add(self, row: Row, tree: Mapping[str, Any] | None = None) -> None:
-        """Append a row, its tree first, so that a row never points at a tree that is not there."""
-        if tree is not None:
-            row["tree"] = f"{TREES}#{_append(self._trees, tree)}"
-        _append(self._results, row)
+    def keep(self, tree: Mapping[str, Any]) -> str:
+        """Append a tree; gives what rows point at it with, so it comes before them."""
+        with written_to(self.folder):
+            return f"{TREES}#{_append(self._trees, tree)}"
+
+    def add(self, row: Row) -> None:
+        """Append a row."""
+        with written_to(self.folder):
+            _append(self._results, row)
         self.rows[cell_of(row)] = row
 
     def tree(self, reference: str) -> dict[str, Any]:
-        """The tree that a row's `tree` points at."""
+        """The tree that a row's `tree` points at. Errors: BadInput where it is not there."""
         self._trees.seek(int(reference.rpartition("#")[2]))
-        tree: dict[str, Any] = json.loads(self._trees.readline())
+        try:
+            tree: dict[str, Any] = json.loads(self._trees.readline())
+        except ValueError:
+            where = f"{self.folder / TREES} lacks a tree that {RESULTS} points at ({reference})"
+            raise BadInput(f"{where}; restore the file or choose another --out") from None
         return tree
 
     def _read(self) -> None:
@@ -77,12 +94,24 @@ class Book:
         if not lines:
             _append(self._results, {"format": FORMAT, "settings": self.settings})
             return
-        self._check_header(_parse(lines[0], self.folder, 1))
         for number, line in enumerate(lines[1:], 2):
             row = _parse(line, self.folder, number)
             if not {"planner", "budget", "problem", "score"} <= row.keys():
                 raise BadInput(f"{self.folder / RESULTS}, line {number}: not a row of results")
-            self.rows[cell_of(row)] = row
+            if row.get("again"):
+                self.lost.add(cell_of(row))
+            else:
+                self.rows[cell_of(row)] = row
+        header = _parse(lines[0], self.folder, 1)
+        if self.lost and not self.rows and header.get("settings") != self.settings:
+            self._begin_anew()
+        else:
+            self._check_header(header)
+
+    def _begin_anew(self) -> None:
+        self.lost.clear()
+        self._results.truncate(0)
+        _append(self._results, {"format": FORMAT, "settings": self.settings})
 
     def _check_header(self, header: Row) -> None:
         if header.get("format") != FORMAT or not isinstance(header.get("settings"), dict):
@@ -132,12 +161,21 @@ def _open_locked(path: Path) -> BinaryIO:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-        pass
-    except OSError:
+    except BlockingIOError:
         file.close()
         raise BadInput(f"another run is writing to {path.parent}; wait for it or choose another --out") from None
+    except (ImportError, OSError):  # not every system locks files, nor every network's disk
+        pass
     return file
+
+
+@contextmanager
+def written_to(folder: Path) -> Iterator[None]:
+    """BadInput where the system refuses to write there: no permission, no room, no such place."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"cannot write to {folder}: {error.strerror or error}; --out chooses another folder") from error
 
 
 def _short(value: Any) -> str:

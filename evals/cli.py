@@ -9,16 +9,38 @@ from typing import Annotated, Any
 
 import typer
 
-from . import cli_control
+from .cli_control import Training, app, bench, train
 from .shell import Out, module, plain_errors
 
-app = typer.Typer(help="One search core plans with any model.", no_args_is_help=True, pretty_exceptions_enable=False)
-train = typer.Typer(help="Train a model.", no_args_is_help=True)
-bench = typer.Typer(help="Measure how fast and how good the parts are.", no_args_is_help=True)
-for _here, _there in ((app, cli_control.app), (train, cli_control.train), (bench, cli_control.bench)):
-    _here.registered_commands.extend(_there.registered_commands)
-app.add_typer(train, name="train")
-app.add_typer(bench, name="bench")
+Engine = Annotated[
+    str, typer.Option(help="What runs the model: transformers, vllm, openai (a server), replay (a tape, no model).")
+]
+Critic = Annotated[
+    str | None,
+    typer.Option(
+        help="The critic: self, logprob, none, rating, vote, rollout, prm, orm, recorded, oracle (the truth, for "
+        "studies only), or a sum such as 0.3*self+0.7*prm. By default self."
+    ),
+]
+Reasoning = Annotated[
+    str,
+    typer.Option(
+        help="What an action over text is: steps (a next line), propose (an item of a list of next steps), rap (a "
+        "sub-question and its answer)."
+    ),
+]
+AnswerBy = Annotated[
+    str | None,
+    typer.Option(
+        help="The answer among a tree's solutions: best, majority, weighted or visits; all are reported. By "
+        "default majority for self_consistency and the best for the others."
+    ),
+]
+TapeFile = Annotated[
+    Path | None, typer.Option(help="File that keeps every generation and score; a second run calls no model.")
+]
+Questions = Annotated[Path | None, typer.Option(help="gsm8k: a JSON-lines file with question and answer.")]
+TrainingSteps = Annotated[int | None, typer.Option(help="Optimiser steps; by default those of the shipped model.")]
 
 
 @app.command("eval")
@@ -29,34 +51,13 @@ def evaluate(
     model: Annotated[
         str | None, typer.Option(help="builtin, a folder or a hub id; replay: one on the tape; control: analytic.")
     ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(help="What runs the model: transformers, vllm, openai (a server), replay (a tape, no model)."),
-    ] = "transformers",
+    engine: Engine = "transformers",
     planner: Annotated[str | None, typer.Option(help="Names, separated by commas.")] = None,
     budgets: Annotated[str | None, typer.Option(help="Numbers, separated by commas.")] = None,
     unit: Annotated[str, typer.Option(help="What a budget counts: nodes, calls, tokens or seconds.")] = "nodes",
-    value: Annotated[
-        str | None,
-        typer.Option(
-            help="The critic: self, logprob, none, rating, vote, rollout, prm, orm, recorded, oracle (the truth, for "
-            "studies only), or a sum such as 0.3*self+0.7*prm. By default self."
-        ),
-    ] = None,
-    reasoning: Annotated[
-        str,
-        typer.Option(
-            help="What an action over text is: steps (a next line), propose (an item of a list of next steps), rap (a "
-            "sub-question and its answer)."
-        ),
-    ] = "steps",
-    answer_by: Annotated[
-        str | None,
-        typer.Option(
-            help="The answer among a tree's solutions: best, majority, weighted or visits; all are reported. By "
-            "default majority for self_consistency and the best for the others."
-        ),
-    ] = None,
+    value: Critic = None,
+    reasoning: Reasoning = "steps",
+    answer_by: AnswerBy = None,
     replicas: Annotated[
         int, typer.Option(help="Engines, each in a process of its own on this machine or a Ray cluster.", min=1)
     ] = 1,
@@ -66,15 +67,13 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the tree, the planners and the episodes.")] = 0,
     out: Out = None,
     in_flight: Annotated[int, typer.Option(help="Problems worked on at once.")] = 64,
-    data: Annotated[Path | None, typer.Option(help="gsm8k: a JSON-lines file with question and answer.")] = None,
+    data: Questions = None,
     split: Annotated[str, typer.Option(help="stories: test, validation or hard.")] = "test",
     temperature: Annotated[float, typer.Option(help="Of sampling; greedy is always at 0.")] = 0.8,
     device: Annotated[str, typer.Option(help="Where the model runs.")] = "cpu",
     hold: Annotated[int | None, typer.Option(help="Control: steps an action lasts.")] = None,
     leaf: Annotated[bool | None, typer.Option(help="Control: whether the task's leaf value stands at leaves.")] = None,
-    tape: Annotated[
-        Path | None, typer.Option(help="File that keeps every generation and score; a second run calls no model.")
-    ] = None,
+    tape: TapeFile = None,
     base_url: Annotated[str, typer.Option(help="openai: the server's address, several separated by commas.")] = "",
     reward_model: Annotated[str | None, typer.Option(help="prm, orm: builtin, a folder or a hub id.")] = None,
     reward_format: Annotated[
@@ -84,16 +83,11 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Score planners on a task at several budgets; a run that was stopped goes on where it was."""
+    flags = dict(locals())  # a request knows each by the name it has here
     with plain_errors():
         from .request import checked
 
-        request = checked(
-            task, planner, budgets, model=model, against=against, engine=engine, unit=unit, value=value, width=width,
-            limit=limit, seed=seed, out=out, in_flight=in_flight, data=data, split=split, temperature=temperature,
-            device=device, hold=hold, leaf=leaf, tape=tape, base_url=base_url, reward_model=reward_model,
-            reward_format=reward_format, aggregate=aggregate, quiet=quiet, reasoning=reasoning, answer_by=answer_by,
-            replicas=replicas,
-        )  # fmt: skip
+        request = checked(**flags)
         from .evaluate import evaluate as run
 
         run(request)
@@ -113,9 +107,9 @@ def import_log(
 
 @train.command("reasoner")
 def train_reasoner(
-    out: Annotated[Path, typer.Option(help="Folder for the training's state and the model.")] = Path("runs/reasoner"),
+    out: Training = Path("runs/reasoner"),
     seed: int = 0,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; by default those of the shipped model.")] = None,
+    steps: TrainingSteps = None,
 ) -> None:
     """Train the built-in language model from scratch on generated stories; a stopped training goes on."""
     with plain_errors():
@@ -131,11 +125,11 @@ def train_prm(
     labels: Annotated[str, typer.Option(help="exact (a task with a checker of steps) or rollouts.")] = "exact",
     rollouts: Annotated[int, typer.Option(help="Completions of each step for its label.", min=1)] = 8,
     reward_format: Annotated[str, typer.Option(help="builtin, math_shepherd or rlhflow.")] = "builtin",
-    out: Annotated[Path, typer.Option(help="Folder for the training's state and the model.")] = Path("runs/prm"),
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; by default those of the shipped model.")] = None,
+    out: Training = Path("runs/prm"),
+    steps: TrainingSteps = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     held_out: Annotated[int, typer.Option(help="Problems for the card; 0 for none.", min=0)] = 400,
-    data: Annotated[Path | None, typer.Option(help="gsm8k: a JSON-lines file with question and answer.")] = None,
+    data: Questions = None,
     device: Annotated[str, typer.Option(help="Where the model is trained.")] = "cpu",
     seed: int = 0,
 ) -> None:
@@ -157,10 +151,29 @@ def bench_search(out: Out = None, repeats: int = 5) -> None:
 
 
 @bench.command("engine")
-def bench_engine(out: Out = None) -> None:
-    """Nodes and tokens per second of tree search against independent sampling."""
+def bench_engine(
+    engine: Annotated[str, typer.Option(help="transformers or vllm.")] = "transformers",
+    model: Annotated[
+        str, typer.Option(help="builtin, a folder or a hub id; a shape with --dummy-weights.")
+    ] = "builtin",
+    dummy_weights: Annotated[
+        bool, typer.Option("--dummy-weights", help="Random weights for a shape: tiny, qwen2.5-1.5b or qwen2.5-7b.")
+    ] = False,
+    problems: Annotated[int, typer.Option(help="In flight together.", min=1)] = 64,
+    nodes: Annotated[int, typer.Option(help="A problem's budget.", min=1)] = 16,
+    planner: str = "bfs",
+    value: Annotated[str, typer.Option(help="The critic: self, rating, logprob or none.")] = "self",
+    repeats: Annotated[int, typer.Option(help="Turns of all workloads, of which the median counts.", min=1)] = 3,
+    device: str = "cpu",
+    machine: Annotated[str | None, typer.Option(help="What the result calls the device.")] = None,
+    out: Out = None,
+) -> None:
+    """Tokens per second of tree search against independent sampling on the same engine."""
     with plain_errors():
-        module("bench.engine").main(out)
+        module("bench.engine").main(
+            out, engine=engine, model=model, dummy_weights=dummy_weights, problems=problems, nodes=nodes,
+            planner=planner, value=value, repeats=repeats, device=device, machine=machine,
+        )  # fmt: skip
 
 
 @app.command()

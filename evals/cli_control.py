@@ -1,4 +1,4 @@
-"""The commands for control: training, its benchmarks, and the studies. `cli.py` joins them to the others."""
+"""The commands for control: training, its benchmarks, and the studies. `cli.py` adds the others."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ import typer
 
 from .shell import Out, module, plain_errors
 
-app, train, bench = typer.Typer(), typer.Typer(), typer.Typer()
+app = typer.Typer(help="One search core plans with any model.", no_args_is_help=True, pretty_exceptions_enable=False)
+train = typer.Typer(help="Train a model.", no_args_is_help=True)
+bench = typer.Typer(help="Measure how fast and how good the parts are.", no_args_is_help=True)
+app.add_typer(train, name="train")
+app.add_typer(bench, name="bench")
+
+Env = Annotated[str, typer.Option(help="gymnasium's name of the environment.")]
+Steps = Annotated[int, typer.Option(help="Real steps to learn from.")]
+Members = Annotated[int, typer.Option(help="Networks, each trained on a bootstrap of the steps.")]
+ModelFolder = Annotated[Path, typer.Option(help="Folder to write the model to.")]
+Training = Annotated[Path, typer.Option(help="Folder for the training's state and the model.")]
 
 
 @train.command("mlp")
 def train_mlp(
-    env: Annotated[str, typer.Option(help="gymnasium's name of the environment.")] = "Pendulum-v1",
-    steps: Annotated[int, typer.Option(help="Real steps to learn from.")] = 1000,
-    out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path("runs/mlp"),
+    env: Env = "Pendulum-v1",
+    steps: Steps = 1000,
+    out: ModelFolder = Path("runs/mlp"),
     seed: int = 0,
 ) -> None:
     """Train a network to predict an environment, for `eval pendulum --model FOLDER`."""
@@ -28,10 +38,10 @@ def train_mlp(
 
 @train.command("ensemble")
 def train_ensemble(
-    env: Annotated[str, typer.Option(help="gymnasium's name of the environment.")] = "Pendulum-v1",
-    steps: Annotated[int, typer.Option(help="Real steps to learn from.")] = 1000,
-    out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path("runs/ensemble"),
-    members: Annotated[int, typer.Option(help="Networks, each trained on a bootstrap of the steps.")] = 5,
+    env: Env = "Pendulum-v1",
+    steps: Steps = 1000,
+    out: ModelFolder = Path("runs/ensemble"),
+    members: Members = 5,
     probabilistic: Annotated[bool, typer.Option(help="Whether each predicts a Gaussian or a mean alone.")] = True,
     seed: int = 0,
 ) -> None:
@@ -44,13 +54,13 @@ def train_ensemble(
 
 @train.command("pets")
 def train_pets(
-    env: Annotated[str, typer.Option(help="gymnasium's name of the environment.")] = "Pendulum-v1",
+    env: Env = "Pendulum-v1",
     steps: Annotated[int, typer.Option(help="Real steps in all.")] = 1000,
     first: Annotated[int, typer.Option(help="Those of them under random actions.")] = 200,
     envs: Annotated[int, typer.Option(help="Environments stepped at once.", min=1)] = 1,
     nodes: Annotated[int, typer.Option(help="Model evaluations of a decision.", min=1)] = 4096,
-    out: Annotated[Path, typer.Option(help="Folder for the training's state and the model.")] = Path("runs/pets"),
-    members: Annotated[int, typer.Option(help="Networks, each trained on a bootstrap of the steps.")] = 5,
+    out: Training = Path("runs/pets"),
+    members: Members = 5,
     seed: int = 0,
 ) -> None:
     """Train an ensemble and plan with it to collect what it learns from next; a stopped training goes on."""
@@ -63,8 +73,8 @@ def train_pets(
 @train.command("residual")
 def train_residual(
     env: Annotated[str, typer.Option(help="An environment whose equations are known here.")] = "forethought/Bouncer-v0",
-    steps: Annotated[int, typer.Option(help="Real steps to learn from.")] = 300,
-    out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path("runs/residual"),
+    steps: Steps = 300,
+    out: ModelFolder = Path("runs/residual"),
     physics: Annotated[str, typer.Option(help="Constants believed to be otherwise: mass=1.4,length=0.9.")] = "",
     seed: int = 0,
 ) -> None:
@@ -78,7 +88,7 @@ def train_residual(
 @train.command("baseline")
 def train_baseline(
     algorithm: Annotated[str, typer.Argument(help="sac, ppo or dqn, by stable-baselines3.")],
-    env: Annotated[str, typer.Option(help="gymnasium's name of the environment.")] = "Pendulum-v1",
+    env: Env = "Pendulum-v1",
     steps: Annotated[int, typer.Option(help="Real steps.", min=1)] = 5000,
     out: Annotated[Path, typer.Option(help="Folder to write progress.csv to.")] = Path("runs/baseline"),
     seed: int = 0,

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from .book import Book
+from .book import Book, written_to
 from .methods import METHODS
 from .notes import notes_of
 from .report import write_report
@@ -39,7 +39,8 @@ class Result:
 def evaluate(request: Request, console: Console | None = None, *, tell: bool = True) -> Result:
     """Run what the request asks for and is not on disk yet; then summarise all of it, and print it if `tell`.
 
-    Errors: BadInput for what the user can put right; KeyboardInterrupt leaves a folder that the next call goes on with.
+    Errors: BadInput for what the user can put right; Stopped where the engine is gone in mid-run. That and
+    KeyboardInterrupt leave a folder that the next call goes on with.
     """
     console = console or Console()
     task = make_task(request.task, data=request.data, split=request.split, tape=request.tape)
@@ -89,6 +90,9 @@ def load(request: Request, truth: Callable[[str, str], bool] | None = None) -> A
         )  # fmt: skip
     except (ValueError, OSError, ImportError) as error:
         raise BadInput(" ".join(str(error).split())) from error
+    except (RuntimeError, AssertionError, MemoryError) as error:  # no memory, no such device, a torch without it
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadInput(f"{request.model} cannot be started on {request.device}: {told[:600]}") from error
 
 
 def settings_of(request: Request, task: TextTask, model: Any) -> dict[str, Any]:
@@ -168,7 +172,6 @@ def finish(book: Book, grid: Grid, request: Request, head: Mapping[str, Any]) ->
     if against is None and "best_of_n" in request.planners and len(request.planners) > 1:
         against = "best_of_n"
     summary = summarize(book.rows, cells, [problem.id for problem in grid.problems], against, head)
-    (book.folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     rows = [row for cell in cells for p in grid.problems if (row := book.rows.get((*cell, p.id)))]
     trees = {
         (r["planner"], r["budget"], r["problem"]): book.tree(r["tree"])
@@ -176,5 +179,7 @@ def finish(book: Book, grid: Grid, request: Request, head: Mapping[str, Any]) ->
         if r.get("tree") and not r.get("read_off")
     }
     report = book.folder / "report.html"
-    write_report(report, summary, rows, grid.problems, trees)
+    with written_to(book.folder):
+        (book.folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+        write_report(report, summary, rows, grid.problems, trees)
     return Result(book.folder, report, summary)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from .choose import RULES
 from .methods import METHODS, UNITS_OF_BUDGET, check_names
+from .shell import check_out
 from .tasks import CONTROL, TASKS, BadInput
 
 DEFAULT_PLANNERS = {
@@ -74,9 +76,9 @@ def checked(
     """The request that these flags make; BadInput for what is known to be wrong without loading anything."""
     check_names([task], TASKS, "task")
     kind = "control" if task in CONTROL else "text"
-    planners = _words(planner) if planner else DEFAULT_PLANNERS[kind]
+    planners = _words(planner) if planner is not None else DEFAULT_PLANNERS[kind]
     _check_planners(task, planners)
-    numbers = budgets_of(budgets) if budgets else DEFAULT_BUDGETS[kind]
+    numbers = budgets_of(budgets) if budgets is not None else DEFAULT_BUDGETS[kind]
     value = value or ("recorded" if task == "recorded" else "self")
     default = "analytic" if kind == "control" else "builtin"
     request = Request(task, model or default, planners, numbers, value=value, **flags)  # type: ignore[arg-type]
@@ -88,12 +90,14 @@ def checked(
 
 
 def _with_reward(request: Request) -> Request:
-    """With the built-in reward model where a value wants one and the built-in policy is judged, or it is named."""
+    """With the reward model that is meant, where one is named or a value wants one."""
     wanted = {"prm", "orm"} & set(request.value.replace("+", "*").replace(" ", "").split("*"))
-    unnamed = not request.reward_model and not request.reward_format and request.model == "builtin"
-    if request.reward_model == "builtin" or (wanted and unnamed):
-        return replace(request, reward_model="builtin", reward_format=request.reward_format or "builtin")
-    return request
+    if not wanted and not request.reward_model:
+        return request
+    from ..llm.load import reward_for
+
+    model, format = reward_for(request.model, request.reward_model, request.reward_format)
+    return replace(request, reward_model=str(model) if model else None, reward_format=format)
 
 
 def _check_planners(task: str, planners: tuple[str, ...]) -> None:
@@ -138,8 +142,10 @@ def _check(request: Request) -> None:
         number = getattr(request, name)
         if number is not None and number < 1:
             raise BadInput(f"--{name.replace('_', '-')} must be at least 1, got {number}")
-    if request.temperature < 0:
+    if not 0 <= request.temperature < inf:
         raise BadInput(f"--temperature must be at least 0, got {request.temperature:g}")
+    if not 0 <= request.seed < 1 << 63:
+        raise BadInput(f"--seed must be at least 0 and below 2^63, got {request.seed}")
     if request.kind == "text":
         _check_text(request)
     elif flag := next((name for name in TEXT_ONLY if getattr(request, name) != TEXT_ONLY[name]), None):
@@ -152,8 +158,7 @@ def _check(request: Request) -> None:
         raise BadInput(f"--data is for gsm8k; {request.task} brings its own problems")
     if request.data is not None and not request.data.is_file():
         raise BadInput(f"no data file {request.data}")
-    if request.folder.exists() and not request.folder.is_dir():
-        raise BadInput(f"--out {request.folder} is a file; it must be a folder")
+    check_out(request.folder)
 
 
 def _check_text(request: Request) -> None:

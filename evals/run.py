@@ -12,9 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from ..planning.interface import UNITS
-from .book import Book, Row
-from .tasks.base import Problem
+from ..llm.engines.base import EngineGone
+from ..planning.interface import UNITS, ModelError
+from .book import Book, Cell, Row
+from .tasks.base import Problem, Stopped
+
+OWN_FAULTS = (ValueError, ModelError)
+"""What a problem or a setting is to blame for (design 6): asked again it fails again. Whatever else goes wrong on the
+way, such as an engine that died or ran out of memory, is no word on the problem, and the next call runs it again."""
 
 
 @dataclass
@@ -65,12 +70,18 @@ class Grid:
     note: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     def missing(self, book: Book) -> list[list[Job]]:
-        """Per problem the jobs that the book has no row of."""
+        """Per problem the jobs that the book has no row of; last those whose engine failed before, so that one whose
+        questions end it every time keeps no other from being run."""
         jobs = [
             [Job(*cell, problem, number) for cell in self.cells if (*cell, problem.id) not in book.rows]
             for number, problem in enumerate(self.problems)
         ]
-        return [mine for mine in jobs if mine]
+        return sorted(filter(None, jobs), key=lambda mine: any(cell_of_job(job) in book.lost for job in mine))
+
+
+def cell_of_job(job: Job) -> Cell:
+    """The cell whose row the job is to fill."""
+    return job.planner, job.budget, job.problem.id
 
 
 def empty_ledger() -> dict[str, dict[str, float]]:
@@ -85,11 +96,11 @@ def ledger_of(charged: Any, spent: Any, closing: Any) -> dict[str, dict[str, flo
 
 
 def failed_row(error: Exception) -> dict[str, Any]:
-    """A failure counts as wrong, says why and stays in the denominator."""
+    """A failure counts as wrong, says why and stays in the denominator; `again` where the next call runs it anew."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return {
         "answer": None, "correct": False, "format_ok": False, "score": 0.0, "ledger": empty_ledger(),
-        "finished": [], "by": {}, "failed": reason[:500],
+        "finished": [], "by": {}, "failed": reason[:500], "again": not isinstance(error, OWN_FAULTS),
     }  # fmt: skip
 
 
@@ -99,24 +110,20 @@ async def run_grid(grid: Grid, book: Book, solve: Solver, *, in_flight: int, wat
     The cells of one problem run one after the other: first the largest of the planners that smaller budgets can be
     read off, then the rest with budgets rising, so that each finds on the tape what others have opened; problems
     supply the parallelism. Cancelling loses the cells in flight and no other.
+
+    Errors: Stopped where the engine is gone: what was under way is recorded as failed, and nothing else was begun.
     """
-    gate = asyncio.Semaphore(in_flight)
+    gate, gone = asyncio.Semaphore(in_flight), list[EngineGone]()
 
     async def work(jobs: list[Job]) -> None:
         async with gate:
             for job in largest_first(jobs, solve):
-                if (job.planner, job.budget, job.problem.id) in book.rows:
+                if gone or cell_of_job(job) in book.rows:
                     continue
-                reference = None
-                for row, tree in await attempt(job, solve):
-                    if tree is None and reference:
-                        row["tree"] = reference
-                    if note := grid.note.get((job.planner, job.budget)):
-                        row["note"] = note
-                    book.add(row, tree)
-                    reference = row.get("tree")
-                    if watch:
-                        watch(row)
+                rows, tree, error = await attempt(job, solve)
+                if isinstance(error, EngineGone):
+                    gone.append(error)
+                _write_down(rows, tree, grid.note.get((job.planner, job.budget)), book, watch)
 
     tasks = [asyncio.create_task(work(jobs)) for jobs in grid.missing(book)]
     try:
@@ -125,6 +132,26 @@ async def run_grid(grid: Grid, book: Book, solve: Solver, *, in_flight: int, wat
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    if gone and (left := sum(map(len, grid.missing(book)))):
+        raise Stopped(
+            f"{gone[0]}. {len(gone):,} results are recorded as failed, {left:,} were not begun; the same command runs "
+            "both and keeps the rest"
+        )
+
+
+def _write_down(
+    rows: Sequence[Row], tree: Mapping[str, Any] | None, note: str | None, book: Book, watch: Watch | None
+) -> None:
+    """The rows of one job, the job's own last: whoever is killed between two of them reads the rest off once more."""
+    reference = book.keep(tree) if tree else None
+    for row in rows:
+        if reference:
+            row["tree"] = reference
+        if note:
+            row["note"] = note
+        book.add(row)
+        if watch:
+            watch(row)
 
 
 def largest_first(jobs: Sequence[Job], solve: Solver) -> list[Job]:
@@ -138,10 +165,11 @@ def largest_first(jobs: Sequence[Job], solve: Solver) -> list[Job]:
     return sorted(ordered, key=lambda job: not job.also)
 
 
-async def attempt(job: Job, solve: Solver) -> list[tuple[Row, dict[str, Any] | None]]:
-    """The row and tree of one job, and rows read off it; an error is recorded and not raised."""
+async def attempt(job: Job, solve: Solver) -> tuple[list[Row], dict[str, Any] | None, Exception | None]:
+    """Rows read off a job, then its own, its tree and its error, which is recorded and not raised."""
     begun = time.perf_counter()
     tree: dict[str, Any] | None = None
+    failure: Exception | None = None
     smaller: Mapping[int, Mapping[str, Any]] = {}
     try:
         solved = await solve(job)
@@ -149,10 +177,8 @@ async def attempt(job: Job, solve: Solver) -> list[tuple[Row, dict[str, Any] | N
         if solved.tree is not None:
             tree = {"problem": job.problem.id, "planner": job.planner, "budget": job.budget, **solved.tree}
     except Exception as error:
-        fields = failed_row(error)
+        fields, failure = failed_row(error), error
     head = {"problem": job.problem.id, "group": job.problem.group, "planner": job.planner}
     seconds = round(time.perf_counter() - begun, 4)
-    rows = [({**head, "budget": job.budget, **fields, "seconds": seconds}, tree)]
-    for budget, read in smaller.items():
-        rows.append(({**head, "budget": budget, **read, "failed": None, "seconds": 0.0}, None))
-    return rows
+    rows = [{**head, "budget": budget, **read, "failed": None, "seconds": 0.0} for budget, read in smaller.items()]
+    return [*rows, {**head, "budget": job.budget, **fields, "seconds": seconds}], tree, failure

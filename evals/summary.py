@@ -36,7 +36,8 @@ def summarize(
     table = [_row(cell, found) for cell, found in grid.items()]
     _pair(table, grid, against)
     told = {"versions": versions(), "rows": table, "verdicts": verdicts(table, grid, head.get("unit", "nodes"))}
-    return {**head, **told, "failures": _failures(grid)}
+    again = sum(bool(row.get("again")) for found in grid.values() for row in found)
+    return {**head, **told, "failures": _failures(grid), "again": again}
 
 
 def versions() -> dict[str, str]:

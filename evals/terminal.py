@@ -67,6 +67,8 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         wide.print(line, highlight=False, markup=False)
     for reason, count in (summary.get("failures") or {}).items():
         wide.print(f"failed {count}x: {reason}", highlight=False, markup=False, style="red")
+    if again := summary.get("again"):
+        wide.print(f"{again} of these failures were no fault of the problems; the same command runs them again")
     for line in verdict_lines(summary):
         wide.print(line, highlight=False, markup=False)
     if summary.get("views"):

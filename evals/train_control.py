@@ -5,14 +5,14 @@ What cannot be collected, trained or written is one line to the user (`BadInput`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from .tasks.base import BadInput
+from .shell import teller, trainable
 
 
 def mlp(env: str, steps: int, out: Path, *, seed: int = 0, console: Console | None = None) -> Any:
@@ -47,7 +47,7 @@ def ensemble(
     from ..control.agents.scalars import tensorboard
     from ..control.models.fit import Fit
 
-    console = console or Console()
+    tell = teller(console)
     with _inputs(steps, out):
         pets = PETS(
             env, steps, steps if first is None else first, envs=envs, planner=shooter(env), nodes=nodes,
@@ -56,7 +56,7 @@ def ensemble(
         board = None if pets.first == steps else tensorboard(out)
 
         def watch(row: Any, model: Any) -> None:
-            _round(row, console)
+            tell(_round(row))
             if board is not None:
                 board(row)
 
@@ -80,12 +80,11 @@ def shooter(env: str) -> Any:
     return CEM(horizon=30, std=1.0, smoothing=0.1)
 
 
-def _round(row: Any, console: Console) -> None:
-    console.print(
+def _round(row: Any) -> str:
+    return (
         f"round {row['round']:.0f}, {row['steps']:,.0f} steps: return {row['episode_return']:.1f} in "
-        f"{row['episode_length']:.0f} steps, held-out variance unexplained {row['held_out']:.2g}",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        f"{row['episode_length']:.0f} steps, held-out variance unexplained {row['held_out']:.2g}"
+    )
 
 
 def residual(
@@ -141,19 +140,11 @@ def believed_physics(env: str, constants: str) -> Any:
     return replace(physics, **changed)
 
 
-@contextmanager
-def _inputs(steps: int, out: Path) -> Iterator[None]:
+def _inputs(steps: int, out: Path) -> AbstractContextManager[None]:
     """BadInput for what cannot be collected, trained or written."""
-    import gymnasium
+    from gymnasium.error import Error
 
-    if steps < 20:
-        raise BadInput(f"--steps must be at least 20, got {steps}")
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file; it must be a folder")
-    try:
-        yield
-    except (ValueError, gymnasium.error.Error) as error:
-        raise BadInput(" ".join(str(error).split())) from error
+    return trainable(out, steps, least=20, errors=(ValueError, Error))
 
 
 def _trained(env: str, steps: int, out: Path, seed: int, train: Callable[[Any], Any]) -> Any:
@@ -166,7 +157,7 @@ def _trained(env: str, steps: int, out: Path, seed: int, train: Callable[[Any], 
 
 
 def _say(head: str, report: Any, out: Path, console: Console | None) -> None:
-    (console or Console()).print(
+    teller(console)(
         f"{head}; variance left unexplained: {report.train:.2g} on training steps, {report.held_out:.2g} on held-out "
-        f"ones; saved in {out}", highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        f"ones; saved in {out}"
+    )

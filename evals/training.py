@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from .shell import teller, trainable
 from .tasks.base import BadInput
 
 
@@ -16,24 +18,14 @@ def reasoner(out: Path, *, seed: int = 0, steps: int | None = None, console: Con
 
     A model that is missing from this installation is put in its place when the training has ended.
     """
-    import shutil
-
     from ..llm.embedded.train import train
     from ..llm.load import BUILTIN
 
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file; it must be a folder")
-    if steps is not None and steps < 1:
-        raise BadInput(f"--steps must be at least 1, got {steps}")
-    console = console or Console()
-    try:
-        train(out, seed=seed, steps=steps, log=lambda line: console.print(line, highlight=False, soft_wrap=True))
-    except ValueError as error:
-        raise BadInput(str(error)) from error
-    model = out / "model"
-    if not (BUILTIN / "config.json").is_file():
-        shutil.copytree(model, BUILTIN, dirs_exist_ok=True)
-    console.print(f"saved in {model}; use it with --model {model}", highlight=False, soft_wrap=True)
+    tell, model = teller(console), out / "model"
+    with trainable(out, steps):
+        train(out, seed=seed, steps=steps, log=tell)
+    _put_in_place(model, BUILTIN)
+    tell(f"saved in {model}; use it with --model {model}")
     return model
 
 
@@ -58,32 +50,25 @@ def prm(
     held_out: problems for the card, 0 for none. The built-in one that is missing from this installation is put in its
     place when a training of the usual length has ended.
     """
-    import shutil
-
     from ..llm.load import BUILTIN_REWARD, source_of
     from ..llm.prm.make import make, plan_for
 
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file; it must be a folder")
-    if steps is not None and steps < 1:
-        raise BadInput(f"--steps must be at least 1, got {steps}")
-    console = console or Console()
-    learned = _to_learn(task, data, held_out, seed)
-    try:
-        source = source_of(model)
+    tell = teller(console)
+    with trainable(out, steps):
+        learned, source = _to_learn(task, data, held_out, seed), source_of(model)
         plan = plan_for(source, seed=seed, steps=steps, rate=rate, reward_format=reward_format)
-        folder = make(
-            source, learned, out, labels=labels, rollouts=rollouts, plan=plan, device=device,
-            log=lambda line: console.print(line, highlight=False, soft_wrap=True),
-        )  # fmt: skip
-    except ValueError as error:
-        raise BadInput(" ".join(str(error).split())) from error
-    shipped = (model, task, labels, steps) == ("builtin", "stories", "exact", None)
-    if shipped and not (BUILTIN_REWARD / "config.json").is_file():
-        shutil.copytree(folder, BUILTIN_REWARD, dirs_exist_ok=True)
+        folder = make(source, learned, out, labels=labels, rollouts=rollouts, plan=plan, device=device, log=tell)
+    if (model, task, labels, steps) == ("builtin", "stories", "exact", None):
+        _put_in_place(folder, BUILTIN_REWARD)
     told = f"--value prm --reward-model {folder} --reward-format {reward_format}"
-    console.print(f"saved in {folder}; use it with {told}", highlight=False, soft_wrap=True)
+    tell(f"saved in {folder}; use it with {told}")
     return folder
+
+
+def _put_in_place(folder: Path, place: Path) -> None:
+    """Copies a finished model to where this installation looks for it, unless one is there."""
+    if not (place / "config.json").is_file():
+        shutil.copytree(folder, place, dirs_exist_ok=True)
 
 
 def _to_learn(name: str, data: Path | None, held_out: int, seed: int) -> Any:

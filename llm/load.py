@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -80,35 +80,27 @@ def load_text_model(
     """
     if engine not in ENGINES:
         raise ValueError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
-    file = tape if isinstance(tape, str | Path) else None
-    store = None if file is None else TapeFile(file, only_read=engine == "replay")
+    store = TapeFile(tape, only_read=engine == "replay") if isinstance(tape, str | Path) else None
     wanted = Wanted(model, device, store, options)
-    made, folder = ENGINES[engine](wanted) if replicas == 1 else _replicated(engine, wanted, replicas)
-    kept = Tape(MemoryStore(store) if engine == "replay" else store) if not isinstance(tape, Tape) else tape
-    if work_of(made) is UNKNOWN and engine != "replay":
-        made.work = work_of_folder(source_of(model))
-    shown = BY_QUESTIONS if examples is None and reasoning == "rap" else examples
-    format = format_for(made.tokenizer, folder, shown)
+    made, folder = _made(engine, wanted, replicas)
+    format = format_for(made.tokenizer, folder, BY_QUESTIONS if examples is None and reasoning == "rap" else examples)
     sampling = Sampling(temperature, top_p, format.max_step_tokens if max_step_tokens is None else max_step_tokens)
+    kept = tape if isinstance(tape, Tape) else Tape(MemoryStore(store) if engine == "replay" else store)
     text = way_named(reasoning)(made, format, None, sampling, seed, max_steps, kept)
-
-    if str(model) == "builtin" and not reward_model and not reward_format:
-        reward_model, reward_format = "builtin", "builtin"
-
-    @cache
-    def reward() -> Any:
-        judge, reads = _reward(reward_format, engine, Wanted(reward_model or "", device, store))
-        if engine == "replay":
-            judge.lost = made.lost
-        return judge, reads
-
-    text.value = value_named(
-        value, Means(text.seeded(seed ^ ROLLOUT_SEED), reward if reward_model else None, aggregate, truth)
-    )
+    judge = _judge(made, engine, wanted, *reward_for(model, reward_model, reward_format))
+    text.value = value_named(value, Means(text.seeded(seed ^ ROLLOUT_SEED), judge, aggregate, truth))
     if store is not None and engine != "replay":
         store.keep_model(made, str(model), folder)
         store.keep_run(run_of(text, value))
     return text
+
+
+def reward_for(model: str | Path, reward_model: str | Path | None, reward_format: str) -> tuple[str | Path | None, str]:
+    """The reward model that is meant, and how it reads: the built-in one where the built-in policy names no other."""
+    unnamed = str(model) == "builtin" and not reward_model and not reward_format
+    if unnamed or str(reward_model) == "builtin":
+        return "builtin", reward_format or "builtin"
+    return reward_model, reward_format
 
 
 def run_of(text: TextModel, value: str) -> dict[str, Any]:
@@ -120,6 +112,29 @@ def run_of(text: TextModel, value: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _made(engine: str, wanted: Wanted, replicas: int) -> tuple[Any, str | None]:
+    """The engine of the policy, which knows what its tokens take, and the folder of its model."""
+    made, folder = ENGINES[engine](wanted) if replicas == 1 else _replicated(engine, wanted, replicas)
+    if work_of(made) is UNKNOWN and engine != "replay":
+        made.work = work_of_folder(source_of(wanted.model))
+    return made, folder
+
+
+def _judge(
+    made: Any, engine: str, wanted: Wanted, model: str | Path | None, reads: str
+) -> Callable[[], tuple[Any, Any]] | None:
+    """What loads the reward model beside the policy `made` when a value first wants it; None where none is named."""
+
+    @cache
+    def load() -> tuple[Any, Any]:
+        judge, format = _reward(reads, engine, replace(wanted, model=model or "", options={}))
+        if engine == "replay":
+            judge.lost = made.lost
+        return judge, format
+
+    return load if model else None
+
+
 def _reward(name: str, engine: str, wanted: Wanted) -> Any:
     """The engine of a reward model and the way it reads; `engine` is that of the policy."""
     if name not in REWARD_FORMATS:
@@ -127,7 +142,8 @@ def _reward(name: str, engine: str, wanted: Wanted) -> Any:
     if engine == "replay":
         made, _ = _replay(wanted, "reward")
     else:
-        source = _builtin_reward() if str(wanted.model) == "builtin" else source_of(wanted.model)
+        known = str(wanted.model) == "builtin"
+        source = _built_in(BUILTIN_REWARD, "reward model", "prm") if known else source_of(wanted.model)
         made = _reward_engine(engine, source, name in HEADS, wanted.device)
         if wanted.file is not None:
             wanted.file.keep_model(made, str(wanted.model), None, "reward")
@@ -147,9 +163,7 @@ def _reward_engine(engine: str, source: str, head: bool, device: str) -> Any:
 def source_of(model: str | Path) -> str:
     """The folder or hub id meant by `model`; ValueError where a folder is meant and not there."""
     if str(model) == "builtin":
-        if not (BUILTIN / "config.json").is_file():
-            raise ValueError("the built-in model is not there; make it with: forethought train reasoner")
-        return str(BUILTIN)
+        return _built_in(BUILTIN, "model", "reasoner")
     path = Path(model).expanduser()
     if path.is_file():
         raise ValueError(f"{model} is a file; a model is a folder in Hugging Face format, or a hub id")
@@ -160,10 +174,10 @@ def source_of(model: str | Path) -> str:
     return model
 
 
-def _builtin_reward() -> str:
-    if not (BUILTIN_REWARD / "config.json").is_file():
-        raise ValueError("the built-in reward model is not there; make it with: forethought train prm")
-    return str(BUILTIN_REWARD)
+def _built_in(folder: Path, what: str, name: str) -> str:
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"the built-in {what} is not there; make it with: forethought train {name}")
+    return str(folder)
 
 
 def _folder(source: str) -> str | None:

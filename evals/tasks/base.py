@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any, Literal, Protocol
 
 class BadInput(ValueError):
     """The user asked for something that cannot be done; its text is all he needs to see."""
+
+
+class Stopped(RuntimeError):
+    """A run ended before it was through, for a reason that its text tells; the same call goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,8 @@ def read_lines(path: Path, wanted: Sequence[str]) -> list[dict[str, Any]]:
     if not path.is_file():
         raise BadInput(f"no data file {path}")
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    # not `splitlines`, which also cuts at the line separators that JSON allows within a text
+    for number, line in enumerate(path.read_bytes().removeprefix(BOM_UTF8).split(b"\n"), 1):
         if line.strip():
             rows.append(_read_line(line, f"{path}, line {number}", wanted))
     if not rows:
@@ -101,9 +107,11 @@ def read_lines(path: Path, wanted: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_line(line: str, where: str, wanted: Sequence[str]) -> dict[str, Any]:
+def _read_line(line: bytes, where: str, wanted: Sequence[str]) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{where}: not UTF-8 ({error.reason} at byte {error.start + 1})") from None
     except json.JSONDecodeError as error:
         raise BadInput(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
     if not isinstance(row, dict):
@@ -111,4 +119,6 @@ def _read_line(line: str, where: str, wanted: Sequence[str]) -> dict[str, Any]:
     for name in wanted:
         if not isinstance(row.get(name), str) or not row[name].strip():
             raise BadInput(f"{where}: needs {name!r} as non-empty text, found {row.get(name)!r}")
+        if any("\ud800" <= letter <= "\udfff" for letter in row[name]):
+            raise BadInput(f"{where}: {name!r} holds half a surrogate pair, which is no character")
     return row

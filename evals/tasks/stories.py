@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from ...llm.embedded.stories import held_out
@@ -28,13 +29,15 @@ class Stories:
 
     def problems(self, limit: int | None = None, seed: int = 0) -> list[Problem]:
         """The same stories whatever the seed, lengths in turn."""
+        return spread(self._all, limit)
+
+    @cached_property
+    def _all(self) -> list[Problem]:
         source, lengths = SPLITS[self.split]
-        stories = held_out(source, lengths=lengths)
-        made = [
+        return [
             Problem(f"{self.split}-{i}", story.question, str(story.answer), str(story.length))
-            for i, story in enumerate(stories)
+            for i, story in enumerate(held_out(source, lengths=lengths))
         ]
-        return spread(made, limit)
 
     def grade(self, problem: Problem, text: str | None) -> Grade:
         """Right where the number after `####` is the story's answer."""

@@ -13,6 +13,11 @@ from typing import Protocol
 Tokens = tuple[int, ...]
 
 
+class EngineGone(RuntimeError):
+    """The engine answers no request any more, whatever it holds. Nothing recorded is lost: a run goes on from there
+    once there is an engine again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How to continue a text.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from .base import EngineCounters, Generation, Sampling, Score, Tokens
+from .base import EngineCounters, EngineGone, Generation, Sampling, Score, Tokens
 from .servers import ServerError, Servers
 from .stops import Delimiters, decode
 
@@ -32,6 +32,10 @@ EXTRAS = {
 
 TOP = 20
 """Next tokens whose log-probabilities are asked for, where a server cannot be asked for certain ones."""
+
+
+class NoLogprobs(ServerError, EngineGone):
+    """The server gives no log-probabilities, so that no score will ever come."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class OpenAIEngine:
     such as `deadline`.
 
     Log-probabilities are as the server gives them: vLLM's are those at temperature 1. `score` sees the `TOP` most
-    likely tokens unless the server can be asked for certain ids; what is not among them has chance 0.
+    likely tokens unless the server can be asked for certain ids; what is not among them has chance 0. mute: the last
+    continuation came without any.
 
     Errors: ValueError for a server that cannot be reached or lacks the model.
     """
@@ -83,7 +88,7 @@ class OpenAIEngine:
             raise ValueError(f"the servers serve different models: {', '.join(entry['id'] for entry in served)}")
         self.context = context or _context(served, tokenizer)
         self.fingerprint = _fingerprint(self.model, tokenizer)
-        self._extras, self._stops = dict(EXTRAS), True
+        self._extras, self._stops, self.mute = dict(EXTRAS), True, False
         self._step_ends = Delimiters(self.tokenizer)
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
@@ -113,14 +118,14 @@ class OpenAIEngine:
         return Generation(steps, shares, ended, made.cached, made.computed, time.perf_counter() - begun)
 
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
-        """Log-probabilities of single next tokens `choices`. ServerError where the server gives none at all."""
+        """Log-probabilities of single next tokens `choices`. NoLogprobs where the server gives none at all."""
         begun = time.perf_counter()
         body = {"temperature": 1.0, "max_tokens": 1, "logprobs": TOP}
         found, cached, computed = await self._send(
             prompt, body | ({"logprob_token_ids": list(choices)} if self._extras else {}), self._read_top
         )
         if found is None:
-            raise ServerError(f"{self.model}: the server gives no log-probabilities; choose --value none or rollout")
+            raise NoLogprobs(f"{self.model}: the server gives no log-probabilities; choose --value none or rollout")
         self.counters.scored += 1
         logprobs = tuple(self._look_up(found, i) for i in choices)
         return Score(logprobs, cached, computed, time.perf_counter() - begun)
@@ -153,6 +158,7 @@ class OpenAIEngine:
         names, given = wire.get("tokens") or [], wire.get("token_logprobs") or []
         ids = self._ids(choice, names, text)
         logprobs = tuple(math.nan if x is None else float(x) for x in given)
+        self.mute = bool(ids) and not given
         if len(logprobs) != len(ids):
             logprobs = (math.nan,) * len(ids)
         special = set(self.tokenizer.all_special_ids)

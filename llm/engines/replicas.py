@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .base import EngineCounters, Generation, Sampling, Score, Tokens
+from .base import EngineCounters, EngineGone, Generation, Sampling, Score, Tokens
 from .vllm_home import EngineDied
 from .work import UNKNOWN, Work
 
@@ -21,7 +21,7 @@ PATIENCE = 900.0
 """Seconds until a replica must have loaded its model: a large one is read from a slow disk first."""
 
 
-class ReplicaLost(RuntimeError):
+class ReplicaLost(EngineGone):
     """No replica is left. Nothing recorded is lost: the same command goes on from here."""
 
 

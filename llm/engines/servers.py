@@ -7,6 +7,7 @@ there is one, until an answer holds what was asked for or its time is up.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx2
+
+from .base import EngineGone
 
 Answer = TypeVar("Answer")
 Read = Callable[[Any], Answer]
@@ -28,6 +31,10 @@ class ServerError(RuntimeError):
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
         self.status = status
+
+
+class ServersGone(ServerError, EngineGone):
+    """No server has answered anyone for as long as a request may take."""
 
 
 class _Failure(Exception):
@@ -66,7 +73,7 @@ class Servers:
             raise ValueError("at least one base URL is needed, such as http://localhost:8000/v1")
         self.servers = [Server(url.rstrip("/")) for url in urls]
         self.deadline, self.attempt, self.pause, self.most = deadline, attempt, pause, most
-        self.retries = 0
+        self.retries, self._heard = 0, -math.inf
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client: httpx2.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -87,10 +94,12 @@ class Servers:
     async def post(self, path: str, body: Mapping[str, Any], read: Read[Answer]) -> Answer:
         """What `read` makes of the answer; it raises ValueError, KeyError, TypeError or IndexError for a broken one.
 
-        Errors: ServerError where a server refuses the request for good, or the deadline has passed.
+        Errors: ServerError where a server refuses the request for good, or the deadline has passed; ServersGone where
+        nobody else had an answer in that time either.
         """
         client, failure = self._connected(), "not tried yet"
         async with self._gate:
+            begun = time.monotonic()
             try:
                 async with asyncio.timeout(self.deadline):
                     while True:
@@ -102,7 +111,7 @@ class Servers:
                         await self._wait(server)
             except TimeoutError:
                 text = f"no answer within {self.deadline:g} s; the last attempt: {failure}"
-                raise ServerError(text) from None
+                raise (ServerError if self._heard > begun else ServersGone)(text) from None
 
     async def _attempt(
         self, client: httpx2.AsyncClient, server: Server, path: str, body: Mapping[str, Any], read: Read[Answer]
@@ -120,6 +129,7 @@ class Servers:
         finally:
             server.in_flight -= 1
         server.failures, server.rests = 0, 0.0
+        self._heard = time.monotonic()
         return answer
 
     async def close(self) -> None:

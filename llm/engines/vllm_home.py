@@ -18,6 +18,8 @@ from importlib import import_module
 from itertools import count
 from typing import Any, TypeVar
 
+from .base import EngineGone
+
 Made = TypeVar("Made")
 
 MISSING = (
@@ -39,7 +41,7 @@ for process in map(int, sys.argv[1:]):
 _names = count()
 
 
-class EngineDied(RuntimeError):
+class EngineDied(EngineGone):
     """A process of vLLM is gone. Requests under way and later ones fail with it; nothing recorded is lost."""
 
 

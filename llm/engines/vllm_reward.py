@@ -10,6 +10,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoConfig, AutoTokenizer
+
 from .base import Sampling, Score
 from .reward import reward_engine
 from .vllm import VllmEngine
@@ -63,21 +65,23 @@ class VllmRewardEngine(VllmEngine):
 def vllm_reward_engine(source: str | Path, *, head: bool, device: str = "cpu", **options: Any) -> Any:
     """An engine on the reward model in a folder, or of a hub id: vLLM, or for heads it lacks the transformers engine.
 
-    Errors: ValueError for a vocabulary that does not fit.
+    Errors: ValueError for a vocabulary that does not fit, before anything is started.
     """
+    folder = downloaded(source)
+    _check_vocabulary(folder, source)
     if head:
-        task = HEADS.get(_architecture(downloaded(source)))
+        task = HEADS.get(_architecture(folder))
         if task is None:
             return reward_engine(source, head=True, device=device)
         return VllmRewardEngine(source, task=task, device=device, **options)
-    engine = VllmEngine(source, device=device, **options)
-    if len(engine.tokenizer) > engine.vocabulary:
-        engine.home.stop()
-        raise ValueError(
-            f"the tokenizer of {source} has {len(engine.tokenizer)} tokens, its model knows {engine.vocabulary}: "
-            "they do not fit"
-        )
-    return engine
+    return VllmEngine(source, device=device, **options)
+
+
+def _check_vocabulary(folder: Path, source: str | Path) -> None:
+    words = len(AutoTokenizer.from_pretrained(folder))
+    known = int(AutoConfig.from_pretrained(folder).get_text_config().vocab_size)
+    if words > known:
+        raise ValueError(f"the tokenizer of {source} has {words} tokens, its model knows {known}: they do not fit")
 
 
 def _architecture(folder: Path) -> str:

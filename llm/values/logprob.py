@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..engines.base import EngineGone
 from ..formats import Format
 from ..steps import TextState
 from ..tape import Taped
@@ -23,5 +24,7 @@ class LogProb:
     low, high = 0.0, 1.0
 
     async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+        if getattr(taped.engine, "mute", False):
+            raise EngineGone("the server gives no log-probabilities; choose --value none or rollout")
         logprobs = state.logprobs if self.whole else state.logprobs[len(state.logprobs) - len(state.step) :]
         return Judgement(math.exp(sum(logprobs) / len(logprobs)) if logprobs else self.low)

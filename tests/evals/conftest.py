@@ -7,30 +7,17 @@ import random
 import re
 
 import pytest
+from fakes import Letters, text_model
 
 from forethought.evals.summary import summarize
 from forethought.evals.tasks.base import Problem
-from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
-from forethought.llm.formats import PlainFormat
-from forethought.llm.text_model import TextModel
+from forethought.llm.engines.base import EngineCounters, Generation, Score
 from forethought.llm.values import Means, value_named
 from forethought.planning.interface import UNITS
 
 COLUMNS = [
-    "node",
-    "parent",
-    "slot",
-    "visits",
-    "value",
-    "reward",
-    "discount",
-    "order",
-    "text",
-    "tokens",
-    "mean",
-    "same",
-    "end",
-]
+    "node", "parent", "slot", "visits", "value", "reward", "discount", "order", "text", "tokens", "mean", "same", "end",
+]  # fmt: skip
 
 
 def make_row(planner, budget, problem, right, *, tokens_per_node=20.0, failed=None):
@@ -79,18 +66,6 @@ def summary_of(made_up):
         return summarize(rows, cells, [p.id for p in problems], "greedy", head)
 
     return build
-
-
-class Letters:
-    """A token per character."""
-
-    eos_token_id = 0
-
-    def encode(self, text, add_special_tokens=True):
-        return [ord(c) for c in text]
-
-    def decode(self, tokens, **_):
-        return "".join(map(chr, tokens))
 
 
 class FakeEngine:
@@ -143,10 +118,8 @@ class FakeEngine:
 
 
 def fake_model(engine=None, seed=0, temperature=0.8, value="self", truth=None):
-    engine = engine or FakeEngine()
-    form = PlainFormat(engine.tokenizer, critique="ok?", yes="y", no="n")
-    sampling = Sampling(temperature=temperature, max_tokens=40)
-    return TextModel(engine, form, value_named(value, Means(truth=truth)), sampling, seed, max_steps=6)
+    critic = value_named(value, Means(truth=truth))
+    return text_model(engine or FakeEngine(), critic, seed=seed, temperature=temperature, max_tokens=40)
 
 
 @pytest.fixture

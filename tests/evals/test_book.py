@@ -17,7 +17,7 @@ def row(problem, budget=8):
 def fill(folder, count=3):
     with Book(folder, SETTINGS) as book:
         for i in range(count):
-            book.add(row(f"p{i}"), {"nodes": [[i, "text"]]})
+            book.add(row(f"p{i}") | {"tree": book.keep({"nodes": [[i, "text"]]})})
 
 
 def test_rows_and_trees_come_back(tmp_path):
@@ -37,7 +37,7 @@ def test_every_truncation_loses_at_most_the_row_it_cuts(tmp_path):
         (folder / "trees.jsonl").write_bytes((tmp_path / "whole" / "trees.jsonl").read_bytes()[:-5])
         with Book(folder, SETTINGS) as book:
             assert len(book.rows) == max(0, content[:size].count(b"\n") - 1)
-            book.add(row("new"), {"nodes": []})
+            book.add(row("new") | {"tree": book.keep({"nodes": []})})
             assert book.tree(book.rows["bfs", 8, "new"]["tree"]) == {"nodes": []}
         with Book(folder, SETTINGS) as book:
             assert ("bfs", 8, "new") in book.rows

@@ -13,6 +13,7 @@ from forethought.control.models.analytic import AnalyticModel
 from forethought.evals.cli import app
 from forethought.evals.demo import main as demo
 from forethought.evals.doctor import findings
+from forethought.evals.tasks.gsm8k import Gsm8k
 
 
 def call(*words):
@@ -49,6 +50,13 @@ def call(*words):
         (["stories", "--budgets", "1.5"], "a budget is a positive integer, got '1.5'"),
         (["stories", "--budgets", ","], "separated by commas"),
         (["stories", "--limit", "0"], "--limit must be at least 1"),
+        (["stories", "--planner", ""], "expected names or numbers separated by commas, got ''"),
+        (["stories", "--budgets", "1e9"], "a budget is a positive integer, got '1e9'"),
+        (["stories", "--seed", "-1"], "--seed must be at least 0 and below 2^63, got -1"),
+        (["pendulum", "--seed", str(2**63)], "--seed must be at least 0"),
+        (["stories", "--temperature", "nan"], "--temperature must be at least 0, got nan"),
+        (["stories", "--temperature", "inf"], "--temperature must be at least 0, got inf"),
+        (["stories", "--device", "toaster"], "builtin cannot be started on toaster: RuntimeError"),
         (["stories", "--split", "secret"], "no split 'secret'; there are test, validation, hard"),
         (["stories", "--planner", "bfs", "--against", "mcts"], "--against 'mcts' is not among the planners bfs"),
         (["stories", "--model", "/no/such/model"], "no model folder /no/such/model"),
@@ -83,6 +91,27 @@ def test_a_malformed_line_is_named_by_file_and_number(line, told, tmp_path):
     path.write_text('{"question": "2 + 2?", "answer": "#### 4"}\n' + line + "\n")
     code, output = call("eval", "gsm8k", "--data", path, "--out", tmp_path / "out")
     assert code == 2 and "data.jsonl" in output and told in output
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b'{"question": "Caf\xe9?", "answer": "#### 1"}', "line 2: not UTF-8 (invalid continuation byte at byte 18)"),
+        (b'{"question": "\\ud800?", "answer": "#### 1"}', "line 2: 'question' holds half a surrogate pair"),
+    ],
+)
+def test_letters_that_cannot_be_read_are_named_by_line(line, told, tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(b'{"question": "2 + 2?", "answer": "#### 4"}\n' + line)
+    code, output = call("eval", "gsm8k", "--data", path, "--out", tmp_path / "out")
+    assert code == 2 and told in output
+
+
+def test_a_byte_order_mark_line_ends_and_empty_lines_are_no_obstacle(tmp_path):
+    path, text = tmp_path / "data.jsonl", "Tom has\u20283 \N{RED APPLE} & «2» more.\x00 ?"
+    row = json.dumps({"question": text, "answer": "#### 5"}, ensure_ascii=False)
+    path.write_bytes(f"\ufeff\r\n{row}\r\n\r\n  \n{row}".encode())
+    assert [(p.question, p.answer) for p in Gsm8k(path).problems()] == [(text, "5")] * 2
 
 
 def test_a_model_folder_without_a_tokenizer_is_refused(tmp_path, questions):

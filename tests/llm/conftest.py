@@ -16,6 +16,8 @@ CHAT = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+STEPPING = {"format": "plain", "yes": "y", "no": "n", "delimiter": "z", "max_step_tokens": 40, "max_steps": 3}
+"""Manners of a random model, whose steps end at a letter."""
 
 
 def make_tokenizer(eos: str, extra: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
@@ -38,27 +40,52 @@ def sizes(vocabulary: int) -> dict:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory):
-    """A folder: Llama, untied, no chat template, eos "</s>" with id 0."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("tiny_llama")
+def heads_of_32(vocabulary: int) -> dict:
+    """Two layers, two query heads of 32 a key head: the smallest that vLLM's CPU attention takes."""
+    wide = dict(hidden_size=64, num_attention_heads=2, num_key_value_heads=1, head_dim=32, max_position_embeddings=2048)
+    return sizes(vocabulary) | wide
+
+
+def llama(seed: int, shape):
+    """A random Llama, untied, and its tokenizer without a chat template, eos "</s>" with id 0."""
+    torch.manual_seed(seed)
     tokenizer = make_tokenizer("</s>")
-    LlamaForCausalLM(LlamaConfig(**sizes(len(tokenizer)))).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return LlamaForCausalLM(LlamaConfig(**shape(len(tokenizer)))), tokenizer
 
 
-@pytest.fixture(scope="session")
-def tiny_qwen2(tmp_path_factory):
-    """A folder: Qwen2, tied embeddings, a ChatML template, eos "<|im_end|>" with id 0."""
-    torch.manual_seed(1)
-    folder = tmp_path_factory.mktemp("tiny_qwen2")
+def qwen2(seed: int, shape):
+    """A random Qwen2 with tied embeddings, and its tokenizer with a ChatML template, eos "<|im_end|>" with id 0."""
+    torch.manual_seed(seed)
     tokenizer = make_tokenizer("<|im_end|>", ("<|im_start|>",))
     tokenizer.chat_template = CHAT
-    Qwen2ForCausalLM(Qwen2Config(**sizes(len(tokenizer)), tie_word_embeddings=True)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return Qwen2ForCausalLM(Qwen2Config(**shape(len(tokenizer)), tie_word_embeddings=True)), tokenizer
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """Writes a model and its tokenizer to a new folder, with the manners of `forethought.json` where there are any."""
+
+    def save(name, model, tokenizer, manners=None):
+        folder = tmp_path_factory.mktemp(name)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if manners:
+            (folder / "forethought.json").write_text(json.dumps(manners))
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(saved):
+    """A folder: Llama, no chat template, room for 128 tokens."""
+    return saved("tiny_llama", *llama(0, sizes))
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen2(saved):
+    """A folder: Qwen2 with a ChatML template, room for 128 tokens."""
+    return saved("tiny_qwen2", *qwen2(1, sizes))
 
 
 @pytest.fixture(scope="session")
@@ -69,46 +96,24 @@ def stepping_llama(tiny_llama, tmp_path_factory):
     config = (folder / "config.json").read_text()
     config = config.replace('"max_position_embeddings": 128', '"max_position_embeddings": 2048')
     (folder / "config.json").write_text(config)
-    (folder / "forethought.json").write_text(
-        '{"format": "plain", "yes": "y", "no": "n", "delimiter": "z", "max_step_tokens": 40, "max_steps": 3}'
-    )
-    return folder
-
-
-def heads_of_32(vocabulary: int) -> dict:
-    """Two layers, two query heads of 32 a key head: the smallest that vLLM's CPU attention takes."""
-    wide = dict(hidden_size=64, num_attention_heads=2, num_key_value_heads=1, head_dim=32, max_position_embeddings=2048)
-    return sizes(vocabulary) | wide
-
-
-@pytest.fixture(scope="session")
-def wide_llama(tmp_path_factory):
-    """A folder: Llama with heads of 32, eos "</s>" with id 0, steps that end at a letter it often writes."""
-    torch.manual_seed(3)
-    folder = tmp_path_factory.mktemp("wide_llama")
-    tokenizer = make_tokenizer("</s>")
-    LlamaForCausalLM(LlamaConfig(**heads_of_32(len(tokenizer)))).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "forethought.json").write_text(
-        '{"format": "plain", "yes": "y", "no": "n", "delimiter": "z", "max_step_tokens": 40, "max_steps": 3}'
-    )
+    (folder / "forethought.json").write_text(json.dumps(STEPPING))
     return folder
 
 
 @pytest.fixture(scope="session")
-def wide_qwen2(tmp_path_factory):
-    """A folder: Qwen2 with heads of 32, a ChatML template, eos "<|im_end|>" with id 0."""
-    torch.manual_seed(4)
-    folder = tmp_path_factory.mktemp("wide_qwen2")
-    tokenizer = make_tokenizer("<|im_end|>", ("<|im_start|>",))
-    tokenizer.chat_template = CHAT
-    Qwen2ForCausalLM(Qwen2Config(**heads_of_32(len(tokenizer)), tie_word_embeddings=True)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def wide_llama(saved):
+    """A folder: Llama with heads of 32, steps that end at a letter it often writes."""
+    return saved("wide_llama", *llama(3, heads_of_32), STEPPING)
 
 
 @pytest.fixture(scope="session")
-def chain_llama(tmp_path_factory):
+def wide_qwen2(saved):
+    """A folder: Qwen2 with heads of 32 and a ChatML template."""
+    return saved("wide_qwen2", *qwen2(4, heads_of_32))
+
+
+@pytest.fixture(scope="session")
+def chain_llama(saved):
     """A folder: a model whose next token depends on the last one alone. After a line it writes `a` (1/2) or an answer,
     which is 7 in three of four."""
     from forethought.llm.embedded.tokenizer import END, story_tokenizer
@@ -135,8 +140,4 @@ def chain_llama(tmp_path_factory):
         for word, nexts in follows.items():
             for other, chance in nexts.items():
                 model.lm_head.weight[words[other], words[word]] = math.log(chance) / size**0.5
-    folder = tmp_path_factory.mktemp("chain")
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "forethought.json").write_text(json.dumps(MANNERS))
-    return folder
+    return saved("chain", model, tokenizer, MANNERS)

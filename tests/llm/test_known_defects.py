@@ -1,10 +1,8 @@
 """Eight defects of published tree-search code that ours must not share, each by name on an engine without a model."""
 
-import asyncio
-import hashlib
-
 import numpy as np
 import pytest
+from fakes import LineEngine, text_model
 
 from forethought.evals.methods import METHODS
 from forethought.evals.run import Job, failed_row, ledger_of
@@ -12,9 +10,6 @@ from forethought.evals.solve import TextSolver
 from forethought.evals.summary import summarize
 from forethought.evals.tasks.base import Problem
 from forethought.evals.tasks.numeric import graded
-from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
-from forethought.llm.formats import PlainFormat
-from forethought.llm.text_model import TextModel
 from forethought.llm.values import Judgement, NoValue, SelfCritique
 from forethought.planning import CEM, MCTS, MPPI, BestOfN, Budget, aplan
 from forethought.planning import records as words
@@ -29,49 +24,8 @@ PLANNERS = [
 LINES = ("a+b\n", "c is 4\n", "so be it\n", "#### 7\n", "#### 8\n")
 
 
-class Letters:
-    eos_token_id = 0
-
-    def encode(self, text, add_special_tokens=True):
-        return [ord(c) for c in text]
-
-    def decode(self, tokens, **_):
-        return "".join(map(chr, tokens))
-
-
-class FakeEngine:
-    """Writes the line that (stream, position) names, cut at `max_tokens`; keeps what it wrote."""
-
-    tokenizer, context, fingerprint = Letters(), 500, "fake"
-
-    def __init__(self, lines=LINES):
-        self.lines, self.counters, self.prompts, self.written = lines, EngineCounters(), [], 0
-
-    async def generate(self, prompt, sampling, stream):
-        self.prompts.append(prompt)
-        await asyncio.sleep(0)
-        steps, ended, room = [], "stop", sampling.max_tokens
-        while ended == "stop" and len(steps) != sampling.max_steps:
-            name = f"{stream} {len(prompt) + sum(map(len, steps))}".encode()
-            line = self.lines[hashlib.blake2b(name).digest()[0] % len(self.lines)]
-            steps.append(tuple(map(ord, line))[:room])
-            ended = "length" if len(line) > room else "end" if "####" in line else "stop"
-            room -= len(steps[-1])
-        self.written += sum(map(len, steps))
-        return Generation(steps, [(-0.1,) * len(step) for step in steps], ended, computed=len(prompt))
-
-    async def score(self, prompt, choices):
-        chance = (hashlib.blake2b(bytes(prompt)).digest()[0] + 1) / 257
-        return Score((float(np.log(chance)), float(np.log(1 - chance))), computed=3)
-
-    async def close(self):
-        pass
-
-
 def model(lines=LINES, value=None, most=40, steps=5):
-    engine = FakeEngine(lines)
-    form = PlainFormat(engine.tokenizer, critique="ok?", yes="y", no="n")
-    return TextModel(engine, form, value or SelfCritique(), Sampling(max_tokens=most), 0, steps)
+    return text_model(LineEngine(lines), value or SelfCritique(), max_steps=steps, max_tokens=most)
 
 
 async def search(planner, text, nodes=24, close=False):
@@ -120,7 +74,7 @@ async def test_mcts_iterations_that_open_nothing_are_not_counted_as_work(selecti
     outcome = await search(MCTS(selection=selection, width=2), text, nodes=200)
     told = outcome.search.tree.told(0)
     assert outcome.plan.why == ["exhausted"] and len(told) == charged(outcome)["nodes"] <= 4 + 4 * 4
-    assert charged(outcome)["model_calls"] == len(text.engine.prompts) == len(told)
+    assert charged(outcome)["model_calls"] == len(text.engine.generated) == len(told)
 
 
 @pytest.mark.parametrize("planner", PLANNERS, ids=repr)

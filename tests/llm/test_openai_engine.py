@@ -9,12 +9,20 @@ import time
 import numpy as np
 import pytest
 import torch
+from plain import flat
+from rich.console import Console
 
+from forethought.evals.evaluate import evaluate
+from forethought.evals.request import checked
+from forethought.evals.tasks.base import Stopped
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.openai import OpenAIEngine
-from forethought.llm.engines.servers import ServerError
+from forethought.llm.engines.servers import ServerError, ServersGone
 from forethought.llm.engines.transformers import TransformersEngine
+from forethought.llm.formats import format_for
 from forethought.llm.load import load_text_model
+from forethought.llm.text_model import TextModel
+from forethought.llm.values import Means, value_named
 
 torch.set_num_threads(1)
 
@@ -101,7 +109,7 @@ class Server:
         if body["max_tokens"] == 1:
             sampling = Sampling(0, 1.0, 1, 1, None)
         generation = await self.engine.generate(body["prompt"], sampling, len(self.bodies))
-        ids = [token for step in generation.steps for token in step]
+        ids = flat(generation)
         given = [x for step in generation.logprobs for x in step]
         text, finish = words.decode(ids), "length" if generation.ended == "length" else "stop"
         if self.kind != "vllm" and stop and text.endswith(stop):
@@ -152,10 +160,6 @@ def prompts(engine, count=5):
     return [engine.tokenizer.encode(f"How many {word}?\n") for word in "abcdefgh"[:count]]
 
 
-def tokens(generation):
-    return [t for step in generation.steps for t in step]
-
-
 @pytest.mark.parametrize("kind", ["vllm", "plain", "strict", "mute"])
 @pytest.mark.parametrize("steps", [1, 3, None])
 async def test_greedy_steps_are_those_of_the_same_weights_here(serve, truth, kind, steps):
@@ -164,7 +168,7 @@ async def test_greedy_steps_are_those_of_the_same_weights_here(serve, truth, kin
     compared = 0
     for prompt in prompts(engine):
         found, wanted = await engine.generate(prompt, sampling, 1), await truth.generate(prompt, sampling, 1)
-        if engine.tokenizer.encode(engine.tokenizer.decode(tokens(wanted))) != tokens(wanted) and kind != "vllm":
+        if engine.tokenizer.encode(engine.tokenizer.decode(flat(wanted))) != flat(wanted) and kind != "vllm":
             continue  # text does not tell such ids, and a random model writes them
         compared += 1
         assert (found.steps, found.ended) == (wanted.steps, wanted.ended)
@@ -337,3 +341,63 @@ def test_a_text_model_runs_over_a_server_from_several_event_loops(serve, steppin
     assert again == states and len(server.bodies) == asked
     asyncio.run(expand([3]))
     assert len(server.bodies) > asked
+
+
+def run_over(engine, folder, out, monkeypatch, value="none", limit=6):
+    """`forethought eval` over these servers; the settings of the run are the same whatever their address."""
+    words = format_for(engine.tokenizer, str(folder))
+    critic = None if value == "none" else value_named(value, Means())
+    monkeypatch.setattr("forethought.evals.evaluate.load", lambda *_: TextModel(engine, words, critic, seed=2))
+    flags = {"engine": "openai", "base_url": "x", "value": value, "limit": limit, "in_flight": 2, "quiet": True}
+    with (out.parent / "log").open("w") as log:
+        return evaluate(checked("stories", "best_of_n", "6", out=out, **flags), Console(file=log))
+
+
+def rows_of(out):
+    return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()][1:]
+
+
+def test_a_server_that_goes_away_stops_the_run_and_another_goes_on(serve, stepping_llama, tmp_path, monkeypatch):
+    server, engine = serve(deadline=2.0)
+    answer = server._answer
+
+    async def leaving(line, content):
+        if len(server.bodies) >= 8:
+            server.tricks = [TRICKS["closed at once"]] * 1000
+        return await answer(line, content)
+
+    server._answer = leaving
+    with pytest.raises(Stopped, match=r"no answer within 2 s; the last attempt: http://.* are recorded as failed"):
+        run_over(engine, stepping_llama, tmp_path / "out", monkeypatch)
+    first = rows_of(tmp_path / "out")
+    failed = [row for row in first if row["failed"]]
+    assert 1 <= len(failed) <= 4 and len(first) > len(failed)
+    assert all("no answer within" in row["failed"] and row["again"] for row in failed)
+    summary = run_over(serve()[1], stepping_llama, tmp_path / "out", monkeypatch).summary
+    assert (summary["rows"][0]["n"], summary["rows"][0]["failed"]) == (6, 0)
+    assert rows_of(tmp_path / "out")[: len(first)] == first
+
+
+async def test_one_request_without_an_answer_is_no_server_gone(serve):
+    server, engine = serve(deadline=1.5, attempt=0.7)
+    (bad, good), answer = prompts(engine, 2), server._answer
+
+    async def stalling(line, content):
+        await asyncio.sleep(30 if content and json.loads(content)["prompt"] == bad else 0)
+        return await answer(line, content)
+
+    server._answer = stalling
+    stuck = asyncio.create_task(engine.generate(bad, COLD, 0))
+    await asyncio.sleep(0.1)
+    assert (await engine.generate(good, COLD, 0)).steps
+    with pytest.raises(ServerError, match=r"no answer within 1\.5 s") as caught:
+        await stuck
+    assert not isinstance(caught.value, ServersGone)
+
+
+@pytest.mark.parametrize("value", ["self", "logprob"])
+def test_a_server_without_log_probabilities_is_told_at_once(serve, stepping_llama, tmp_path, monkeypatch, value):
+    _, engine = serve("mute")
+    with pytest.raises(Stopped, match="the server gives no log-probabilities; choose --value none or rollout"):
+        run_over(engine, stepping_llama, tmp_path / "out", monkeypatch, value)
+    assert sum(1 for row in rows_of(tmp_path / "out") if row["failed"]) <= 2

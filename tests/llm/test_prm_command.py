@@ -55,18 +55,8 @@ def test_a_policy_s_steps_are_labelled_learned_and_judged(chain_llama, labels, t
 
 
 def test_a_policy_of_another_shape_learns_from_rollouts(stepping_llama, questions, tmp_path):
-    words = [
-        "train",
-        "prm",
-        "--model",
-        stepping_llama,
-        "--task",
-        "gsm8k",
-        "--data",
-        questions,
-        "--out",
-        tmp_path / "it",
-    ]
+    data = ["--task", "gsm8k", "--data", questions]
+    words = ["train", "prm", "--model", stepping_llama, *data, "--out", tmp_path / "it"]
     code, told = call(*words, "--labels", "rollouts", "--rollouts", "2", "--steps", "2", "--held-out", "1")
     assert code == 0, told
     card = json.loads((tmp_path / "it" / "model" / "card.json").read_text())

@@ -21,6 +21,7 @@ from transformers import (
 
 from forethought.llm.engines.reward import reward_engine
 from forethought.llm.engines.transformers import TransformersEngine
+from forethought.llm.engines.vllm_reward import vllm_reward_engine
 from forethought.llm.formats import PlainFormat
 from forethought.llm.load import load_text_model
 from forethought.llm.steps import TextState
@@ -278,8 +279,9 @@ def test_what_does_not_fit_is_named(folders, tiny_llama, tmp_path):
         value_of(engine_of(folders, "rlhflow"), "rlhflow", "median")
     words = tokenizer()
     small = saved(tmp_path / "small", LlamaForCausalLM(LlamaConfig(vocab_size=100, **SIZES)), words)
-    with pytest.raises(ValueError, match=f"has {len(words)} tokens, its model knows 100"):
-        reward_engine(small, head=False)
+    for start in (reward_engine, vllm_reward_engine):
+        with pytest.raises(ValueError, match=f"has {len(words)} tokens, its model knows 100"):
+            start(small, head=False)
     path = tmp_path / "bare"
     saved(path, Qwen2Model(Qwen2Config(vocab_size=300, **SIZES)), words)
     save_file({"score.weight": torch.randn(2, 32)}, path / "model.safetensors", {"format": "pt"})

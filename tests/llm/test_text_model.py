@@ -1,7 +1,6 @@
 """The text model on a fake engine: streams, follow, dead ends, critics, what is charged. Then on tiny real models."""
 
 import asyncio
-import hashlib
 import math
 import random
 import shutil
@@ -9,9 +8,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from fakes import LINES, Letters, LineEngine, text_model
 
 from forethought.llm.embedded.stories import held_out
-from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
+from forethought.llm.engines.base import Generation
 from forethought.llm.formats import ChatFormat, PlainFormat
 from forethought.llm.load import BUILTIN, load_text_model
 from forethought.llm.steps import TextState, cut, stream_of
@@ -21,64 +21,10 @@ from forethought.llm.values import LogProb, NoValue, SelfCritique, value_named
 from forethought.planning.interface import UNITS, ModelError
 
 QUESTION = "How many?"
-LINES = ("a+b\n", "c\n", "so be it\n", "#### 7\n", "#### 8\n")
 
 
-class Letters:
-    """A token per character."""
-
-    eos_token_id = 0
-
-    def encode(self, text, add_special_tokens=True):
-        return [ord(c) for c in text]
-
-    def decode(self, tokens, **_):
-        return "".join(map(chr, tokens))
-
-
-class FakeEngine:
-    """Writes the line that (stream, position) names; None is the end of sequence."""
-
-    tokenizer = Letters()
-
-    def __init__(self, lines=LINES, context=500, fingerprint="fake"):
-        self.lines, self.context, self.fingerprint = lines, context, fingerprint
-        self.generated, self.scored, self.counters = [], [], EngineCounters()
-
-    def line(self, stream, position):
-        digest = hashlib.blake2b(f"{stream} {position}".encode(), digest_size=8).digest()
-        return self.lines[int.from_bytes(digest, "little") % len(self.lines)]
-
-    async def generate(self, prompt, sampling, stream):
-        self.generated.append((prompt, sampling, stream))
-        await asyncio.sleep(0)
-        steps, room, ended = [], sampling.max_tokens, "stop"
-        while ended == "stop" and len(steps) != sampling.max_steps:
-            line = self.line(stream, len(prompt) + sum(map(len, steps)))
-            step = tuple(map(ord, line or ""))[:room]
-            room -= len(step)
-            steps += [step] if step else []
-            if line is None or any(end in line for end in sampling.ends):
-                ended = "end"
-            if line is not None and (len(step) < len(line) or room == 0):
-                ended = "length"
-        logprobs = [tuple(-token / 1000 for token in step) for step in steps]
-        return Generation(steps, logprobs, ended, cached=0, computed=len(prompt), seconds=0.0)
-
-    async def score(self, prompt, choices):
-        self.scored.append(prompt)
-        await asyncio.sleep(0)
-        chance = int.from_bytes(hashlib.blake2b(bytes(prompt), digest_size=2).digest(), "little") / 65536
-        return Score((math.log(chance + 1e-9), math.log(1 - chance)), computed=3)
-
-    async def close(self):
-        pass
-
-
-def model(engine=None, value=None, tape=None, seed=0, max_steps=6, most=20, **settings):
-    engine = engine or FakeEngine()
-    form = PlainFormat(engine.tokenizer, critique="ok?", yes="y", no="n")
-    return TextModel(engine, form, value, Sampling(max_tokens=most, **settings), seed, max_steps, tape)
+def model(engine=None, value=None, tape=None, most=20, **settings):
+    return text_model(engine or LineEngine(), value, tape, max_tokens=most, **settings)
 
 
 async def solve(text, slot=0, follow=False, valued="all"):
@@ -101,7 +47,7 @@ def told(walk):
 
 
 async def test_slots_of_the_root_and_later_slots_open_streams_and_slot_zero_inherits():
-    text = model(FakeEngine(("a+b\n", "c\n")))
+    text = model(LineEngine(("a+b\n", "c\n")))
     (root,), _ = await text.start([QUESTION])
     (first,), _ = await text.expand([root], [0])
     (second,), _ = await text.expand([root], [1])
@@ -125,7 +71,7 @@ async def test_a_child_is_its_parents_tokens_and_new_ones():
 @pytest.mark.parametrize("most", [3, 4, 7, 20])
 async def test_followed_is_step_by_step(lines, most):
     for slot in range(12):
-        alone, followed = FakeEngine(lines), FakeEngine(lines)
+        alone, followed = LineEngine(lines), LineEngine(lines)
         one = await solve(model(alone, SelfCritique(), most=most), slot)
         other = await solve(model(followed, SelfCritique(), most=most), slot, follow=True)
         assert told(one) == told(other)
@@ -136,7 +82,7 @@ async def test_followed_is_step_by_step(lines, most):
 
 
 async def test_a_followed_solution_lies_on_the_tape_for_a_walk_step_by_step():
-    engine = FakeEngine()
+    engine = LineEngine()
     text = model(engine)
     followed = await solve(text, 2, follow=True)
     assert told(await solve(text, 2)) == told(followed) and len(engine.generated) == 1
@@ -157,7 +103,7 @@ async def test_what_is_charged_depends_neither_on_the_tape_nor_on_who_came_first
 
 
 async def test_charged_and_spent_unit_by_unit():
-    text = model(FakeEngine(("ab\n",)), SelfCritique(), max_steps=2)
+    text = model(LineEngine(("ab\n",)), SelfCritique(), max_steps=2)
     (_, start), (first, one), (_, two) = await solve(text)
     prompt = len(QUESTION) + 1
     assert start.usage.tolist() == [[0, 0, 0, prompt, 0, 0, 0, 0]] and not start.spent.any()
@@ -171,7 +117,7 @@ async def test_charged_and_spent_unit_by_unit():
 
 
 async def test_a_followed_request_is_spent_at_once_and_charged_step_by_step():
-    (_, _), (_, one), (_, two) = await solve(model(FakeEngine(("ab\n",)), max_steps=2), follow=True)
+    (_, _), (_, one), (_, two) = await solve(model(LineEngine(("ab\n",)), max_steps=2), follow=True)
     assert column(one.spent, "generated_tokens") == 6 and column(two.spent, "generated_tokens") == 0
     assert column(one.usage, "generated_tokens") == 3 == column(two.usage, "generated_tokens")
     assert column(two.usage, "cached_tokens") == 0 == column(two.usage, "model_calls")
@@ -188,7 +134,7 @@ async def test_a_followed_request_is_spent_at_once_and_charged_step_by_step():
 )
 @pytest.mark.parametrize("valued", ["all", "finished", "none"])
 async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ended, valued):
-    engine = FakeEngine(lines)
+    engine = LineEngine(lines)
     text = model(engine, SelfCritique(), max_steps=3, most=12)
     *_, (state, expansion) = await solve(text, valued=valued)
     assert state.ended == ended and not text.answered(state) and text.answer(state) is None
@@ -198,7 +144,7 @@ async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ende
 
 async def test_no_room_in_the_context_is_a_dead_end_and_asks_nobody():
     for follow in (False, True):
-        engine = FakeEngine(("abcd\n",), context=len(QUESTION) + 1 + 3 + 10)
+        engine = LineEngine(("abcd\n",), context=len(QUESTION) + 1 + 3 + 10)
         walk = await solve(model(engine), follow=follow)
         assert [s.ended for s, _ in walk] == ["", "", "", "length"]
         assert walk[-1][0].step == () and len(engine.generated) == (1 if follow else 2)
@@ -208,13 +154,13 @@ async def test_no_room_in_the_context_is_a_dead_end_and_asks_nobody():
 
 async def test_a_question_longer_than_the_context_names_both_lengths():
     with pytest.raises(ValueError, match=r"10 tokens.*3.*holds 12"):
-        await model(FakeEngine(context=12)).start([QUESTION])
+        await model(LineEngine(context=12)).start([QUESTION])
     with pytest.raises(ValueError, match="not empty"):
         await model().start([" "])
 
 
 async def test_finished_solutions_are_rewarded_with_the_critics_score():
-    engine = FakeEngine(("#### 7\n",))
+    engine = LineEngine(("#### 7\n",))
     text = model(engine, SelfCritique())
     (root,), start = await text.start([QUESTION])
     (state,), expansion = await text.expand([root], [0])
@@ -227,7 +173,7 @@ async def test_finished_solutions_are_rewarded_with_the_critics_score():
 @pytest.mark.parametrize("valued, opened, finished", [("all", 1, 1), ("finished", 0, 1), ("none", 0, 0)])
 async def test_the_critic_runs_only_when_asked(valued, opened, finished):
     for line, calls in (("c\n", opened), ("#### 7\n", finished)):
-        engine = FakeEngine((line,))
+        engine = LineEngine((line,))
         text = model(engine, SelfCritique())
         (root,), _ = await text.start([QUESTION])
         assert not engine.scored
@@ -237,7 +183,7 @@ async def test_the_critic_runs_only_when_asked(valued, opened, finished):
 
 
 async def test_siblings_of_the_same_words_are_equal_and_both_charged():
-    text = model(FakeEngine(("c\n",)), SelfCritique())
+    text = model(LineEngine(("c\n",)), SelfCritique())
     (root,), _ = await text.start([QUESTION])
     (one, two), expansion = await text.expand([root, root], [0, 1])
     assert one == two and hash(one) == hash(two) and one.stream != two.stream
@@ -246,7 +192,7 @@ async def test_siblings_of_the_same_words_are_equal_and_both_charged():
 
 
 async def test_an_ended_state_stays_what_it_is_at_no_cost():
-    engine = FakeEngine(("#### 7\n",))
+    engine = LineEngine(("#### 7\n",))
     text = model(engine)
     (root,), _ = await text.start([QUESTION])
     (state,), _ = await text.expand([root], [0])
@@ -279,12 +225,12 @@ async def test_another_seed_temperature_or_model_is_another_record():
     tape = Tape()
     for settings in ({}, {"seed": 1}, {"temperature": 0.5}, {"top_p": 0.9}, {"most": 19}):
         await solve(model(tape=tape, **settings), follow=True)
-    await solve(model(FakeEngine(fingerprint="other"), tape=tape), follow=True)
+    await solve(model(LineEngine(fingerprint="other"), tape=tape), follow=True)
     assert tape.misses == 6
 
 
 async def test_identical_requests_in_flight_are_one_call():
-    engine = FakeEngine()
+    engine = LineEngine()
     text = model(engine, SelfCritique())
     (root,), _ = await text.start([QUESTION])
     _, expansion = await text.expand([root] * 5, [3] * 5)
@@ -294,7 +240,7 @@ async def test_identical_requests_in_flight_are_one_call():
 
 
 async def test_who_joined_a_cancelled_call_calls_anew():
-    engine = FakeEngine()
+    engine = LineEngine()
     text = model(engine)
     (root,), _ = await text.start([QUESTION])
     first, second = (asyncio.create_task(text.expand([root], [0])) for _ in range(2))
@@ -305,7 +251,7 @@ async def test_who_joined_a_cancelled_call_calls_anew():
 
 
 async def test_a_failed_call_fails_all_who_wait_and_may_be_tried_again():
-    class Failing(FakeEngine):
+    class Failing(LineEngine):
         async def generate(self, prompt, sampling, stream):
             if not self.generated:
                 self.generated.append(prompt)
@@ -362,7 +308,7 @@ def test_an_engine_that_breaks_its_contract_is_named(broken):
 
 
 async def test_values_of_log_probabilities_and_of_no_critic():
-    engine = FakeEngine(("c\n", "#### 7\n"))
+    engine = LineEngine(("c\n", "#### 7\n"))
     walk = await solve(model(engine, LogProb()))
     for state, expansion in walk[1:]:
         mean = sum(state.logprobs) / len(state.logprobs)

@@ -1,4 +1,4 @@
-"""The transformers engine against plain transformers, and against itself in other batches and other pieces."""
+"""The transformers engine against itself in other batches and other pieces. See also `test_engines.py`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from plain import FREE, flat, gather, prompts
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
@@ -23,9 +24,6 @@ from forethought.llm.engines.transformers import TransformersEngine
 
 torch.set_num_threads(1)
 
-FREE = Sampling(temperature=1.0, max_tokens=20, max_steps=None, stop=None)
-STEPS = Sampling(temperature=1.0, max_tokens=40, max_steps=1, stop="7")  # a common token of a random model
-
 
 @pytest.fixture(params=["llama", "qwen2"])
 def folder(request):
@@ -37,59 +35,8 @@ def engine(tiny_llama):
     return TransformersEngine(tiny_llama, max_batch=16)
 
 
-def flat(generation):
-    return [token for step in generation.steps for token in step]
-
-
-def prompts(count, vocabulary, seed=0):
-    rng = random.Random(seed)
-    return [[rng.randrange(1, vocabulary) for _ in range(rng.randint(3, 30))] for _ in range(count)]
-
-
-async def gather(requests):
-    return await asyncio.gather(*requests)
-
-
-async def test_greedy_tokens_are_those_of_generate(folder):
-    engine, plain = TransformersEngine(folder), AutoModelForCausalLM.from_pretrained(folder)
-    cold = Sampling(temperature=0, max_tokens=20, max_steps=None, stop=None)
-    asked = prompts(6, 280)
-    found = await gather(engine.generate(p, cold, 0) for p in asked)
-    for prompt, generation in zip(asked, found):
-        ids = torch.tensor([prompt])
-        mask = torch.ones_like(ids)
-        wanted = plain.generate(ids, attention_mask=mask, max_new_tokens=20, do_sample=False, pad_token_id=0)
-        new = wanted[0, len(prompt) :].tolist()
-        assert flat(generation) == [t for t in new if t != 0]
-        assert generation.ended == ("end" if 0 in new else "length")
-
-
-@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
-async def test_log_probabilities_are_those_of_a_full_forward(folder, temperature):
-    engine, plain = TransformersEngine(folder), AutoModelForCausalLM.from_pretrained(folder)
-    setting = Sampling(temperature=temperature, top_p=0.8, max_tokens=15, max_steps=None, stop=None)
-    for stream, prompt in enumerate(prompts(5, 280, seed=1)):
-        generation = await engine.generate(prompt, setting, stream)
-        new = flat(generation)
-        with torch.no_grad():
-            logits = plain(torch.tensor([prompt + new])).logits[0, len(prompt) - 1 : -1]
-        wanted = (logits / (temperature or 1.0)).log_softmax(-1)[range(len(new)), new]
-        np.testing.assert_allclose(np.concatenate([*generation.logprobs, []]), wanted, atol=2e-5)
-
-
-async def test_score_is_a_full_forward(folder):
-    engine, plain = TransformersEngine(folder), AutoModelForCausalLM.from_pretrained(folder)
-    asked = prompts(8, 280, seed=2)
-    found = await gather(engine.score(p, [5, 9, 250]) for p in asked)
-    for prompt, score in zip(asked, found):
-        with torch.no_grad():
-            wanted = plain(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
-        np.testing.assert_allclose(score.logprobs, wanted[[5, 9, 250]], atol=2e-5)
-    assert engine.counters.scored == 8
-
-
 async def test_tokens_do_not_depend_on_the_batch_or_the_order(tiny_llama):
-    asked = [(p, stream) for p in prompts(4, 280, seed=3) for stream in range(10)]
+    asked = [(p, stream) for p in prompts(4, seed=3, longest=30) for stream in range(10)]
     alone = TransformersEngine(tiny_llama, max_batch=1)
     together = TransformersEngine(tiny_llama, max_batch=64)
     shuffled = random.Random(0).sample(range(len(asked)), len(asked))
@@ -114,7 +61,7 @@ async def test_a_solution_step_by_step_is_the_solution_in_one_request(folder):
             steps, ended = steps + got.steps, got.ended
         return steps
 
-    asked = [(p, s) for p in prompts(4, 280, seed=4) for s in range(6)]
+    asked = [(p, s) for p in prompts(4, seed=4, longest=30) for s in range(6)]
     expected = await gather(whole.generate(p, once, s) for p, s in asked)
     assert [g.steps for g in expected] == await gather(walk(p, s) for p, s in asked)
     assert max(len(g.steps) for g in expected) > 2
@@ -144,7 +91,7 @@ async def test_any_common_prefix_is_found(engine):
 
 async def test_a_full_cache_forgets_the_oldest_and_stays_right(tiny_llama):
     small, large = TransformersEngine(tiny_llama, max_batch=4, cache_tokens=130), TransformersEngine(tiny_llama)
-    asked = [(p, s) for s in range(3) for p in prompts(12, 280, seed=5)]
+    asked = [(p, s) for s in range(3) for p in prompts(12, seed=5, longest=30)]
     found = await gather(small.generate(p, FREE, s) for p, s in asked)
     wanted = await gather(large.generate(p, FREE, s) for p, s in asked)
     assert [g.steps for g in found] == [g.steps for g in wanted]
@@ -171,16 +118,6 @@ def test_eviction_takes_what_was_touched_longest_ago_and_leaves_no_orphan():
     assert tree.match([2, 50, 51]) == [] and tree.match([3, 50, 51]) == paths[2]
 
 
-async def test_a_step_ends_at_its_delimiter(engine):
-    tokenizer = engine.tokenizer
-    found = await gather(engine.generate(list(range(1, 9)), STEPS, s) for s in range(30))
-    for generation in found:
-        text = decode(tokenizer, flat(generation))
-        assert "7" not in text[:-1].rstrip("7") or generation.ended != "stop"
-        assert (generation.ended == "stop") == text.endswith("7")
-    assert {g.ended for g in found} >= {"stop"}
-
-
 async def test_a_delimiter_may_span_tokens_and_a_final_text_ends(engine):
     probe = await gather(engine.generate([3, 4, 5], FREE, s) for s in range(20))
     texts = [flat(g) for g in probe]
@@ -192,29 +129,6 @@ async def test_a_delimiter_may_span_tokens_and_a_final_text_ends(engine):
     setting = Sampling(temperature=1.0, max_tokens=20, max_steps=3, stop=pair, ends=(final,))
     ended = await engine.generate([3, 4, 5], setting, stream)
     assert flat(ended) == texts[stream][:6] and ended.ended == "end"
-
-
-async def test_end_of_sequence_is_left_out_and_limits_say_length(tiny_llama):
-    engine = TransformersEngine(tiny_llama)
-    long = Sampling(temperature=1.5, max_tokens=500, max_steps=None, stop=None)
-    found = await gather(engine.generate([9, 8, 7], long, s) for s in range(40))
-    assert {g.ended for g in found} == {"end", "length"}
-    for generation in found:
-        assert 0 not in flat(generation)
-        assert generation.ended == "end" or len(flat(generation)) == engine.context - 3
-
-
-async def test_a_cancelled_request_leaves_and_the_others_stay(engine):
-    wanted = await engine.generate([5, 6, 7], FREE, 1)
-    tasks = [asyncio.create_task(engine.generate([5, 6, 9], FREE, s)) for s in range(40)]
-    kept = asyncio.create_task(engine.generate([5, 6, 7], FREE, 1))
-    await asyncio.sleep(0.005)
-    for task in tasks:
-        task.cancel()
-    assert (await kept).steps == wanted.steps
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert (await engine.generate([5, 6, 9], FREE, 3)).steps
-    assert not engine._decoder.rows and not engine._decoder.waiting and engine._decoder._reserved == 0
 
 
 async def test_a_failing_forward_fails_its_requests_only(engine, monkeypatch):
@@ -242,28 +156,8 @@ async def test_a_closed_engine_says_so(engine):
         await engine.score([1], [2])
 
 
-def test_an_engine_serves_one_event_loop_after_the_other(engine):
-    first = asyncio.run(engine.generate([5, 6, 7], FREE, 1))
-
-    async def leave():
-        task = asyncio.create_task(engine.generate([5, 6, 7], FREE, 2))
-        await asyncio.sleep(0.003)
-        del task
-
-    asyncio.run(leave())
-    assert asyncio.run(engine.generate([5, 6, 7], FREE, 1)).steps == first.steps
-
-
-async def test_wrong_prompts_are_value_errors(engine):
-    with pytest.raises(ValueError, match=r"130 tokens; the context holds 128"):
-        await engine.generate([1] * 130, FREE, 0)
-    with pytest.raises(ValueError, match="128 tokens; the context holds 128, the first new"):
-        await engine.generate([1] * 128, FREE, 0)
+async def test_a_full_context_is_scored_and_wrong_limits_are_value_errors(engine):
     assert (await engine.score([1] * 128, [3])).computed == 128
-    with pytest.raises(ValueError, match="empty"):
-        await engine.score([], [1])
-    with pytest.raises(ValueError, match="outside the vocabulary"):
-        await engine.score([10**6], [1])
     with pytest.raises(ValueError, match="max_tokens 0"):
         await engine.generate([1], Sampling(max_tokens=0), 0)
 
@@ -325,7 +219,7 @@ def test_gathered_attention_is_attention_in_place():
 
 
 async def test_without_numba_the_tokens_are_the_same(tiny_llama, monkeypatch):
-    asked = [(p, s) for p in prompts(5, 280, seed=6) for s in range(3)]
+    asked = [(p, s) for p in prompts(5, seed=6, longest=30) for s in range(3)]
     with_numba, without = TransformersEngine(tiny_llama), TransformersEngine(tiny_llama, max_batch=4)
     wanted = await gather(with_numba.generate(p, FREE, s) for p, s in asked)
     monkeypatch.setattr(attention, "numba", None)

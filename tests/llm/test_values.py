@@ -5,10 +5,9 @@ import math
 import re
 
 import pytest
+from fakes import Letters, text_model
 
-from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
-from forethought.llm.formats import PlainFormat
-from forethought.llm.text_model import TextModel
+from forethought.llm.engines.base import EngineCounters, Generation, Score
 from forethought.llm.values import Judgement, Means, Oracle, Rollout, Weighted, parts_of, value_named
 from forethought.llm.values.rating import numbers_of
 from forethought.planning import MCTS, Beam, BestOfN, Budget, aplan
@@ -17,7 +16,7 @@ from forethought.planning.interface import UNITS
 QUESTION = "How many?"
 
 
-class Letters:
+class Numerals(Letters):
     """A token per character, and one for 10 if wanted."""
 
     all_special_ids = ()
@@ -26,10 +25,7 @@ class Letters:
         self.ten = ten
 
     def encode(self, text, add_special_tokens=True):
-        return [1000] if self.ten and text == "10" else [ord(c) for c in text]
-
-    def decode(self, tokens, **_):
-        return "".join(map(chr, tokens))
+        return [1000] if self.ten and text == "10" else super().encode(text)
 
 
 class Scripted:
@@ -38,7 +34,7 @@ class Scripted:
     context, fingerprint = 3000, "scripted"
 
     def __init__(self, line=None, chance=None, ten=False):
-        self.tokenizer, self.counters = Letters(ten), EngineCounters()
+        self.tokenizer, self.counters = Numerals(ten), EngineCounters()
         self.line, self.chance = line or (lambda text, stream: f"{stream % 10}\n"), chance
         self.prompts = []
 
@@ -65,8 +61,7 @@ class Scripted:
 
 
 def model(engine, value, **settings):
-    form = PlainFormat(engine.tokenizer, critique="ok?", yes="y", no="n")
-    return TextModel(engine, form, value, Sampling(max_tokens=60), max_steps=4, **settings)
+    return text_model(engine, value, max_steps=4, max_tokens=60, **settings)
 
 
 async def children(text, slots=(0, 1, 2), **how):
@@ -116,7 +111,7 @@ async def test_a_critic_without_an_opinion_or_room_says_nan():
 
 
 def test_a_tokenizer_that_knows_no_numbers_is_refused():
-    class Blind(Letters):
+    class Blind(Numerals):
         def encode(self, text, add_special_tokens=True):
             return [7]
 

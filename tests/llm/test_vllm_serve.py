@@ -15,6 +15,7 @@ import httpx2
 import numpy as np
 import pytest
 import torch
+from plain import flat, logits_after
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from forethought.llm.engines.base import Sampling
@@ -115,11 +116,6 @@ def prompts(words, count, seed):
     return [[rng.choice(whole) for _ in range(rng.randint(3, 70))] for _ in range(count)]
 
 
-def logits_after(plain, prompt, new=()):
-    with torch.no_grad():
-        return plain(torch.tensor([[*prompt, *new]])).logits[0, len(prompt) - 1 :]
-
-
 def greedy(plain, prompt, most):
     new = []
     while len(new) < most and (not new or new[-1] != 0):
@@ -134,7 +130,7 @@ async def test_greedy_steps_and_their_log_probabilities_are_those_of_plain_trans
     for prompt, found in zip(asked, await asyncio.gather(*(engine.generate(p, sampling, 0) for p in asked))):
         wanted, ended = greedy(plain, prompt, 40)
         cut = next((n for n in range(1, len(wanted) + 1) if letter in words.decode(wanted[:n])), None)
-        assert [t for step in found.steps for t in step] == wanted[:cut]
+        assert flat(found) == wanted[:cut]
         assert found.ended == ("stop" if cut else "end" if ended else "length")
         logp = logits_after(plain, prompt, wanted[:cut])[:-1].log_softmax(-1)
         told = np.concatenate([*found.logprobs, []])

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from fakes import Letters, letters_format
 
 from forethought.evals.choose import RULES
 from forethought.evals.evaluate import evaluate
@@ -13,7 +14,7 @@ from forethought.evals.request import checked
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
 from forethought.llm.engines.work import Work
-from forethought.llm.formats import ChatFormat, PlainFormat
+from forethought.llm.formats import ChatFormat
 from forethought.llm.load import load_text_model
 from forethought.llm.tape import Tape
 from forethought.llm.values import LogProb, NoValue, SelfCritique, value_named
@@ -26,18 +27,6 @@ from forethought.planning.interface import UNITS
 from forethought.planning.rebase import Rebase
 
 WORK = Work(parameters=10, layers=1, width=2)
-
-
-class Letters:
-    """A token per character."""
-
-    eos_token_id = 0
-
-    def encode(self, text, add_special_tokens=True):
-        return [ord(c) for c in text]
-
-    def decode(self, tokens, **_):
-        return "".join(map(chr, tokens))
 
 
 class Scripted:
@@ -91,9 +80,8 @@ class Scripted:
 
 def made(way, script, value=None, seed=0, most=80, steps=6, temperature=0.8, **engine):
     engine = Scripted(script, **engine)
-    form = PlainFormat(engine.tokenizer, critique="ok?", yes="y", no="n")
     sampling = Sampling(temperature=temperature, max_tokens=most)
-    return way_named(way)(engine, form, value or NoValue(), sampling, seed, steps, Tape())
+    return way_named(way)(engine, letters_format(engine), value or NoValue(), sampling, seed, steps, Tape())
 
 
 def row(expansion, i=0, spent=False):

@@ -1,0 +1,155 @@
+"""Runs over the transformers engine whose memory is short, which are killed, or which share a tape."""
+
+import json
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from forethought.control.episodes import run_episodes
+from forethought.evals.evaluate import evaluate
+from forethought.evals.request import checked
+from forethought.evals.tasks.base import BadInput
+from forethought.llm.engines.network import Network
+
+torch.set_num_threads(1)
+
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def run(stepping_llama, tmp_path):
+    """Evaluates the tiny Llama on questions, or what else is asked for; gives the summary."""
+    data = tmp_path / "questions.jsonl"
+    rows = [{"question": f"Tom has {i} apples and {i + 2} more?", "answer": f"#### {2 * i + 2}"} for i in range(4)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def start(out, planner="greedy,mcts", budgets="3,6", task="gsm8k", **flags):
+        text = {"model": str(stepping_llama), "data": data} if task == "gsm8k" else {}
+        flags = {"quiet": True, "in_flight": 2} | text | flags
+        with (tmp_path / f"log-{out}").open("w") as log:
+            found = evaluate(checked(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200))
+        return found.summary
+
+    return start
+
+
+def clockless(found):
+    """Without what depends on the clock, or on what an earlier call had paid already."""
+    if isinstance(found, dict):
+        return {name: clockless(x) for name, x in found.items() if name not in ("seconds", "spent", "tree", "again")}
+    return [clockless(x) for x in found] if isinstance(found, list) else found
+
+
+def rows_of(folder):
+    rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()][1:]
+    return {(row["planner"], row["budget"], row["problem"]): row for row in rows}
+
+
+def test_a_forward_that_fails_is_run_again_by_the_next_call(run, tmp_path, monkeypatch):
+    run("whole")
+    hidden, calls = Network.hidden, []
+
+    def short_of_memory(self, *asked):
+        calls.append(None)
+        if len(calls) == 60:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return hidden(self, *asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "hidden", short_of_memory)
+        summary = run("cut")
+    failed = [row for row in rows_of(tmp_path / "cut").values() if row["failed"]]
+    assert 1 <= len(failed) <= 2 and all("OutOfMemoryError: CUDA out of memory" in row["failed"] for row in failed)
+    assert summary["again"] == len(failed) == sum(row["failed"] for row in summary["rows"])
+    assert f"{len(failed)} of these failures were no fault of the problems" in (tmp_path / "log-cut").read_text()
+    assert run("cut")["again"] == 0
+    assert clockless(rows_of(tmp_path / "cut")) == clockless(rows_of(tmp_path / "whole"))
+
+
+def starve(run, told):
+    """Start in a process that may not grow any more."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
+    try:
+        run("starved")
+    except BadInput as error:
+        told.send(str(error))
+    finally:
+        told.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="limits memory as Linux does")
+def test_too_little_memory_to_start_is_one_line(run, tmp_path):
+    run("first", planner="greedy", limit=1)  # all that is imported is there by now
+    hears, says = FORK.Pipe(duplex=False)
+    child = FORK.Process(target=starve, args=(run, says))
+    child.start()
+    says.close()
+    told = hears.recv()
+    child.join()
+    assert "memory" in told.lower() and "\n" not in told and not (tmp_path / "starved").exists()
+
+
+@pytest.mark.gpu
+def test_a_full_gpu_is_one_line(run):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        with pytest.raises(BadInput, match="cannot be started on cuda: OutOfMemoryError: CUDA out of memory"):
+            run("out", device="cuda")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+PENDULUM = {"task": "pendulum", "planner": "cem,mcts,best_of_n", "budgets": "16,64", "limit": 4, "in_flight": 2}
+
+
+@pytest.mark.parametrize("control", [False, True], ids=["text", "control"])
+def test_a_run_killed_five_times_ends_the_same(run, tmp_path, monkeypatch, control):
+    monkeypatch.setattr("forethought.evals.episodes.run_episodes", partial(run_episodes, max_episode_steps=8))
+    flags = PENDULUM if control else {"tape": tmp_path / "a.tape"}
+    run("first", **flags | {"limit": 1, "tape": None})  # what is compiled is there by now
+    begun = time.monotonic()
+    whole = run("whole", **flags | {"tape": None})
+    lasts, dice, kept, killed = time.monotonic() - begun, random.Random(), {}, 0
+    for _ in range(5):
+        child = FORK.Process(target=run, args=("cut",), kwargs=flags)
+        child.start()
+        child.join(dice.uniform(0.05, 0.4) * lasts)
+        child.kill()
+        child.join()
+        killed += child.exitcode == -signal.SIGKILL
+        if (tmp_path / "cut" / "results.jsonl").exists():
+            assert kept.items() <= (kept := halved(tmp_path / "cut")).items(), "what was whole stands as it was"
+    assert killed >= 1
+    assert clockless(run("cut", **flags)) == clockless(whole)
+    assert clockless(rows_of(tmp_path / "cut")) == clockless(rows_of(tmp_path / "whole"))
+
+
+def halved(folder):
+    """The whole lines of a file that may end in half a one, by their place."""
+    return dict(enumerate((folder / "results.jsonl").read_bytes().split(b"\n")[:-1]))
+
+
+def test_two_runs_at_once_share_a_tape(run, tmp_path):
+    whole = run("whole")
+    children = [FORK.Process(target=run, args=(out,), kwargs={"tape": tmp_path / "a.tape"}) for out in ("one", "two")]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    for out in ("one", "two"):
+        assert clockless(rows_of(tmp_path / out)) == clockless(rows_of(tmp_path / "whole"))
+    again = run("again", tape=tmp_path / "a.tape")
+    assert clockless(again) == clockless(whole) and all(row["spent"]["model_calls"] == 0 for row in again["rows"])
