@@ -28,7 +28,7 @@ from torch import Tensor
 from .constraints import refuse
 from .curvature import REMEDY, Steps, bent, differentiated, flat_of
 from .interface import Box, Candidates, ModelError, Returns
-from .rollout import Sum, follow, inner_step, laid_out, per_row, take
+from .rollout import Sum, follow, inner_step, laid_out, take
 
 
 @dataclass(slots=True)
@@ -62,12 +62,12 @@ class Walks(Candidates):
             taken.append(self._action(model.actions, t, passed[-1]))
             states = one_step(model, states, taken[-1], run, t == steps - 1)
             passed.append(flat_of(states))
-        usage, spent = run.ledger()
+        usage, spent = run.ledger(count)
         shape = (count, number, -1)
         return Walked(
             run.total.view(count, number, 1),
-            per_row(usage, count),
-            None if spent is None else per_row(spent, count),
+            usage,
+            spent,
             torch.stack(passed, 1).view(*shape, passed[0].shape[-1]),
             torch.stack(taken, 1).view(*shape, flat.shape[-1]),
         )
@@ -124,11 +124,11 @@ class Slopes(Candidates):
             if not returns.requires_grad:
                 raise ModelError(f"returns carry no gradient by the actions; {REMEDY}")
             (slopes,) = differentiated(lambda: torch.autograd.grad(returns.sum(), flat))
-        usage, spent = run.ledger()
+        usage, spent = run.ledger(count)
         return Sloped(
             returns.detach().view(count, number, -1),
-            3 * per_row(usage, count),
-            None if spent is None else 3 * per_row(spent, count),
+            3 * usage,
+            None if spent is None else 3 * spent,
             slopes.transpose(0, 1).reshape(count, number, -1, steps, width),
         )
 

@@ -57,7 +57,12 @@ def inlined(function: Function) -> Function:
     return _compiled(function, **INLINE)
 
 
-def _compiled(function: Function, **options: bool) -> Function:
+def fused(function: Function) -> Function:
+    """`njit` for arithmetic over arrays: a product and a sum may become one instruction, which is rounded once."""
+    return _compiled(function, fastmath={"contract"})
+
+
+def _compiled(function: Function, **options: Any) -> Function:
     if not HAVE_NUMBA:
         return function
     return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)

@@ -22,7 +22,7 @@ from .derivatives import one_step
 from .interface import ActionSpace, Box, Candidates, Expansion, Int, Keys, ModelError, Plan, Returns, Size
 from .noise import coloured, normals
 from .risk import Risk, at_risk, check_risk, want
-from .rollout import Sum, excess, laid_out, per_row
+from .rollout import Sum, excess, laid_out
 from .sequences import SequenceSearch, carried, nothing, refuse_lost, returns_of
 
 Act = Callable[[Any, Any], Any]
@@ -57,12 +57,12 @@ class Guided(Candidates):
             if measure is not None:
                 run.violate(excess(measure(states, action), run.rows))
             states = one_step(model, states, action, run, t == steps - 1)
-        usage, spent = run.ledger()
+        usage, spent = run.ledger(count)
         shape = (count, number, particles)
         return Led(
             run.total.view(shape),
-            per_row(usage, count),
-            None if spent is None else per_row(spent, count),
+            usage,
+            spent,
             torch.stack(taken, 2),
             violation=None if run.violation is None else run.violation.view(shape),
         )

@@ -18,12 +18,19 @@ Risk = Literal["mean", "worst"] | tuple[Literal["cvar"], float]
 
 def at_risk(returns: Tensor, risk: Risk) -> Tensor:
     """[M, K, P] returns to what they count for, [M, K]; minus infinity where one is not finite."""
-    returns = torch.where(torch.isfinite(returns), returns, -torch.inf)
+    returns = finite_or_lost(returns)
+    if returns.shape[-1] == 1:
+        return returns[..., 0]
     if risk == "mean":
         return returns.mean(-1)
     if risk == "worst":
         return returns.amin(-1)
     return tail_mean(returns, float(risk[1]))
+
+
+def finite_or_lost(returns: Tensor) -> Tensor:
+    """Returns of any shape, minus infinity where they are not finite."""
+    return torch.nan_to_num(returns, -torch.inf, -torch.inf, -torch.inf)
 
 
 def tail_mean(returns: Tensor, alpha: float) -> Tensor:

@@ -17,8 +17,8 @@ from .interface import UNITS, ActionSpace, Box, Candidates, Expansion, ModelErro
 from .noise import fold, uniforms
 
 Policy = Literal["logits", "uniform"] | Callable[[Any, Any], Any]
-Walk = Callable[[Any, Tensor], tuple[Any, Tensor, Tensor]]
-"""(states, actions [H, N, D]) -> states, discounted sums of rewards [N], products of discounts [N]."""
+Walk = Callable[[Any, Tensor], Tensor]
+"""(states, actions [H, N, D]) -> returns [N]: discounted sums of rewards, and of the value where they lead."""
 
 
 def take(states: Any, index: Tensor) -> Any:
@@ -52,11 +52,10 @@ class Sum:
         weight = self.weight * self._of("discount", discount)
         self.weight = torch.where(self.weight != 0, weight if self.gamma == 1 else weight * self.gamma, 0)
 
-    def walked(self, steps: int, states: Any, total: Any, factor: Any) -> Any:
-        """So many plain steps at once, the first ones: their sums of rewards and products of discounts [N]."""
-        self.total, self.weight = self._of("total", total), self._of("factor", factor)
+    def walked(self, steps: int, returns: Any) -> Tensor:
+        """All steps at once: the returns [N]."""
         self.plain += steps
-        return states
+        return self._of("returns", returns)
 
     def violate(self, over: Tensor) -> None:
         """What the coming step violates, [N] at least 0; nothing after an end."""
@@ -78,10 +77,11 @@ class Sum:
             self.spent += said.usage if said.spent is None else said.spent
         self.usage = said.usage.copy() if self.usage is None else self.usage + said.usage
 
-    def ledger(self) -> tuple[Usage, Usage | None]:
-        """Usage and spent, each [N, units]; spent is None where it is the same."""
-        plain = np.tile(ONE * self.plain, (self.rows, 1))
-        return plain if self.usage is None else plain + self.usage, None if self.spent is None else plain + self.spent
+    def ledger(self, rows: int) -> tuple[Usage, Usage | None]:
+        """Usage and spent of `rows` problems with N / rows sequences each, [rows, units]; spent None where the same."""
+        plain = np.full((rows, 1), self.plain * (self.rows // max(rows, 1))) * ONE
+        usage = plain if self.usage is None else plain + per_row(self.usage, rows)
+        return usage, None if self.spent is None else plain + per_row(self.spent, rows)
 
     def _of(self, name: str, given: Any) -> Tensor:
         number = torch.as_tensor(given).to(self.total)
@@ -101,8 +101,8 @@ def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0)
         model's own discounts. Queries that bring an `answer` of their own (`derivatives.py`) are answered by it.
     A model may offer three things beyond the protocol. `step(states, actions) -> (states, reward, discount)` spares
     the inner steps everything that only leaves need; it is used where it costs one node, that is, where `model.cost` is
-    no more than P. `walk`, a `Walk` or None, takes all inner steps at once and is preferred where no constraint wants
-    to see each. `particles` (P > 1) with `repeat(states, keys)` makes N states
+    no more than P. `walk`, a `Walk` or None, takes all steps at once, without derivatives, and is preferred where none
+    are wanted and no constraint is to see each step. `particles` (P > 1) with `repeat(states, keys)` makes N states
     into N * P, the particles of one state side by side; keys uint64 [N] are alike for all candidates of a row, so
     that these are compared under the same noise. Usage counts K * H * P nodes and model calls unless the model says.
 
@@ -116,20 +116,21 @@ def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0)
     states, flat = laid_out(model, states, candidates)
     run = Sum(flat.shape[1], flat, gamma)
     returns = follow(model, states, flat, run).view(count, number, int(getattr(model, "particles", 1)))
-    usage, spent = run.ledger()
     over = None if run.violation is None else run.violation.view(returns.shape)
-    return Returns(returns, per_row(usage, count), None if spent is None else per_row(spent, count), violation=over)
+    return Returns(returns, *run.ledger(count), violation=over)
 
 
 def laid_out(model: Any, states: Any, candidates: Candidates) -> tuple[Any, Tensor]:
     """N = M * K * P states, particles of one candidate side by side, and the actions [H, N, D] to walk from them."""
     count, number = candidates.sequences.shape[:2]
     particles = int(getattr(model, "particles", 1))
-    states = take(states, torch.arange(count).repeat_interleave(number))
+    states = take(states, torch.from_numpy(np.arange(count).repeat(number)))
+    flat = candidates.sequences.flatten(0, 1)
     if particles > 1:
         keys = np.zeros(count, np.uint64) if candidates.keys is None else candidates.keys
         states = model.repeat(states, np.repeat(keys, number))
-    return states, candidates.sequences.flatten(0, 1).repeat_interleave(particles, 0).transpose(0, 1).contiguous()
+        flat = flat.repeat_interleave(particles, 0)
+    return states, flat.transpose(0, 1).contiguous()
 
 
 def inner_step(model: Any) -> Any:
@@ -141,11 +142,10 @@ def inner_step(model: Any) -> Any:
 def follow(model: Any, states: Any, actions: Tensor, run: Sum) -> Tensor:
     """Returns [N] of walking actions [H, N, D] from N states, inner ones by `step` where there is one."""
     step, measure = inner_step(model), getattr(model, "constraint", None)
-    plain = step is not None and measure is None and run.gamma == 1 and len(actions) > 1
+    plain = step is not None and measure is None and run.gamma == 1 and not torch.is_grad_enabled()
     walk = getattr(model, "walk", None) if plain else None
     if walk is not None:
-        states = run.walked(len(actions) - 1, *walk(states, actions[:-1]))
-        actions = actions[-1:]
+        return run.walked(len(actions), walk(states, actions))
     for action in actions[:-1]:
         if measure is not None:
             run.violate(excess(measure(states, action), run.rows))
@@ -230,7 +230,7 @@ class RolloutValue:
             run = Sum(len(live), value)
             logits = None if said.logits is None else torch.as_tensor(said.logits)[live]
             value[live] = self._walk(take(states, live), logits, run)
-            more, extra = run.ledger()
+            more, extra = run.ledger(len(live))
             usage[live.cpu().numpy()] += more
             spent[live.cpu().numpy()] += more if extra is None else extra
         return Expansion(said.reward, said.discount, value, said.logits, usage, spent, said.same_as)

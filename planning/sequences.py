@@ -87,7 +87,9 @@ class SequenceSearch(ABC):
     def _waiting(self, query: Candidates, verb: str) -> NDArray[Any]:
         """The query's rows, if each of them was asked just so and is waited for."""
         rows = np.asarray(query.row, dtype=np.int64)
-        if len(np.unique(rows)) < len(rows) or (len(rows) and not 0 <= rows.min() <= rows.max() < self.rows):
+        if (len(rows) > 1 and len(np.unique(rows)) < len(rows)) or (
+            len(rows) and not 0 <= rows.min() <= rows.max() < self.rows
+        ):
             raise ValueError(f"{verb} wants different rows of 0..{self.rows - 1}, got {rows.tolist()}")
         stale = self.pending[rows] != query.sequences.shape[1]
         if query.keys is not None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .gaussian import GaussianSearch
 from .interface import ActionSpace, Box, Expansion, Keys, Size, Valued
-from .risk import Risk, at_risk, check_risk, want
+from .risk import Risk, at_risk, check_risk, finite_or_lost, want
 
 Array = TypeVar("Array", Tensor, NDArray[Any])
 
@@ -145,7 +145,7 @@ class Shooting(ABC):
         A return that is not finite (NaN, either infinity) has weight 0; where none is finite, all have.
         """
         if isinstance(returns, Tensor):
-            return self._weights(torch.where(torch.isfinite(returns), returns, -torch.inf))
+            return self._weights(finite_or_lost(returns))
         given = np.asarray(returns)
         number = torch.from_numpy(np.array(given, dtype=np.result_type(given, np.float32)))
         return self.weigh(number).numpy()
@@ -188,7 +188,7 @@ class CEM(Shooting):
         want(0 < self.elites <= 1, "elites", "in (0, 1]", self.elites)
 
     def _weights(self, returns: Tensor) -> Tensor:
-        finite = torch.isfinite(returns).sum(-1)
+        finite = (returns > -torch.inf).sum(-1)
         return equal_weights(returns, (self.elites * finite).ceil().clamp(min=1))
 
 
@@ -247,32 +247,34 @@ class MPPI(Shooting):
             return self.weigh(returns)
         noise = (samples - mean[:, None]) / std.clamp(min=torch.finfo(std.dtype).tiny)[:, None]
         pull = ((mean - middle) / std.clamp(min=torch.finfo(std.dtype).tiny))[:, None] * noise
-        returns = torch.where(torch.isfinite(returns), returns, -torch.inf)
+        returns = finite_or_lost(returns)
         gap = returns - returns.amax(-1, keepdim=True)
         tilted = gap / self._warmth(returns) - self.control_cost * pull.sum((-1, -2))
-        return soft_weights(tilted, torch.ones_like(tilted[..., :1]))
+        return soft_weights(finite_or_lost(tilted), torch.ones_like(tilted[..., :1]))
 
 
 def equal_weights(returns: Tensor, count: Tensor) -> Tensor:
-    """1 / count on the `count` [...] best finite of returns [..., K], ties to the lower index."""
+    """1 / count on the `count` [...] best of returns [..., K] that are finite or minus infinity, which counts for
+    nothing; ties to the lower index."""
     order = returns.argsort(dim=-1, descending=True, stable=True)
-    places = torch.arange(order.shape[-1], device=order.device).expand_as(order)
-    rank = torch.empty_like(order).scatter_(-1, order, places)
-    chosen = (rank < count[..., None]) & torch.isfinite(returns)
+    first = torch.arange(order.shape[-1], device=order.device) < count[..., None]
+    chosen = (returns > -torch.inf) & torch.empty_like(first).scatter_(-1, order, first)
     return chosen / chosen.sum(-1, keepdim=True).clamp(min=1).to(returns.dtype)
 
 
 def soft_weights(returns: Tensor, temperature: Tensor) -> Tensor:
-    """exp((R - max R) / temperature), normalised, of returns [..., K]: no exponent is above 0, so none overflows."""
-    finite = torch.isfinite(returns)
+    """exp((R - max R) / temperature), normalised, of returns [..., K], finite or minus infinity: no exponent is above
+    0, so none overflows."""
+    finite = returns > -torch.inf
     gap = torch.where(finite, returns - returns.amax(-1, keepdim=True), 0)
     weights = torch.exp(gap / temperature) * finite
     return weights / weights.sum(-1, keepdim=True).clamp(min=1)
 
 
 def spread(returns: Tensor) -> Tensor:
-    """[..., 1] standard deviation of the finite of returns [..., K]; squares of huge returns do not overflow."""
-    finite = torch.isfinite(returns)
+    """[..., 1] standard deviation of those of returns [..., K] that are not minus infinity, finite all; squares of huge
+    returns do not overflow."""
+    finite = returns > -torch.inf
     scale = torch.where(finite, returns.abs(), 0).amax(-1, keepdim=True).clamp(min=torch.finfo(returns.dtype).tiny)
     unit = torch.where(finite, returns / scale, 0)
     count = finite.sum(-1, keepdim=True).clamp(min=1)

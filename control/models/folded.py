@@ -1,17 +1,20 @@
 """A perceptron's forward pass for planning: scales folded into the weights, one buffer a layer, no derivatives.
 
 Folding a normalisation (x - mean) / std into the first layer and mean + std y into the last saves passes over the
-candidates; buffers that are used again save the page faults of fresh ones, which cost as much as an activation. Inside,
-candidates are the last dimension: there are many more of them than inputs or outputs, and products are quicker so.
+candidates, and so do biases as one more column of the weights, against a row of ones; buffers that are used again save
+the page faults of fresh ones, which cost as much as an activation. Inside, candidates are the last dimension: there are
+many more of them than inputs or outputs, and products are quicker so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
+
+from .activation import silu_of
 
 Scale = tuple[Tensor, Tensor]
 
@@ -25,36 +28,44 @@ class Folded:
     """
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor], inputs: Scale, outputs: Scale) -> None:
-        self.weights = [weight.detach().mT.clone(memory_format=torch.contiguous_format) for weight in weights]
-        self.biases = [bias.detach().mT.clone() for bias in biases]
+        turned = [weight.detach().mT.clone() for weight in weights]
+        offsets = [bias.detach().mT.clone() for bias in biases]
         mean, std = inputs
-        self.weights[0] /= std
-        self.biases[0] -= self.weights[0] @ mean[:, None]
+        turned[0] /= std
+        offsets[0] -= turned[0] @ mean[:, None]
         mean, std = outputs[0][:, None], outputs[1][:, None]
         size = len(mean)
-        self.weights[-1][:, :size] *= std
-        self.biases[-1][:, :size] *= std
-        self.biases[-1][:, :size] += mean
-        if len(self.weights[0]) == 1:  # one member: plain products
-            self.weights, self.biases = [w[0] for w in self.weights], [b[0] for b in self.biases]
-        self._hidden: list[Tensor] = []
+        turned[-1][:, :size] *= std
+        offsets[-1][:, :size] *= std
+        offsets[-1][:, :size] += mean
+        self.weights = [torch.cat(pair, -1) for pair in zip(turned, offsets)]
+        self._product = torch.bmm
+        if len(self.weights[0]) == 1:
+            self.weights, self._product = [weight[0] for weight in self.weights], torch.mm
+        self._given: Tensor | None = None
+        self._hidden: list[tuple[Tensor, Tensor, Callable[[], Any]]] = []
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """[E, N, I] (or [1, N, I] for all members alike) -> [E, N, outputs], in memory of its own."""
         one = self.weights[0].ndim == 2
-        at = (inputs[0] if one else inputs.expand(len(self.weights[0]), -1, -1)).mT
-        out = self.across(at).mT
+        turned = (inputs[0] if one else inputs).mT
+        given = self.inputs(turned.mT)
+        given[..., :-1, :] = turned
+        out = self.across(given).mT
         return out[None] if one else out
 
-    def across(self, at: Tensor) -> Tensor:
-        """[E, I, N] -> [E, outputs, N], of one member [I, N] -> [outputs, N]."""
-        for weight, bias, hidden in zip(self.weights, self.biases, self._sized(at)):
-            at = silu(torch.matmul(weight, at, out=hidden).add_(bias), inplace=True)
-        return torch.matmul(self.weights[-1], at).add_(self.biases[-1])
+    def across(self, at: Tensor, out: Tensor | None = None) -> Tensor:
+        """Inputs as in `inputs` -> [E, outputs, N], of one member [outputs, N], in `out` or in fresh memory."""
+        for weight, (hidden, whole, activate) in zip(self.weights, self._hidden):
+            self._product(weight, at, out=hidden)
+            activate()
+            at = whole
+        return self._product(self.weights[-1], at, out=out)
 
-    def _sized(self, at: Tensor) -> list[Tensor]:
-        """Buffers for N rows, of all layers but the last."""
-        if not self._hidden or self._hidden[0].shape[-1] != at.shape[-1]:
-            shapes = [(*weight.shape[:-1], at.shape[-1]) for weight in self.weights[:-1]]
-            self._hidden = [at.new_empty(shape) for shape in shapes]
-        return self._hidden
+    def inputs(self, like: Tensor) -> Tensor:
+        """The buffer [E, I + 1, N], of one member [I + 1, N], for the N rows of `like` [..., N, I]; ones come last."""
+        rows = like.shape[-2]
+        if self._given is None or self._given.shape[-1] != rows:
+            self._given, *wholes = (like.new_ones(*w.shape[:-2], w.shape[-1], rows) for w in self.weights)
+            self._hidden = [(whole[..., :-1, :], whole, silu_of(whole[..., :-1, :])) for whole in wholes]
+        return self._given

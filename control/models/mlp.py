@@ -80,17 +80,24 @@ class MLPModel:
         return self._walk if self.rules.plain else None
 
     @torch.no_grad()
-    def _walk(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As many `step`s as there are actions [H, N, D]: states [N, O], summed rewards [N], factors [N] after them."""
+    def _walk(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Returns [N] of as many `step`s from states [N, O] as there are actions [H, N, D], and of the value there."""
         net, size = self.net.folded(), states.shape[1]
-        pushes = actions.clamp(*bounds_of(self.config.low, self.config.high, actions.dtype, actions.device)).mT
-        seen, total, factor = states.T, torch.zeros_like(states[:, 0]), 1.0
-        for action, push in zip(actions, pushes):
-            out = net.across(torch.cat((seen, push)))
-            reached = seen + out[:size]
-            total.add_(self.rules.rewarded(seen.T, action, reached.T, out[size]), alpha=factor)
-            seen, factor = reached, factor * self.gamma
-        return seen.T, total, torch.full_like(total, factor)
+        given = net.inputs(states)
+        seen, push = given[:size], given[size:-1]
+        out, total, factor = given.new_empty(size + 1, len(states)), torch.zeros_like(states[:, 0]), 1.0
+        move, gain, learned = out[:size], out[size], self.rules.learned
+        seen.copy_(states.mT)
+        low, high = bounds_of(self.config.low, self.config.high, actions.dtype, actions.device)
+        clipped = torch.minimum(torch.maximum(actions, low), high)
+        for action, pushed in zip(actions, clipped.mT.unbind()):
+            push.copy_(pushed)
+            net.across(given, out)
+            earned = gain if learned else self.rules.rewarded(seen.mT, action, (seen + move).mT, gain)
+            total.add_(earned, alpha=factor)
+            seen.add_(move)
+            factor *= self.gamma
+        return total if self.value is None else total.add_(self.value(seen.mT.clone()), alpha=factor)
 
     def save(self, folder: str | Path) -> None:
         """See `storage.save`."""

@@ -176,6 +176,11 @@ class Rules:
         """Whether actions are vectors and nothing ends, so that a step is the network's prediction and no more."""
         return self._endless and isinstance(self.actions, Box)
 
+    @property
+    def learned(self) -> bool:
+        """Whether rewards are those that the network predicts."""
+        return self._reward is None
+
     def land(self, seen: Tensor, actions: Tensor, reached: Tensor, reward: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where a predicted step leads: observations [K, O], rewards [K], discounts [K]; `reward` as was learned."""
         if self._endless:

@@ -1,151 +1,174 @@
-"""`forethought bench engine`: nodes and tokens a second of tree searches against independent sampling.
+"""`forethought bench engine`: tokens a second of tree search against independent sampling on the same engine.
 
-Three workloads over the same questions, each on an engine with an empty cache: whole solutions, one request each; trees
-that grow one step at a time from random earlier nodes; the same trees with the critic's question after every step.
+One run has the search, its own requests sent again without a search, and whole solutions of as many tokens; what the
+search's Python takes by itself; the prefix cache, foretold and counted; a second planner over the first one's tape; and
+beam search against best-of-N. Seconds are wall seconds on a GPU; on a CPU they are processor seconds, of which other
+programs on the machine take nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import random
-import time
-from collections.abc import Awaitable, Callable
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
-from ...llm.embedded.stories import held_out
-from ...llm.engines.base import Sampling, Tokens
-from ...llm.engines.transformers import TransformersEngine
-from ...llm.formats import Format, format_for
-from ...llm.load import BUILTIN
+from ...planning.shooting import BestOfN
+from ..methods import METHODS, check_names
 from ..summary import versions
+from ..tasks.base import BadInput
+from ..tasks.stories import Stories
+from .engine_bed import Bed, Taken
+from .engine_calls import predicted_hits
+from .engine_own import own_costs, second_planner
+from .engine_work import WORKLOADS, Plans, length_of_solutions, middle, price_of_prefill, rate, ratio, split, turn
+from .record import write
 
-LEAVES = 4
-"""Leaves in flight per tree."""
-CHILDREN = 4
-"""The most steps written from one node."""
+CRITICS = ("self", "rating", "logprob", "none")
+"""Those that need nothing beside the model that is measured."""
 
-Workload = Callable[[TransformersEngine, Format, Tokens, int], Awaitable[int]]
-
-
-async def solutions(engine: TransformersEngine, format: Format, question: Tokens, nodes: int) -> int:
-    """Whole solutions, `LEAVES` in flight, until they hold `nodes` steps; gives the number of steps written."""
-    whole = _sampling(format, format.max_steps)
-    written, stream = 0, random.Random(0)
-    while written < nodes:
-        found = await asyncio.gather(*[engine.generate(question, whole, stream.getrandbits(63)) for _ in range(LEAVES)])
-        written += sum(len(solution.steps) for solution in found)
-    return written
+SAMPLES = 16
+"""Best-of-N's solutions, and the width of the beam that is set against it."""
 
 
-async def tree(engine: TransformersEngine, format: Format, question: Tokens, nodes: int, critic: bool = False) -> int:
-    """A tree of `nodes` steps, each written from a random open node; gives the number of steps written."""
-    choose, step = random.Random(0), _sampling(format, 1)
-    open_nodes: list[list[Any]] = [[question, 0]]  # tokens, children asked for
-    written = 0
-
-    async def leaf() -> None:
-        nonlocal written
-        while written < nodes and open_nodes:
-            written += 1
-            parent = choose.choice(open_nodes)
-            parent[1] += 1
-            if parent[1] == CHILDREN and len(open_nodes) > 1:
-                open_nodes.remove(parent)
-            found = await engine.generate(parent[0], step, choose.getrandbits(63))
-            if not found.steps:
-                continue
-            reached = (*parent[0], *found.steps[0])
-            if critic:
-                await engine.score((*reached, *format.critique(found.steps[0])), (*format.yes, *format.no))
-            if found.ended == "stop" and len(reached) + format.max_step_tokens < engine.context:
-                open_nodes.append([reached, 0])
-
-    await asyncio.gather(*[leaf() for _ in range(LEAVES)])
-    return written
-
-
-async def criticised(engine: TransformersEngine, format: Format, question: Tokens, nodes: int) -> int:
-    """As `tree`, and every step is scored by the critic before it may be continued."""
-    return await tree(engine, format, question, nodes, critic=True)
-
-
-WORKLOADS: dict[str, Workload] = {"whole solutions": solutions, "tree": tree, "tree with critic": criticised}
-
-
-def run(
-    model_dir: str | Path = BUILTIN, problems: int = 32, nodes: int = 32, max_batch: int = 64, device: str = "cpu"
-) -> dict[str, Any]:
-    """Each workload on `problems` stories with about `nodes` steps each, all in flight together.
-
-    Rates are per second of wall time and of processor time (of all threads; on a busy machine the fairer one).
-    """
-    measure(model_dir, solutions, 4, 4, max_batch, device)  # compiles and warms up
-    rows = {name: measure(model_dir, work, problems, nodes, max_batch, device) for name, work in WORKLOADS.items()}
-    base = rows["whole solutions"]["nodes_per_cpu_second"]
-    for row in rows.values():
-        row["against_whole"] = row["nodes_per_cpu_second"] / base
+def run(bed: Bed, *, problems: int, nodes: int, planner: str, value: str, repeats: int) -> dict[str, Any]:
+    """All figures of one engine; see the head of the file."""
+    clock = "processor" if bed.device == "cpu" else "wall"
+    questions = [problem.question for problem in Stories().problems(problems)]
+    plans = Plans(_planner(planner, bed, 4), questions, nodes, value)
+    length = length_of_solutions(bed, questions)
+    turn(bed, replace(plans, questions=questions[:4], nodes=8), length)  # compiles and warms up
+    turns = [turn(bed, plans, length) for _ in range(repeats)]
+    other = "bfs" if planner == "mcts" else "mcts"
+    usual = middle(turns, clock)
     return {
-        "model": Path(model_dir).name, "device": device, "max_batch": max_batch, "problems": problems,
-        "versions": versions(), "rows": rows,
+        "clock": clock, "rows": {name: row(getattr(usual, name), clock) for name in WORKLOADS},
+        "against": {name: ratio(turns, name, clock) for name in WORKLOADS if name != "search"},
+        "gap": split(usual, price_of_prefill(bed, clock), clock), "cache": cache(bed, usual.search),
+        "own": own_costs(bed, plans, max(3, repeats)),
+        "second": {"planner": other, **second_planner(bed, plans, replace(plans, planner=_planner(other, bed, 4)))},
+        "beam": beam(bed, questions[: -(-problems // 2)], value, clock, repeats),
     }  # fmt: skip
 
 
-def measure(
-    model_dir: str | Path, work: Workload, problems: int, nodes: int, max_batch: int, device: str
-) -> dict[str, float]:
-    """Rates and counters of one workload on a fresh engine."""
-    engine = TransformersEngine(model_dir, device=device, max_batch=max_batch)
-    format = format_for(engine.tokenizer, model_dir)
-    stories = held_out("test", per_length=-(-problems // 4))[:problems]
-    questions = [format.prompt_tokens(story.question) for story in stories]
-    wall, cpu = time.perf_counter(), time.process_time()
-    written = asyncio.run(_all(work, engine, format, questions, nodes))
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    counters = engine.counters
+def row(taken: Taken, clock: str) -> dict[str, float]:
+    """The figures of one workload."""
     return {
-        "nodes": written,
-        "nodes_per_second": written / wall,
-        "nodes_per_cpu_second": written / cpu,
-        "tokens_per_cpu_second": counters.generated / cpu,
-        "tokens_per_node": counters.generated / written,
-        "computed_per_token": counters.computed / counters.generated,
-        "computed_per_token_without_questions": (counters.computed - sum(map(len, questions))) / counters.generated,
-    }
+        "tokens_per_second": rate(taken, clock), "requests": len(taken.calls), "generated": taken.generated,
+        "computed_per_token": taken.computed / max(1, taken.generated), "seconds": getattr(taken, clock),
+        "wall": taken.wall, "idle": taken.idle,
+    }  # fmt: skip
 
 
-async def _all(work: Workload, engine: Any, format: Format, questions: list[Tokens], nodes: int) -> int:
-    return sum(await asyncio.gather(*[work(engine, format, question, nodes) for question in questions]))
+def cache(bed: Bed, search: Taken) -> dict[str, float]:
+    """Share of the prompts' tokens found in the prefix cache, foretold from the requests alone and counted."""
+    asked = max(1, sum(len(call.prompt) for call in search.calls))
+    foretold = predicted_hits(search.calls, bed.tokenizer, bed.block)
+    return {"predicted": foretold / asked, "measured": search.cached / asked, "block": bed.block}
 
 
-def _sampling(format: Format, steps: int) -> Sampling:
-    return Sampling(0.8, 1.0, format.max_step_tokens * steps, steps, format.delimiter, format.ends)
+def beam(bed: Bed, questions: Sequence[str], value: str, clock: str, repeats: int) -> dict[str, float]:
+    """Beam search of width 16 in seconds per generated token against best-of-16, with as many nodes as that had."""
+    samples = BestOfN(population=SAMPLES, parallel=SAMPLES)
+    many = Plans(samples, questions, SAMPLES * bed.format.max_steps, value)
+    pairs = []
+    for _ in range(repeats):
+        best = many.on(bed)
+        nodes = sum(len(getattr(call.answer, "steps", ())) for call in best.calls) // len(questions)
+        pairs.append((best, Plans(_planner("beam", bed, SAMPLES), questions, max(1, nodes), value).on(bed)))
+    ratios = [rate(best, clock) / max(1e-9, rate(wide, clock)) for best, wide in pairs]
+    best, wide = pairs[-1]
+    return {
+        "times_best_of_n": statistics.median(ratios), "problems": len(questions), "nodes": nodes,
+        "best_of_n_tokens_per_second": rate(best, clock), "beam_tokens_per_second": rate(wide, clock),
+    }  # fmt: skip
 
 
-def main(out: Path | None = None, model_dir: str | Path = BUILTIN, console: Console | None = None) -> dict[str, Any]:
-    """Measure, print the table, and write it to `out` as JSON."""
+def bars(result: dict[str, Any]) -> list[tuple[str, float, str, bool]]:
+    """What was asked for: its name, the figure, the bar, and whether it is met."""
+    against, own = result["against"], result["own"]["search_and_driver"]
+    met = [
+        ("search against its requests at once", against["requests"], "at least 0.95", against["requests"] >= 0.95),
+        ("search and driver, us a node", own, "at most 50", own <= 50),
+        ("second planner, requests made again", result["second"]["repeated"], "0", not result["second"]["repeated"]),
+        ("beam 16 against best-of-16, seconds a token", result["beam"]["times_best_of_n"], "at most 1.5",
+         result["beam"]["times_best_of_n"] <= 1.5),
+    ]  # fmt: skip
+    if result["clock"] == "wall" and result["value"] == "none":
+        met.append(("search against whole solutions", against["whole"], "at least 0.9", against["whole"] >= 0.9))
+    return met
+
+
+def _planner(name: str, bed: Bed, width: int) -> Any:
+    return METHODS[name](width, bed.format.max_steps).planner
+
+
+def main(
+    out: Path | None = None,
+    *,
+    engine: str = "transformers",
+    model: str = "builtin",
+    dummy_weights: bool = False,
+    problems: int = 64,
+    nodes: int = 16,
+    planner: str = "bfs",
+    value: str = "self",
+    repeats: int = 3,
+    device: str = "cpu",
+    machine: str | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Measure, print, and write JSON to `out` if given; a folder gets a file named for what was measured.
+
+    machine: how the result names the device, by default as torch names it. Errors: BadInput.
+    """
     console = console or Console()
-    result = run(model_dir)
-    table = Table(
-        title=f"{result['problems']} questions in flight, {result['max_batch']} rows", box=None, pad_edge=False
-    )
-    names = ("nodes/s", "nodes/cpu s", "tok/cpu s", "tok/node", "computed/tok", "w/o questions", "ratio")
-    for name in ("workload", *names):
-        table.add_column(name, justify="left" if name == "workload" else "right")
-    for name, row in result["rows"].items():
-        _, *figures = row.values()
-        table.add_row(name, *(f"{figure:.2f}" if figure < 10 else f"{figure:.0f}" for figure in figures))
-    console.print(table)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=1) + "\n")
-        console.print(f"written to {out}", highlight=False)
+    check_names([planner], list(METHODS), "planner")
+    check_names([value], CRITICS, "value")
+    try:
+        bed = Bed(engine, model, dummy=dummy_weights, device=device, rows=problems)
+    except (ValueError, OSError, ImportError) as error:
+        raise BadInput(" ".join(str(error).split())) from error
+    with bed:
+        found = run(bed, problems=problems, nodes=nodes, planner=planner, value=value, repeats=repeats)
+    head = {
+        "engine": engine, "model": Path(model).name, "dummy_weights": dummy_weights, "planner": planner, "value": value,
+        "problems": problems, "nodes": nodes, "repeats": repeats, "device": machine or bed.named(),
+        "threads": torch.get_num_threads(), "versions": versions(),
+    }  # fmt: skip
+    result = {**head, **found}
+    result["bars"] = [dict(zip(("name", "figure", "bar", "met"), each)) for each in bars(result)]
+    show(result, console)
+    if out is not None and out.suffix != ".json":
+        out = out / f"engine-{engine}-{head['model']}-{planner}-{value}.json"
+    write(result, out, console)
     return result
 
 
-if __name__ == "__main__":
-    main()
+def show(result: dict[str, Any], console: Console) -> None:
+    """Tables of the workloads, of the gap and of the bars."""
+    heading = f"{result['engine']}, {result['model']}, {result['planner']} over {result['problems']} problems in flight"
+    table = Table(title=f"{heading}, {result['clock']} seconds", box=None, pad_edge=False)
+    for name in ("workload", "tokens/s", "requests", "computed/token", "search against it"):
+        table.add_column(name, justify="left" if name == "workload" else "right")
+    for name, one in result["rows"].items():
+        against = f"{result['against'][name]:.2f}" if name in result["against"] else ""
+        figures = f"{one['tokens_per_second']:,.0f}", f"{one['requests']:,}", f"{one['computed_per_token']:.2f}"
+        table.add_row(WORKLOADS[name], *figures, against)
+    console.print(table)
+    parts = ", ".join(f"{name} {figure:.0f}" for name, figure in result["gap"].items())
+    console.print(f"more than whole solutions take, us a token: {parts}", highlight=False)
+    seen, own = result["cache"], result["own"]
+    console.print(
+        f"prefix cache: {seen['predicted']:.1%} foretold, {seen['measured']:.1%} measured; all Python but the engine: "
+        f"{own['over_tape']:.0f} us a node, {own['seconds'] / result['rows']['search']['seconds']:.1%} of the search",
+        highlight=False,
+    )
+    for bar in result["bars"]:
+        line = f"{bar['name']}: {bar['figure']:.3g} ({bar['bar']}){'' if bar['met'] else ', not met'}"
+        console.print(line, highlight=False)

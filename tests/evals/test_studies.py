@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,7 +35,10 @@ SMALL = {
     "compounding-error": (compounding_error, {"sizes": (40,), "epochs": 2}),
     "horizon": (horizon, {"horizons": (1, 2), "nodes": 16, "episodes": 1, "epochs": 2}),
     "uncertainty-penalty": (uncertainty_penalty, {"size": 40, "starts": 3, "epochs": 2, "nodes": 400}),
-    "planners": (planners, {"budgets": (64,), "episodes": 1, "names": ("best_of_n", "bfs", "ilqr")}),
+    "planners": (
+        planners,
+        {"tasks": (PENDULUM,), "budgets": (64,), "episodes": 1, "names": ("best_of_n", "bfs", "ilqr")},
+    ),
     "residual": (residual, {"sizes": (40,), "seeds": 2, "episodes": 1, "epochs": 2}),
 }
 
@@ -129,6 +133,16 @@ def test_the_three_models_of_the_residual_study_are_judged_alike():
     assert true["return"] > free["return"]
 
 
+def test_without_episodes_the_residual_study_plays_none():
+    sheet = residual.run(sizes=(40,), seeds=2, episodes=0, epochs=2)
+    assert {row["measure"] for row in sheet.rows} == {
+        "one step",
+        "contact",
+        "ten steps",
+    } and "Return" not in sheet.about
+    assert {row["model"] for row in sheet.rows} == set(residual.MODELS) and len(sheet.found) == 3
+
+
 def test_planners_that_do_not_fit_have_no_figures_and_say_why():
     from forethought.control.tasks import CARTPOLE
 
@@ -144,11 +158,32 @@ def test_steps_to_a_target_are_the_first_that_reach_it():
     assert rows[0]["to target"] == "200, never" and rows[1]["value"] == -300
 
 
+TINY = sample_efficiency.Sizes(
+    seeds=1, probes=1, counts=(30, 60), steps={"pets": 220, "sac": 50, "ppo": 50}, epochs=1, nodes=100
+)
+
+
+def test_a_curve_that_was_kept_is_not_drawn_again(monkeypatch, tmp_path):
+    keep, drawn = tmp_path / "folder" / "curves.jsonl", []
+    monkeypatch.setattr(sample_efficiency, "curve", lambda *asked: drawn.append(asked) or [(30, -1.0), (60, -2.0)])
+    for seeds in (1, 2, 2):
+        few = replace(TINY, seeds=seeds, steps={})
+        sheet = sample_efficiency.run(sizes=few, envs=("Pendulum-v1",), keep=keep)
+    assert len(drawn) == 2 and sheet.rows[0]["seeds"] == 2 and sheet.rows[1]["value"] == -2.0
+    sample_efficiency.run(sizes=replace(TINY, steps={}, epochs=2), envs=("Pendulum-v1",), keep=keep)
+    assert len(drawn) == 3
+
+
+def test_mpc_with_a_network_of_random_steps_is_judged_by_whole_episodes():
+    assert 8 <= sample_efficiency.modelled("CartPole-v1", 0, 30, TINY) <= 500
+    assert -2000 < sample_efficiency.modelled("Pendulum-v1", 0, 30, TINY) < 0
+
+
 def test_sample_efficiency_leaves_out_what_is_not_installed(monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "stable_baselines3", None)
-    sheet = sample_efficiency.run(own=220, probes=1, steps=50, epochs=1, nodes=100)
-    assert {row["method"] for row in sheet.rows} == {"pets"}
-    assert [row["steps"] for row in sheet.rows] == [200, 220]
+    sheet = sample_efficiency.run(sizes=TINY, envs=("Pendulum-v1",))
+    assert {row["method"] for row in sheet.rows} == {"mpc", "pets"}
+    assert [row["steps"] for row in sheet.rows] == [30, 60, 200, 220]
     assert "pip install 'forethought[baselines]'" in " ".join(capsys.readouterr().err.split())
 
 

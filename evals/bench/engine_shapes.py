@@ -1,0 +1,77 @@
+"""Models of given sizes with random weights, and a tokenizer made here, so that speed is measured without a download.
+
+Random weights draw every token about equally often. So the made tokenizer has ids whose text ends a line, one in
+`LINE`, and one such line in `LAST` answers: steps and solutions come to ends as those of a real model do.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config
+
+from ...llm.formats import SETTINGS
+
+LINE, LAST = 48, 5
+"""Mean tokens of a step and mean steps of a solution; steps of a small vocabulary are shorter."""
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "vocab_size": 2048, "max_position_embeddings": 2048, "tie_word_embeddings": True,
+    },
+    "qwen2.5-1.5b": {
+        "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
+        "num_key_value_heads": 2, "vocab_size": 151936, "max_position_embeddings": 4096, "tie_word_embeddings": True,
+    },
+    "qwen2.5-7b": {
+        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+        "num_key_value_heads": 4, "vocab_size": 152064, "max_position_embeddings": 4096, "tie_word_embeddings": False,
+    },
+}  # fmt: skip
+"""Sizes by name: those of the published configurations of Qwen2.5, with a context of 4,096 that stories fit into."""
+
+
+def write_shape(name: str, folder: Path) -> Path:
+    """Configuration, tokenizer and way of asking of a shape, without weights, in `folder`; ValueError for no shape."""
+    if name not in SHAPES:
+        raise ValueError(f"no shape {name!r}; there are {', '.join(SHAPES)}")
+    config = Qwen2Config(
+        **SHAPES[name], rope_parameters={"rope_type": "default", "rope_theta": 1e6}, dtype="bfloat16",
+        bos_token_id=None, eos_token_id=0, pad_token_id=0, architectures=["Qwen2ForCausalLM"],
+    )  # fmt: skip
+    config.save_pretrained(folder)
+    size = SHAPES[name]["vocab_size"]
+    made_tokenizer(size).save_pretrained(folder)
+    asked: dict[str, Any] = {"format": "plain", "critique": "Is every step right?", "yes": "y", "no": "n"}
+    asked["max_step_tokens"] = 4 * _line(size)
+    (folder / SETTINGS).write_text(json.dumps(asked))
+    return folder
+
+
+def made_tokenizer(size: int) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer of `size` ids: the bytes, and words that it decodes and never writes itself.
+
+    The end of sequence is named as in Qwen2, whose tokenizer class would else add an id for it.
+    """
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = [_word(i, _line(size)) for i in range(size - 1 - len(alphabet))]
+    vocabulary = {text: i for i, text in enumerate(["<|endoftext|>", *alphabet, *words])}
+    bpe = Tokenizer(models.BPE(vocabulary, []))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>")
+
+
+def _line(size: int) -> int:
+    return min(LINE, size // 128)
+
+
+def _word(number: int, line: int) -> str:
+    """The n-th word in byte-level letters, in which Ċ is the end of a line and Ġ a space."""
+    if number % line:
+        return f"Ġ{number}"
+    return f"####Ġ{number}Ċ" if number % (line * LAST) == 0 else f"Ġ{number}Ċ"

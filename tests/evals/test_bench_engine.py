@@ -1,0 +1,147 @@
+"""`forethought bench engine` on a model of random weights: what is recorded, foretold and added up; no timings."""
+
+import asyncio
+import json
+
+import pytest
+import torch
+from rich.console import Console
+
+from forethought.evals.bench.engine import main
+from forethought.evals.bench.engine_bed import Bed, Taken
+from forethought.evals.bench.engine_calls import Call, predicted_hits, replay, replay_in_turn, writers
+from forethought.evals.bench.engine_own import Remembered, own_costs, second_planner
+from forethought.evals.bench.engine_shapes import SHAPES, write_shape
+from forethought.evals.bench.engine_work import Plans, Turn, split, turn
+from forethought.evals.tasks.base import BadInput
+from forethought.llm.engines.base import Generation, Sampling, Score
+from forethought.llm.engines.work import work_of_folder
+from forethought.planning import MCTS
+from forethought.planning.beam import Beam
+
+QUESTIONS = ["Tom has 3 apples and buys 4 more. How many has he?", "Ann walks 2 miles a day. How many in a week?"]
+PLANNERS = pytest.mark.parametrize(
+    "planner", [MCTS(width=4), Beam(), Beam(beam=4, children=4)], ids=["mcts", "bfs", "beam"]
+)
+
+
+@pytest.fixture(scope="module")
+def bed():
+    torch.set_num_threads(1)
+    with Bed("transformers", "tiny", dummy=True, rows=8) as made:
+        yield made
+
+
+@PLANNERS
+def test_recorded_requests_sent_again_give_the_same_answers(bed, planner):
+    calls = Plans(planner, QUESTIONS, 8).on(bed).calls
+    assert any(isinstance(call.answer, Score) for call in calls)
+    assert any(isinstance(call.answer, Generation) for call in calls)
+    at_once = asyncio.run(replay(bed.fresh(), calls))
+    in_turn = asyncio.run(replay_in_turn(bed.fresh(), calls, writers(calls)))
+    for again in (at_once, in_turn):
+        assert [told(answer) for answer in again] == [told(call.answer) for call in calls]
+
+
+@PLANNERS
+@pytest.mark.parametrize("value", ["self", "none"])
+def test_the_cache_hits_foretold_from_the_requests_are_those_counted(bed, planner, value):
+    search = Plans(planner, QUESTIONS, 10, value).on(bed)
+    assert predicted_hits(search.calls, bed.tokenizer) == search.cached > 0
+
+
+def test_blocks_are_found_whole_and_never_the_last_token_of_a_prompt(bed):
+    one = Generation([], [], "stop")
+    calls = [Call(tuple(range(1, 9)), None, 0, (1,), one, begun, begun + 0.5) for begun in (0.0, 1.0)]
+    assert [predicted_hits(calls, bed.tokenizer, block) for block in (1, 3, 4, 8)] == [8, 6, 4, 0]
+
+
+def test_a_request_waits_for_the_one_that_wrote_the_end_of_its_prompt():
+    line, last = Generation([(7, 8)], [(0.0, 0.0)], "stop"), Generation([], [], "stop")
+    calls = [
+        Call((1, 2), Sampling(), 0, (), line, 0.0, 1.0),
+        Call((1, 3), Sampling(), 0, (), line, 0.1, 1.0),
+        Call((1, 2, 7, 8), Sampling(), 0, (), last, 2.0, 3.0),
+        Call((1, 2, 7, 8, 9), None, 0, (4,), last, 2.0, 3.0),
+        Call((1, 2, 7), None, 0, (4,), last, 2.0, 3.0),
+    ]
+    assert writers(calls) == [-1, -1, 0, 0, -1]
+
+
+def test_the_parts_of_the_gap_add_up():
+    def taken(tokens, seconds, cached):
+        call = Call((1,) * 20, Sampling(), 0, (), Generation([(1,) * tokens], [], "stop", cached), 0.0, 1.0)
+        return Taken([call], seconds, 2 * seconds, 0.0, 0, 0)
+
+    once = Turn(*(taken(*each) for each in [(10, 5.0, 0), (10, 3.0, 0), (10, 4.0, 0), (10, 3.5, 0), (8, 1.0, 10)]))
+    parts = split(once, price=0.1, clock="wall")
+    assert sum(parts[name] for name in ("idle", "critic", "prefill", "requests")) == pytest.approx(parts["gap"])
+    assert parts == pytest.approx({"idle": 1e5, "critic": 0.5e5, "prefill": 0.75e5, "requests": 1.5e5, "gap": 3.75e5})
+    assert split(once, price=0.1, clock="processor")["gap"] == pytest.approx(2 * parts["gap"])
+
+
+def test_all_workloads_of_a_turn_are_of_the_same_questions_and_tokens(bed):
+    once = turn(bed, Plans(Beam(), QUESTIONS, 8), length=60.0)
+    assert once.search.generated == once.requests.generated == once.in_turn.generated == once.writing.generated
+    assert len(once.writing.calls) < len(once.in_turn.calls) == len(once.requests.calls) == len(once.search.calls)
+    assert {call.prompt for call in once.whole.calls} == {bed.format.prompt_tokens(question) for question in QUESTIONS}
+    quiet = turn(bed, Plans(Beam(), QUESTIONS, 4, "none"), length=60.0)
+    assert quiet.writing is quiet.in_turn
+
+
+def test_a_second_planner_asks_for_nothing_that_the_first_has_opened(bed):
+    bill = second_planner(bed, Plans(Beam(), QUESTIONS, 12), Plans(MCTS(width=4), QUESTIONS, 12))
+    assert bill["repeated"] == 0
+    assert 0 < bill["requests"] < bill["nodes"] and bill["generated"] < bill["tokens"]
+    same = second_planner(bed, Plans(Beam(), QUESTIONS, 8), Plans(Beam(), QUESTIONS, 8))
+    assert same["requests"] == same["scores"] == 0 < same["nodes"]
+
+
+def test_a_remembered_model_answers_a_search_again_without_its_model(bed):
+    plans = Plans(MCTS(width=4), QUESTIONS, 8)
+    remembered = Remembered(bed.model(bed.fresh(), "self"))
+    first = asyncio.run(plans.run(remembered))
+    missed, remembered.model = remembered.missed, None
+    again = asyncio.run(plans.run(remembered))
+    assert remembered.missed == missed
+    ways = [[[list(way) for way in one.plan.actions] for one in outcomes] for outcomes in (first, again)]
+    assert ways[0] == ways[1]
+    remembered.model = bed.model(bed.fresh(), "self")
+    assert set(own_costs(bed, plans, 1)) == {"over_tape", "search_and_driver", "seconds"}
+
+
+def test_shapes_have_the_sizes_of_the_models_they_are_named_for(tmp_path):
+    found = {name: work_of_folder(str(write_shape(name, tmp_path / name))).parameters for name in SHAPES}
+    assert found["qwen2.5-1.5b"] == pytest.approx(1.54e9, rel=0.01)
+    assert found["qwen2.5-7b"] == pytest.approx(7.07e9, rel=0.01)
+    with pytest.raises(ValueError, match=r"no shape 'huge'; there are tiny, qwen2\.5-1\.5b"):
+        write_shape("huge", tmp_path)
+
+
+def test_a_model_of_random_weights_ends_its_lines_and_its_solutions(bed):
+    search = Plans(MCTS(width=4), QUESTIONS, 24, "none").on(bed)
+    ends = [call.answer.ended for call in search.calls]
+    assert ends.count("stop") > ends.count("end") > 0
+    assert len(bed.tokenizer) == bed.vocabulary == SHAPES["tiny"]["vocab_size"]
+
+
+def test_the_command_writes_every_figure_and_names_the_device(tmp_path):
+    asked = {"model": "tiny", "dummy_weights": True, "problems": 2, "nodes": 4, "planner": "mcts", "repeats": 1}
+    main(tmp_path, **asked, machine="a quiet one", console=Console(quiet=True))
+    result = json.loads((tmp_path / "engine-transformers-tiny-mcts-self.json").read_text())
+    assert result["device"] == "a quiet one" and result["clock"] == "processor"
+    assert set(result["rows"]) == {"search", "requests", "in_turn", "writing", "whole"}
+    assert result["cache"]["predicted"] == result["cache"]["measured"]
+    assert [bar["name"] for bar in result["bars"]][:1] == ["search against its requests at once"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"model": "huge", "dummy_weights": True}, {"engine": "openai"}, {"planner": "dfs"}, {"value": "prm"}]
+)
+def test_what_cannot_be_measured_is_told(wrong):
+    with pytest.raises(BadInput, match=r"no (shape|engine|planner|value)"):
+        main(**wrong, console=Console(quiet=True))
+
+
+def told(answer):
+    return (answer.steps, answer.ended) if isinstance(answer, Generation) else answer.logprobs
