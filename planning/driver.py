@@ -155,16 +155,19 @@ async def aplan(
 async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger, booked: dict[Any, Usage]) -> None:
     """Ask, await whichever call lands first, tell; until the search is done."""
     flying: dict[asyncio.Task[Any], Leaves] = {}
+    ready: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()  # asyncio.wait would go through all of `flying` each time
     try:
         while True:
             while not search.done[0] and len(query := search.ask(ledger.room())):
                 for group in query.groups():
                     ledger.reserve(group)
-                    flying[asyncio.create_task(_expand(model, states, group))] = group
+                    task = asyncio.create_task(_expand(model, states, group))
+                    task.add_done_callback(ready.put_nowait)
+                    flying[task] = group
             if not flying:
                 return
-            landed, _ = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
-            for task in [t for t in flying if t in landed]:
+            landed = {await ready.get(), *(ready.get_nowait() for _ in range(ready.qsize()))}
+            for task in [t for t in flying if t in landed] if len(landed) > 1 else landed:
                 _land(task, flying.pop(task), search, states, ledger, booked)
     finally:
         for task, group in flying.items():

@@ -56,6 +56,27 @@ def shift(to: Any, off: Any, row: Any) -> None:
         off[b] -= 1
 
 
+@njit
+def add(charged: Any, spent: Any, row: Any, usage: Any, paid: Any) -> None:
+    """Rows of usage [K, units] put to `charged`, and of what the engine did to `spent`."""
+    for k in range(len(row)):
+        for unit in range(charged.shape[1]):
+            charged[row[k], unit] += usage[k, unit]
+            spent[row[k], unit] += paid[k, unit]
+
+
+@njit
+def reckon(charged: Any, plain: Any, flying: Any, caps: Any, most: int, room: Any) -> None:
+    """Fill in the room [B]: how many calls fit under every cap [C] (unit, cap, most of a call) with those under way."""
+    for b in range(len(room)):
+        left = float(most)
+        for c in range(len(caps)):
+            unit, cap, each = int(caps[c, 0]), caps[c, 1], caps[c, 2]
+            one = plain[b] if unit in (NODES, CALLS) else 0
+            left = min(left, (cap - charged[b, unit] - one - flying[b] * each) // each)
+        room[b] = max(left, 0.0)
+
+
 class Ledger:
     """What `rows` problems have reserved, been charged and spent under one budget."""
 
@@ -69,11 +90,12 @@ class Ledger:
             (CALLS, budget.model_calls, 1),
             (GENERATED, budget.generated_tokens, most_tokens),
         )
-        self.caps = [(unit, cap, most) for unit, cap, most in caps if cap is not None and most > 0]
+        known = [(unit, cap, most) for unit, cap, most in caps if cap is not None and most > 0]
+        self._caps = np.array(known, float).reshape(-1, 3)
         self.begun = time.perf_counter()
         self._most = MOST_NODES if budget.nodes is None else min(budget.nodes // cost, np.iinfo(np.int32).max)
         self._room = np.empty(rows, np.int32)
-        self._room.fill(min([self._most, *(cap // most for _, cap, most in self.caps)]))
+        self._room.fill(min([self._most, *(cap // most for _, cap, most in known)]))
 
     @property
     def charged(self) -> Usage:
@@ -93,13 +115,6 @@ class Ledger:
         """[B] how many new nodes each row may still open, calls under way counted at their most."""
         return np.zeros(self.rows, np.int32) if self.late() else self._room
 
-    def _open_room(self) -> Int:
-        room = np.full(self.rows, float(self._most))
-        charged = self.charged
-        for unit, cap, most in self.caps:
-            room = np.minimum(room, (cap - charged[:, unit] - self._flying * most) // most)
-        return np.maximum(room, 0).astype(np.int32)
-
     def reserve(self, query: Any) -> None:
         """Set aside the most that the call for `query` may cost."""
         shift(self._flying, self._room, query.row)
@@ -116,10 +131,10 @@ class Ledger:
                 return
         else:
             self.book(query.row, usage, spent)
-            np.subtract.at(self._flying, query.row, 1)
-        self._room = self._open_room()
+            self.release(query)
+        reckon(self._charged, self._plain, self._flying, self._caps, self._most, self._room)
 
     def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
         """Charge rows for what was not reserved, such as the start."""
-        np.add.at(self._charged, row, usage)
-        np.add.at(self._spent, row, usage if spent is None else spent)
+        paid = usage if spent is None else spent
+        add(self._charged, self._spent, row, np.asarray(usage, float), np.asarray(paid, float))

@@ -8,6 +8,7 @@ is particle resampling: prefixes survive in proportion to the weight of the solu
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from .categorical import (
     worth,
 )
 from .interface import Expansion, Int, Keys, Leaves, Size, Slots, Valued
+from .jit import HAVE_NUMBA
 from .records import (
     AWAITED,
     CONVERGED,
@@ -105,9 +107,9 @@ class PathsSearch(TreeSearch):
 
     def ask(self, room: Int) -> Leaves:
         tree = self.tree
-        most = np.minimum(np.asarray(room, np.int64), tree.nodes).clip(0).sum()
-        out, count = np.empty((4, int(most)), np.int32), 0
-        with np.errstate(over="ignore"):  # hashes wrap around; numpy warns of it where numba is absent
+        out, count = np.empty((4, sum(max(0, min(r, tree.nodes)) for r in np.asarray(room).tolist())), np.int32), 0
+        # hashes wrap around; numpy warns of it where numba is absent
+        with nullcontext() if HAVE_NUMBA else np.errstate(over="ignore"):
             while True:
                 count = advance(
                     tree.I, tree.F, tree.P, self.settings, self.counts, self.iterations, self.candidates, self.scores,

@@ -2,10 +2,12 @@
 
 The members learn what the equations leave unexplained. Their mean correction is multiplied by a gate between 0 and 1,
 which closes where the members disagree more than they do on the data, so that far from the data plain physics is
-left; yet a correction much larger than the disagreement about it is kept, as rare contacts want it, whose force is
-large, and never known as well as the nothing that free flight leaves. The correction: Johannink et al. 2019, "Residual
-reinforcement learning for robot control"; disagreement as a sign of thin data: Lakshminarayanan et al. 2017, "Deep
-ensembles", section 3.5; the gate is ours.
+left; yet a correction much larger than the disagreement about it is kept, as rare contacts want it. On the data too a
+share of the disagreement, chosen out of bag, is taken from the length of a correction: where there is nothing to
+correct, as in free flight, what is left of it is noise. The correction: Johannink et al. 2019, "Residual reinforcement
+learning for robot control"; disagreement as a sign of thin data: Lakshminarayanan et al. 2017, "Deep ensembles",
+section 3.5; taking from a length: Yuan and Lin 2006, "Model selection and estimation in regression with grouped
+variables", section 2; the gate is ours.
 """
 
 from __future__ import annotations
@@ -23,10 +25,13 @@ from ..transitions import Transitions
 from .analytic import ValueFn, value_of
 from .ensemble import nodes_each
 from .fit import USUAL, Fit, fit_end, targets_of
-from .fit_ensemble import EnsembleReport, fit_stacked
+from .fit_ensemble import Bootstraps, EnsembleReport, fit_stacked
 from .network import Rules, inputs_of
 from .stacked import EnsembleConfig, StackedNet
 from .storage import filled, read, save
+
+DOUBTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""How many times the disagreement may be taken from the length of a correction."""
 
 ON_DATA, REACH = 0.95, 3.0
 """The gate is open up to this quantile of the disagreement on the data, and shut at REACH times as much."""
@@ -39,8 +44,9 @@ class ResidualModel:
     """Physics plus gate times correction, as a `Model`. States are observations [K, O], float32; deterministic.
 
     physics: the equations, with whatever is wrong about them. net: trained on what they leave; see `fit_residual`.
-    gate: (open, shut), disagreements up to which any correction counts in full, and from which none counts at all.
-        Between them a correction counts by how sure it is, and up to REACH times `open` for its own sake.
+    gate: (open, shut), disagreements up to which any correction counts, and from which none counts at all. Between
+        them a correction counts by how sure it is, and up to REACH times `open` for its own sake.
+    doubt: how many times the disagreement is taken from the length of a correction, everywhere.
     value, gamma: as in `MLPModel`. A step is charged all members and the physics.
     """
 
@@ -52,12 +58,14 @@ class ResidualModel:
         gate: tuple[float, float],
         value: ValueFn | None = None,
         gamma: float = 1.0,
+        doubt: float = 0.0,
     ) -> None:
-        if config.members < 2 or not 0 <= gate[0] < gate[1]:
-            raise ValueError(f"a gate wants at least 2 members and 0 <= open < shut, got {config.members} and {gate}")
+        if config.members < 2 or not 0 <= gate[0] < gate[1] or not doubt >= 0:
+            told = f"got {config.members}, {gate} and {doubt}"
+            raise ValueError(f"a gate wants at least 2 members, 0 <= open < shut and doubt >= 0, {told}")
         self.rules = Rules(config, net, gamma)
         self.config, self.net, self.value, self.gamma = config, net.requires_grad_(False), value, gamma
-        self.physics, self.gate = physics, gate
+        self.physics, self.gate, self.doubt = physics, gate, doubt
         self.actions, self.ended, self.cost = self.rules.actions, self.rules.ended, config.members + 1
 
     def start(self, problems: Any) -> tuple[Tensor, Expansion]:
@@ -88,15 +96,17 @@ class ResidualModel:
         mean, apart = means.mean(0), self.net.disagreement(means)
         low, high = self.gate
         near = falling(apart, low, min(REACH * low, high))
-        sure = falling(apart / self.net.size_of(mean), SURE, UNSURE) * falling(apart, high / REACH, high)
-        return mean, torch.maximum(near, sure)
+        size = self.net.size_of(mean)
+        sure = falling(apart / size, SURE, UNSURE) * falling(apart, high / REACH, high)
+        return mean, torch.maximum(near, sure) * left(apart, size, self.doubt)
 
     def save(self, folder: str | Path) -> None:
         """See `storage.save`. The physics' numbers are written too. Errors: ValueError for physics not in `KNOWN`."""
         if type(self.physics) is not type(KNOWN.get(self.config.env_id)):
             raise ValueError(f"only physics of {', '.join(KNOWN)} are saved, this is {type(self.physics).__name__}")
         numbers = asdict(self.physics)  # type: ignore[call-overload]
-        save(folder, "residual", self.config, self.net, gamma=self.gamma, gate=list(self.gate), physics=numbers)
+        gate = {"gate": list(self.gate), "doubt": self.doubt}
+        save(folder, "residual", self.config, self.net, gamma=self.gamma, physics=numbers, **gate)
 
     @classmethod
     def load(cls, folder: str | Path, value: ValueFn | None = None) -> ResidualModel:
@@ -105,7 +115,13 @@ class ResidualModel:
         config = EnsembleConfig(**settings["config"])
         physics = replace(KNOWN[config.env_id], **settings["physics"])  # type: ignore[type-var]
         low, high = settings["gate"]
-        return cls(config, filled(StackedNet(config), folder), physics, (low, high), value, settings["gamma"])
+        net, doubt = filled(StackedNet(config), folder), settings.get("doubt", 0.0)
+        return cls(config, net, physics, (low, high), value, settings["gamma"], doubt)
+
+
+def left(apart: Tensor, size: Tensor, doubt: float) -> Tensor:
+    """[N] share of a correction of this size that is left when so many times the disagreement is taken from it."""
+    return (1 - doubt * apart / size).clamp(min=0)
 
 
 def falling(number: Tensor, low: float, high: float) -> Tensor:
@@ -125,19 +141,37 @@ def fit_residual(
 ) -> tuple[ResidualModel, EnsembleReport]:
     """Train members on what `physics` leaves of `data`, and set the gate by their disagreement on it.
 
-    The report speaks of the residual alone: its shares of variance are of that, not of the whole change.
+    No step is held out to stop at: a contact is rare, and a tenth of a little data would decide by the one it has or
+    has not; what the members make too much of is left to the gate. The report speaks of the residual alone, on the
+    steps that were learned from: its shares of variance are of that, not of the whole change.
     """
-    train, held_out = data.split(fit.held_out, fit.seed)
-    pairs = [
-        (inputs_of(config, part.seen, part.actions), targets_of(part) - predicted(physics, part.seen, part.actions))
-        for part in (train, held_out)
-    ]
+    inputs = inputs_of(config, data.seen, data.actions)
+    pair = inputs, targets_of(data) - predicted(physics, data.seen, data.actions)
     net = StackedNet(config, fit.seed)
-    report = fit_stacked(net, pairs[0], pairs[1], fit)
+    report = fit_stacked(net, pair, pair, fit)
     if net.end is not None:
-        fit_end(net, train, held_out, fit)
+        fit_end(net, *data.split(fit.held_out, fit.seed), fit)
     with torch.no_grad():
-        # of all steps: a quantile of a tenth of a little data would be that of its one outlier
-        apart = net.disagreement(net.every(torch.cat((pairs[0][0], pairs[1][0])))[0])
+        apart = net.disagreement(net.every(inputs)[0])
+        doubt = doubt_of(net, pair, Bootstraps(len(data), config.members, fit.seed).own)
     gate = float(apart.quantile(ON_DATA)), REACH * float(apart.max())
-    return ResidualModel(config, net.eval(), physics, gate), report
+    return ResidualModel(config, net.eval(), physics, gate, doubt=doubt), report
+
+
+def doubt_of(net: StackedNet, pair: tuple[Tensor, Tensor], own: Tensor) -> float:
+    """The largest of `DOUBTS` whose error out of bag is within a standard error of the least error (Breiman et al.
+    1984, "Classification and regression trees", section 3.4.3). pair: raw inputs [N, I] and corrections [N, O + 1].
+    own: int64 [E, N], the steps that each member learned from; a step is judged by the others, where they are two."""
+    inputs, targets = pair
+    out = torch.ones(own.shape).scatter(1, own, 0.0)
+    judged = out.sum(0) >= 2
+    if int(judged.sum()) < 2:
+        return DOUBTS[-1]
+    out, means = out[:, judged, None], net.every(inputs[judged])[0]
+    mean = (means * out).sum(0) / out.sum(0)
+    apart = net.size_of((((means - mean).square() * out).sum(0) / out.sum(0)).sqrt())
+    trusts = [left(apart, net.size_of(mean), doubt) for doubt in DOUBTS]
+    errors = torch.stack([net.size_of(trust[:, None] * mean - targets[judged]).square() for trust in trusts])
+    worse = errors - errors[errors.mean(1).argmin()]
+    near = worse.mean(1) <= worse.std(1) / worse.shape[1] ** 0.5
+    return max(doubt for doubt, fits in zip(DOUBTS, near.tolist()) if fits)

@@ -26,10 +26,12 @@ def main(name: str, out: Path, *, full: bool = False, seed: int = 0, console: Co
         raise BadInput(f"--out {out} is a file; it must be a folder")
     console = console or Console()
     study: Any = import_module(f".{name.replace('-', '_')}", __package__)
+    more = {"keep": out / f"{name}.jsonl"} if hasattr(study, "RESUMES") else {}
     with one_thread():
-        sheet: Sheet = study.run(full=full, seed=seed)
+        sheet: Sheet = study.run(full=full, seed=seed, **more)
     sheet.name, sheet.command = name, f"forethought study {name}{' --full' * full} --seed {seed}"
     sheet.show(console)
-    for path in sheet.write(out, study.draw):
+    panels = len(study.panels(sheet.rows)) if hasattr(study, "panels") else None
+    for path in sheet.write(out, study.draw, panels):
         console.print(f"written to {path}", highlight=False, soft_wrap=True)
     return sheet

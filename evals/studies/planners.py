@@ -11,7 +11,7 @@ from ...control.episodes import run_episodes
 from ...control.tasks import PENDULUM, REACHER, SWINGUP, ControlTask, describe, view
 from ..episodes import planner_for
 from ..statistics import bootstrap
-from .sheet import Row, Sheet, lines, said
+from .sheet import Row, Sheet, said
 
 ABOUT = (
     "Return of whole episodes (mean, 95 % bootstrap interval over episodes) and milliseconds of a decision for "
@@ -30,17 +30,26 @@ def run(
     episodes: int | None = None,
     names: Sequence[str] | None = None,
 ) -> Sheet:
-    """The pendulum at 256 and 1,024 evaluations, 3 episodes; `full`: three tasks from 64 to 16,384, 10 episodes."""
-    tasks = tasks or ((PENDULUM, SWINGUP, REACHER) if full else (PENDULUM,))
+    """Three tasks at 256 and 1,024 evaluations, 5 episodes; `full`: from 64 to 16,384, 10 episodes."""
+    tasks = tasks or (PENDULUM, SWINGUP, REACHER)
     budgets = budgets or ((64, 256, 1024, 4096, 16384) if full else (256, 1024))
-    seeds = range(seed, seed + (episodes or (10 if full else 3)))
+    seeds = range(seed, seed + (episodes or (10 if full else 5)))
     rows = []
     for task in tasks:
         for name in names or task.views:
             rows += [played(task, name, nodes, seeds, seed) for nodes in budgets]
-    views = "; ".join(f"{name}: {describe(tasks[0], name)}" for name in names or tasks[0].views)
-    about = ABOUT.format(views=views)
+    about = ABOUT.format(
+        views="; ".join(f"on {task.name}, {views_of(task, names or list(task.views))}" for task in tasks)
+    )
     return Sheet("Which planner at equal model evaluations?", about, rows, table_of(rows), verdicts(rows))
+
+
+def views_of(task: ControlTask, names: Sequence[str]) -> str:
+    """Planners that see the same named together."""
+    seen: dict[str, list[str]] = {}
+    for name in names:
+        seen.setdefault(describe(task, name), []).append(name)
+    return ", ".join(f"{' '.join(each)}: {what}" for what, each in seen.items())
 
 
 def played(task: ControlTask, name: str, nodes: int, seeds: Sequence[int], seed: int) -> Row:
@@ -79,7 +88,23 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
     return told
 
 
+def panels(rows: Sequence[Row]) -> list[str]:
+    """One for each task."""
+    return list(dict.fromkeys(row["task"] for row in rows))
+
+
 def draw(axes: Any, rows: Sequence[Row]) -> None:
-    lines(axes, [row for row in rows if row["task"] == rows[0]["task"]], ("planner",), "nodes")
-    axes.set_xscale("log")
-    axes.set_ylabel(f"return on {rows[0]['task']}")
+    """Dots with intervals, a line for each planner: eleven curves over one another could not be told apart."""
+    budgets = sorted({row["nodes"] for row in rows})
+    for panel, task in zip(axes, panels(rows)):
+        names = list(dict.fromkeys(row["planner"] for row in rows if row["task"] == task))
+        for place, nodes in enumerate(budgets):
+            found = {r["planner"]: r for r in rows if (r["task"], r["nodes"]) == (task, nodes)}
+            each = [found[name] for name in names]
+            up = [-i - 0.6 * ((place + 0.5) / len(budgets) - 0.5) for i in range(len(names))]
+            off = [r["value"] - r["low"] for r in each], [r["high"] - r["value"] for r in each]
+            values = [r["value"] for r in each]
+            panel.errorbar(values, up, xerr=off, fmt="o", markersize=3, linewidth=1, label=f"{nodes:,}")
+        panel.set_yticks([-i for i in range(len(names))], names)
+        panel.set_xlabel(f"return on {task}")
+    axes[0].legend(fontsize=7, title="evaluations", title_fontsize=7)

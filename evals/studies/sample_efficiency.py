@@ -1,12 +1,16 @@
-"""How many real steps until a task is solved: an ensemble that is planned with, or model-free learning?
+"""How many real steps until a task is solved: a learned model that is planned with, or model-free learning?
 
-PETS with CEM beside SAC and PPO (Pendulum-v1), DQN and PPO (CartPole-v1) of stable-baselines3, judged alike: by
-episodes of the same seeds, which nothing learns from, at several counts of training steps.
+A network of random steps under MPC, and PETS with `full`, beside SAC and PPO (Pendulum-v1), DQN and PPO (CartPole-v1)
+of stable-baselines3, judged alike: by episodes of the same seeds, which nothing learns from, at several counts of
+training steps. Every curve is kept as soon as it is drawn, so that a study that was stopped goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -14,8 +18,11 @@ import numpy as np
 from rich.console import Console
 
 from ...control.agents.pets import PETS
+from ...control.collect import collect
 from ...control.episodes import run_episodes
-from ...control.models.fit import Fit
+from ...control.models.fit import Fit, config_for, fit_mlp
+from ...control.tasks import CARTPOLE, PENDULUM, view
+from ...planning import CEM, MPPI
 from ..baselines import train
 from ..statistics import Estimate, student
 from ..tasks import BadInput
@@ -23,76 +30,121 @@ from ..train_control import shooter
 from .sheet import Row, Sheet, lines, said
 
 TARGETS = {"Pendulum-v1": -160.0, "CartPole-v1": 475.0}
-BASELINES = {"Pendulum-v1": ("sac", "ppo"), "CartPole-v1": ("dqn", "ppo")}
+METHODS = {"Pendulum-v1": ("mpc", "pets", "sac", "ppo"), "CartPole-v1": ("mpc", "pets", "dqn", "ppo")}
 Point = tuple[int, float]
+NEVER = float("inf")
+RESUMES = True
 ABOUT = (
-    "Mean return of {probes} episodes of seeds {first} and on, which nothing is learned from, after so many real "
-    "steps of training. Steps to target: the first count at which it is reached ({targets}), checked every "
-    "{every:,} steps for the baselines and after each round (an episode) for PETS; never: not within its "
-    "{steps:,} (PETS {own:,}). PETS: 5 probabilistic networks, CEM at {nodes:,} evaluations. Mean and 95 % t "
-    "interval over {seeds} seeds."
+    "Mean return of {probes} episodes of seeds {first} and on, which nothing is learned from, after so many real steps "
+    "of training. Steps to target: the first count judged at which it is reached ({targets}). mpc: a network of two "
+    "layers of 64 trained on random steps, then CEM over 20 steps at {nodes:,} evaluations (Pendulum-v1, rewards "
+    "learned), MPPI over 10 steps at 64 with the LQR cost-to-go of that network at the leaves (CartPole-v1, rewards "
+    "and ends given). pets (--full): 5 probabilistic networks, steps of its own after 200 random ones, nothing at the "
+    "leaves. sac, ppo, dqn: stable-baselines3 with the settings of rl-baselines3-zoo, {steps} real steps at most. Mean "
+    "and 95 % t interval over {seeds} seeds."
 )
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """seeds: trainings of each method. probes: episodes of a judgement. counts: random steps that `mpc` learns from.
+    steps: real steps of each other method; one that is not named is left out. judged: how often a baseline is judged.
+    epochs: of every network. nodes: evaluations a decision of `pets`, and of `mpc` on Pendulum-v1."""
+
+    seeds: int = 3
+    probes: int = 5
+    counts: Sequence[int] = (100, 200, 400, 800)
+    steps: Mapping[str, int] = field(default_factory=lambda: {"sac": 4000, "ppo": 20_000, "dqn": 20_000})
+    judged: int = 10
+    epochs: int = 300
+    nodes: int = 4096
+
+
+SMALL = Sizes()
+MOST = {"pets": 1000, "sac": 20_000, "ppo": 100_000, "dqn": 50_000}
+FULL = Sizes(seeds=5, probes=20, counts=(50, 100, 200, 400, 800, 1600), steps=MOST)
+
+
 def run(
-    full: bool = False,
-    seed: int = 0,
-    *,
-    seeds: int | None = None,
-    steps: int | None = None,
-    own: int = 1000,
-    probes: int | None = None,
-    envs: Sequence[str] | None = None,
-    epochs: int = 300,
-    nodes: int = 4096,
-) -> Sheet:
-    """Pendulum-v1, one seed, 5,000 steps of the baselines; `full`: also CartPole-v1, 5 seeds, 50,000 steps."""
-    envs = envs or (tuple(TARGETS) if full else ("Pendulum-v1",))
-    seeds, steps, probes = (
-        seeds or (5 if full else 1),
-        steps or (50_000 if full else 5000),
-        probes or (20 if full else 5),
-    )
-    every = steps // 5
-    rows = []
-    for env in envs:
-        for method in ("pets", *BASELINES[env]):
-            try:
-                curves = [curve(env, method, seed + i, steps, own, every, probes, epochs, nodes) for i in range(seeds)]
-            except BadInput as error:
-                Console(stderr=True).print(f"{method} left out: {error}", highlight=False, markup=False)
-                continue
-            rows += rows_of(env, method, curves)
+    full: bool = False, seed: int = 0, *, sizes: Sizes | None = None, envs: Sequence[str] = tuple(TARGETS),
+    keep: Path | None = None,
+) -> Sheet:  # fmt: skip
+    """Both environments, 3 seeds; `full`: 5 seeds, PETS, and as many steps as the baselines are known to need.
+
+    keep: a file of finished curves, read first and added to; None keeps none.
+    """
+    sizes = sizes or (FULL if full else SMALL)
+    curves: dict[tuple[str, str], list[list[Point]]] = {}
+    for at in range(seed, seed + sizes.seeds):
+        for env in envs:
+            for method in (m for m in METHODS[env] if m == "mpc" or m in sizes.steps):
+                try:
+                    points = kept(keep, sizes, env, method, at)
+                except BadInput as error:
+                    Console(stderr=True).print(f"{method} left out: {error}", highlight=False, markup=False)
+                    continue
+                curves.setdefault((env, method), []).append(points)
+    rows = [row for (env, method), each in curves.items() for row in rows_of(env, method, each)]
     about = ABOUT.format(
-        probes=probes, first=10_000, targets=TARGETS, every=every, steps=steps, own=own, nodes=nodes, seeds=seeds
-    )
+        probes=sizes.probes, first=10_000, targets=", ".join(f"{v:g} on {k}" for k, v in TARGETS.items()),
+        nodes=sizes.nodes, steps=", ".join(f"{k} {v:,}" for k, v in sizes.steps.items()), seeds=sizes.seeds,
+    )  # fmt: skip
     return Sheet("How many real steps until it is solved?", about, rows, table_of(rows), verdicts(rows))
 
 
-def curve(
-    env: str, method: str, seed: int, steps: int, own: int, every: int, probes: int, epochs: int, nodes: int
-) -> list[Point]:
-    """(steps, mean return) of one training."""
-    if method == "pets":
-        return planned(env, seed, own, probes, epochs, nodes)
-    points: list[Point] = []
-
-    def probe(taken: int, act: Callable[[np.ndarray], Any]) -> None:
-        points.append((taken, judged(env, act, probes)))
-
-    train(method, env, steps, seed=seed, every=every, probe=probe)
+def kept(keep: Path | None, sizes: Sizes, env: str, method: str, seed: int) -> list[Point]:
+    """The curve as it was kept under the same sizes, or drawn and kept now."""
+    name = [env, method, seed, repr(replace(sizes, seeds=1))]
+    if keep is not None and keep.exists():
+        for line in keep.read_text().splitlines():
+            if (row := json.loads(line))["name"] == name:
+                return [(int(steps), float(value)) for steps, value in row["points"]]
+    points = curve(env, method, seed, sizes)
+    if keep is not None:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        with keep.open("a") as file:
+            file.write(json.dumps({"name": name, "points": points}) + "\n")
     return points
 
 
-def planned(env: str, seed: int, steps: int, probes: int, epochs: int, nodes: int) -> list[Point]:
-    """The same of PETS: each round's model, and the last."""
-    planner, points = shooter(env), []
+def curve(env: str, method: str, seed: int, sizes: Sizes) -> list[Point]:
+    """(steps, mean return) of one training."""
+    if method == "mpc":
+        return [(count, modelled(env, seed, count, sizes)) for count in sizes.counts]
+    if method == "pets":
+        return planned(env, seed, sizes)
+    points: list[Point] = []
+
+    def probe(taken: int, act: Callable[[np.ndarray], Any]) -> None:
+        points.append((taken, judged(env, act, sizes.probes)))
+
+    steps = sizes.steps[method]
+    train(method, env, steps, seed=seed, every=max(1, steps // sizes.judged), probe=probe)
+    return points
+
+
+def modelled(env: str, seed: int, count: int, sizes: Sizes) -> float:
+    """Mean return of MPC with a network of so many random steps."""
+    fit, probes = Fit(epochs=sizes.epochs, seed=seed), range(10_000, 10_000 + sizes.probes)
+    if env == CARTPOLE.env_id:
+        model, _ = fit_mlp(collect(env, count, seed=seed), config_for(env, reward="given"), fit)
+        done = run_episodes(MPPI(horizon=10), view(CARTPOLE, model, "mppi"), CARTPOLE, probes, 64, seed=seed)
+    else:
+        model, _ = fit_mlp(collect(env, count, seed=seed, hold=4), config_for(env), fit)
+        done = run_episodes(CEM(**PENDULUM.settings["cem"]), model, PENDULUM, probes, sizes.nodes, seed=seed)
+    return float(done.returns.mean())
+
+
+def planned(env: str, seed: int, sizes: Sizes) -> list[Point]:
+    """The curve of PETS: each round's model, and the last."""
+    planner, points, steps = shooter(env), [], sizes.steps["pets"]
 
     def judge(taken: int, model: Any) -> None:
-        done = run_episodes(planner, model, env, range(10_000, 10_000 + probes), nodes, seed=seed)
-        points.append((taken, float(done.returns.mean())))
+        probes = range(10_000, 10_000 + sizes.probes)
+        points.append((taken, float(run_episodes(planner, model, env, probes, sizes.nodes, seed=seed).returns.mean())))
 
-    pets = PETS(env, steps, 200, planner=planner, nodes=nodes, fit=Fit(epochs=epochs, seed=seed), seed=seed)
+    fit = Fit(epochs=sizes.epochs, seed=seed)
+    pets = PETS(env, steps, min(200, steps), planner=planner, nodes=sizes.nodes, fit=fit, seed=seed)
     model, _ = pets.train(watch=lambda row, model: judge(int(row["steps"]), model))
     judge(steps, model)
     return points
@@ -111,13 +163,15 @@ def judged(env: str, act: Callable[[np.ndarray], Any], probes: int) -> float:
 
 def reached(points: Sequence[Point], target: float) -> float:
     """The first count of steps at which the target is reached, infinity for never."""
-    return min((steps for steps, value in points if value >= target), default=float("inf"))
+    return min((steps for steps, value in points if value >= target), default=NEVER)
 
 
 def rows_of(env: str, method: str, curves: Sequence[Sequence[Point]]) -> list[Row]:
     """One row for each count: mean return over seeds, and how many steps each seed took to the target."""
     took = [reached(points, TARGETS[env]) for points in curves]
-    words = ", ".join("never" if t == float("inf") else f"{t:,.0f}" for t in took)
+    words = ", ".join("never" if t == NEVER else f"{t:,.0f}" for t in took)
+    if len(took) > 1 and max(took) < NEVER:
+        words += f"; mean {said(student(took), 4)}"
     rows = []
     for place in range(min(map(len, curves))):
         mean = student([points[place][1] for points in curves])
@@ -129,10 +183,8 @@ def rows_of(env: str, method: str, curves: Sequence[Sequence[Point]]) -> list[Ro
 def table_of(rows: Sequence[Row]) -> list[Row]:
     """One line for each row."""
     return [
-        {"environment": r["env"], "method": r["method"], "steps": f"{r['steps']:,}", "return": cell(r),
-         "steps to target, each seed": r["to target"]}
-        for r in rows
-    ]  # fmt: skip
+        {"environment": r["env"], "method": r["method"], "steps": f"{r['steps']:,}", "return": cell(r)} for r in rows
+    ]
 
 
 def cell(row: Row) -> str:
@@ -141,10 +193,17 @@ def cell(row: Row) -> str:
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
     pairs = dict.fromkeys((row["env"], row["method"], row["to target"]) for row in rows)
-    return [f"{env}, {method}: {took} steps to {TARGETS[env]:g}" for env, method, took in pairs]
+    return [f"{env}, {method}: steps to {TARGETS[env]:g}, each seed: {took}" for env, method, took in pairs]
+
+
+def panels(rows: Sequence[Row]) -> list[str]:
+    """One for each environment."""
+    return list(dict.fromkeys(row["env"] for row in rows))
 
 
 def draw(axes: Any, rows: Sequence[Row]) -> None:
-    lines(axes, rows, ("env", "method"), "steps")
-    axes.set_xscale("log")
-    axes.set_ylabel("return")
+    for panel, env in zip(axes, panels(rows)):
+        lines(panel, [row for row in rows if row["env"] == env], ("method",), "steps")
+        panel.axhline(TARGETS[env], color="0.5", linewidth=0.8, linestyle=":")
+        panel.set_xscale("log")
+        panel.set_ylabel(f"return on {env}")

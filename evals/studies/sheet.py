@@ -52,8 +52,9 @@ class Sheet:
         parts += ["\n".join(lines), "\n".join(f"- {line}" for line in self.found), f"![figure]({self.name}.png)"]
         return "\n\n".join(part for part in parts if part) + "\n"
 
-    def write(self, folder: Path, draw: Draw) -> list[Path]:
-        """`NAME.md`, `NAME.csv` and `NAME.png` in `folder`, made if absent. draw: fills matplotlib axes from rows."""
+    def write(self, folder: Path, draw: Draw, panels: int | None = None) -> list[Path]:
+        """`NAME.md`, `NAME.csv` and `NAME.png` in `folder`, made if absent. draw: fills matplotlib axes from rows, an
+        array of them where `panels` says how many."""
         folder.mkdir(parents=True, exist_ok=True)
         page, sheet, figure = (folder / f"{self.name}.{end}" for end in ("md", "csv", "png"))
         page.write_text(self.markdown())
@@ -61,18 +62,18 @@ class Sheet:
             writer = csv.DictWriter(file, list(self.rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows({name: rounded(value) for name, value in row.items()} for row in self.rows)
-        plot(figure, draw, self.rows)
+        plot(figure, draw, self.rows, panels)
         return [page, sheet, figure]
 
 
-def plot(path: Path, draw: Draw, rows: Sequence[Row]) -> None:
-    """A figure of one panel."""
+def plot(path: Path, draw: Draw, rows: Sequence[Row], panels: int | None = None) -> None:
+    """A figure of one panel, or of several side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.0), dpi=110, layout="constrained")
+    figure = Figure(figsize=(6.4 if panels is None else 4.6 * panels, 4.0), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    draw(figure.subplots(), rows)
+    draw(figure.subplots() if panels is None else figure.subplots(1, panels, squeeze=False)[0], rows)
     figure.savefig(path)
 
 
