@@ -5,12 +5,10 @@ from __future__ import annotations
 import random
 from itertools import takewhile
 
+from ..embedded.corrupt import slipped
 from ..embedded.data import Tree, Words
 from ..embedded.exercises import drawn_sum
 from ..embedded.scenes import SCENES
-
-NEAR = (-20, -10, -9, -2, -1, 1, 2, 9, 10, 20)
-"""How far slips are off, as in `embedded/corrupt.py`."""
 
 
 def hang_sums(tree: Tree, count: int, words: Words, rng: random.Random) -> None:
@@ -23,15 +21,9 @@ def hang_sums(tree: Tree, count: int, words: Words, rng: random.Random) -> None:
         first, rest = given.split(" ", 1)
         head, tail = f": {name} {scene.verb} {first} {rest} =", f" so {target}"
         # without its last token, which alone tells that the number before has ended
-        right, wrong = (words.encode(f"{head} {number}{tail}")[:-1] for number in (result, slip(result, rng)))
+        right, wrong = (words.encode(f"{head} {number}{tail}")[:-1] for number in (result, slipped(result, rng)))
         cut = right.index(words.equals) + 1
         node = tree.grow(-1, right[:cut])
         tree.teach(node, right[cut:])
         alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(right, wrong)))
         tree.judge(node, wrong[cut:], alike - cut)
-
-
-def slip(result: int, rng: random.Random) -> int:
-    """A positive number near the result, or its digits in reverse, and not the result."""
-    near = [number for number in (*(result + step for step in NEAR), int(str(result)[::-1])) if number > 0]
-    return rng.choice([number for number in near if number != result])
