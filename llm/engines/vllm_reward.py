@@ -78,7 +78,9 @@ def vllm_reward_engine(source: str | Path, *, head: bool, device: str = "cpu", *
 
 
 def _check_vocabulary(folder: Path, source: str | Path) -> None:
-    words = len(AutoTokenizer.from_pretrained(folder))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    unwritten = (tokenizer.unk_token, tokenizer.pad_token)  # the library may add these, and no text asks for them
+    words = 1 + max(number for word, number in tokenizer.get_vocab().items() if word not in unwritten)
     known = int(AutoConfig.from_pretrained(folder).get_text_config().vocab_size)
     if words > known:
         raise ValueError(f"the tokenizer of {source} has {words} tokens, its model knows {known}: they do not fit")
