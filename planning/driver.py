@@ -155,7 +155,8 @@ async def aplan(
 async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger, booked: dict[Any, Usage]) -> None:
     """Ask, await whichever call lands first, tell; until the search is done."""
     flying: dict[asyncio.Task[Any], Leaves] = {}
-    ready: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()  # asyncio.wait would go through all of `flying` each time
+    # asyncio.wait would hang a callback on all of `flying` each time
+    ready: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
     try:
         while True:
             while not search.done[0] and len(query := search.ask(ledger.room())):
@@ -167,7 +168,7 @@ async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger,
             if not flying:
                 return
             landed = {await ready.get(), *(ready.get_nowait() for _ in range(ready.qsize()))}
-            for task in [t for t in flying if t in landed] if len(landed) > 1 else landed:
+            for task in [t for t in flying if t in landed]:
                 _land(task, flying.pop(task), search, states, ledger, booked)
     finally:
         for task, group in flying.items():

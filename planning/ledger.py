@@ -90,12 +90,12 @@ class Ledger:
             (CALLS, budget.model_calls, 1),
             (GENERATED, budget.generated_tokens, most_tokens),
         )
-        known = [(unit, cap, most) for unit, cap, most in caps if cap is not None and most > 0]
+        known = [each for each in caps if each[1] is not None and each[2] > 0]
         self._caps = np.array(known, float).reshape(-1, 3)
         self.begun = time.perf_counter()
         self._most = MOST_NODES if budget.nodes is None else min(budget.nodes // cost, np.iinfo(np.int32).max)
         self._room = np.empty(rows, np.int32)
-        self._room.fill(min([self._most, *(cap // most for _, cap, most in known)]))
+        self._reckon()
 
     @property
     def charged(self) -> Usage:
@@ -115,6 +115,9 @@ class Ledger:
         """[B] how many new nodes each row may still open, calls under way counted at their most."""
         return np.zeros(self.rows, np.int32) if self.late() else self._room
 
+    def _reckon(self) -> None:
+        reckon(self._charged, self._plain, self._flying, self._caps, self._most, self._room)
+
     def reserve(self, query: Any) -> None:
         """Set aside the most that the call for `query` may cost."""
         shift(self._flying, self._room, query.row)
@@ -132,7 +135,7 @@ class Ledger:
         else:
             self.book(query.row, usage, spent)
             self.release(query)
-        reckon(self._charged, self._plain, self._flying, self._caps, self._most, self._room)
+        self._reckon()
 
     def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
         """Charge rows for what was not reserved, such as the start."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from ..bench.record import one_thread
+from ..shell import check_out
 from ..tasks import BadInput
 from .sheet import Sheet
 
@@ -22,11 +24,10 @@ def main(name: str, out: Path, *, full: bool = False, seed: int = 0, console: Co
     """
     if name not in NAMES:
         raise BadInput(f"no study {name!r}; there are {', '.join(NAMES)}")
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out {out} is a file; it must be a folder")
+    check_out(out)
     console = console or Console()
     study: Any = import_module(f".{name.replace('-', '_')}", __package__)
-    more = {"keep": out / f"{name}.jsonl"} if hasattr(study, "RESUMES") else {}
+    more = {"keep": out / f"{name}.jsonl"} if "keep" in signature(study.run).parameters else {}
     with one_thread():
         sheet: Sheet = study.run(full=full, seed=seed, **more)
     sheet.name, sheet.command = name, f"forethought study {name}{' --full' * full} --seed {seed}"

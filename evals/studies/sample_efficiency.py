@@ -33,7 +33,9 @@ TARGETS = {"Pendulum-v1": -160.0, "CartPole-v1": 475.0}
 METHODS = {"Pendulum-v1": ("mpc", "pets", "sac", "ppo"), "CartPole-v1": ("mpc", "pets", "dqn", "ppo")}
 Point = tuple[int, float]
 NEVER = float("inf")
-RESUMES = True
+FIRST = 10_000
+"""Seed of the first probing episode; nothing learns from them."""
+
 ABOUT = (
     "Mean return of {probes} episodes of seeds {first} and on, which nothing is learned from, after so many real steps "
     "of training. Steps to target: the first count judged at which it is reached ({targets}). mpc: a network of two "
@@ -86,7 +88,7 @@ def run(
                 curves.setdefault((env, method), []).append(points)
     rows = [row for (env, method), each in curves.items() for row in rows_of(env, method, each)]
     about = ABOUT.format(
-        probes=sizes.probes, first=10_000, targets=", ".join(f"{v:g} on {k}" for k, v in TARGETS.items()),
+        probes=sizes.probes, first=FIRST, targets=", ".join(f"{v:g} on {k}" for k, v in TARGETS.items()),
         nodes=sizes.nodes, steps=", ".join(f"{k} {v:,}" for k, v in sizes.steps.items()), seeds=sizes.seeds,
     )  # fmt: skip
     return Sheet("How many real steps until it is solved?", about, rows, table_of(rows), verdicts(rows))
@@ -125,7 +127,7 @@ def curve(env: str, method: str, seed: int, sizes: Sizes) -> list[Point]:
 
 def modelled(env: str, seed: int, count: int, sizes: Sizes) -> float:
     """Mean return of MPC with a network of so many random steps."""
-    fit, probes = Fit(epochs=sizes.epochs, seed=seed), range(10_000, 10_000 + sizes.probes)
+    fit, probes = Fit(epochs=sizes.epochs, seed=seed), range(FIRST, FIRST + sizes.probes)
     if env == CARTPOLE.env_id:
         model, _ = fit_mlp(collect(env, count, seed=seed), config_for(env, reward="given"), fit)
         done = run_episodes(MPPI(horizon=10), view(CARTPOLE, model, "mppi"), CARTPOLE, probes, 64, seed=seed)
@@ -140,7 +142,7 @@ def planned(env: str, seed: int, sizes: Sizes) -> list[Point]:
     planner, points, steps = shooter(env), [], sizes.steps["pets"]
 
     def judge(taken: int, model: Any) -> None:
-        probes = range(10_000, 10_000 + sizes.probes)
+        probes = range(FIRST, FIRST + sizes.probes)
         points.append((taken, float(run_episodes(planner, model, env, probes, sizes.nodes, seed=seed).returns.mean())))
 
     fit = Fit(epochs=sizes.epochs, seed=seed)
@@ -154,7 +156,7 @@ def judged(env: str, act: Callable[[np.ndarray], Any], probes: int) -> float:
     """Mean return of a policy over the probing episodes."""
     total, world = 0.0, gymnasium.make(env)
     for i in range(probes):
-        (seen, _), over = world.reset(seed=10_000 + i), False
+        (seen, _), over = world.reset(seed=FIRST + i), False
         while not over:
             seen, reward, ended, cut, _ = world.step(act(seen))
             total, over = total + float(reward), ended or cut

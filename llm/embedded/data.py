@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,10 @@ class Tree:
             self.sound[node] = int(i < sound)
         return node
 
+    def stray(self, node: int, tokens: Sequence[int], right: Sequence[int]) -> int:
+        """`judge` of tokens that are sound as far as they are those of `right`."""
+        return self.judge(node, tokens, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(tokens, right))))
+
     def ask(self, node: int, words: Words, right: bool) -> None:
         """Hang the critique's word on the node, to be answered with whether all lines so far are right."""
         self.goals[self.grow(node, [words.critique])] = words.yes if right else words.no
@@ -124,7 +128,7 @@ def _grow_solution(
     for i, line in enumerate(story.steps):
         before = story.steps[:i]
         bad = corrupt_step(story, i, rng) if rng.random() < wrong else None
-        slip = corrupt_step(story, i, rng, "slip") if rng.random() < slips and line in story.steps[:-1] else None
+        slip = corrupt_step(story, i, rng, "slip") if rng.random() < slips and i < story.length else None
         useless = aside(story, before, rng) if rng.random() < astray / 2 else None
         for other in dict.fromkeys(filter(None, (bad, slip, useless))):
             count = rng.choice((1, 1, 2, 3)) if other == useless or rng.random() < astray else 0

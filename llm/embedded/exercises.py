@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import takewhile
 
 from .corrupt import slipped
 from .data import IGNORE, Tree, Words
@@ -37,13 +36,9 @@ def hang_drills(tree: Tree, count: int, words: Words, rng: random.Random, judged
         if rng.random() < judged:
             told = words.encode(f" so {target} {scene.verb} {result}\n")[1:]
             tree.ask(tree.judge(end, told, len(told)), words, True)
-            _hang_slip(tree, node, right, slipped(result, rng), f" so {target} {scene.verb} ", words)
-
-
-def _hang_slip(tree: Tree, node: int, right: list[int], wrong: int, said: str, words: Words) -> None:
-    digits = words.encode(f" {wrong}")
-    sound = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(digits, right)))
-    tree.ask(tree.judge(node, [*digits, *words.encode(f"{said}{wrong}\n")], sound), words, False)
+            wrong = slipped(result, rng)
+            slip = words.encode(f" {wrong} so {target} {scene.verb} {wrong}\n")
+            tree.ask(tree.stray(node, slip, right), words, False)
 
 
 def drawn_sum(rng: random.Random) -> tuple[str, int]:

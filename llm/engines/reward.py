@@ -66,10 +66,15 @@ def reward_engine(
         engine = TransformersEngine(model, tokenizer=tokenizer, **options)
     else:
         engine = TransformersEngine(source, device=device, dtype=dtype, **options)
-    words, known = len(engine.tokenizer), engine.vocabulary
+    check_vocabulary(engine.tokenizer, engine.vocabulary, source)
+    return engine
+
+
+def check_vocabulary(tokenizer: Any, known: int, source: str | Path) -> None:
+    """ValueError where the tokenizer has more than the `known` tokens of the model in the folder, or of the hub id."""
+    words = len(tokenizer)
     if words > known:
         raise ValueError(f"the tokenizer of {source} has {words} tokens, its model knows {known}: they do not fit")
-    return engine
 
 
 def load_head_model(source: str | Path, device: str, dtype: torch.dtype | str | None) -> tuple[HeadModel, Any]:

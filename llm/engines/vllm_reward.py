@@ -13,7 +13,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer
 
 from .base import Sampling, Score
-from .reward import reward_engine
+from .reward import check_vocabulary, reward_engine
 from .vllm import VllmEngine
 from .weights import downloaded
 
@@ -68,22 +68,14 @@ def vllm_reward_engine(source: str | Path, *, head: bool, device: str = "cpu", *
     Errors: ValueError for a vocabulary that does not fit, before anything is started.
     """
     folder = downloaded(source)
-    _check_vocabulary(folder, source)
+    known = int(AutoConfig.from_pretrained(folder).get_text_config().vocab_size)
+    check_vocabulary(AutoTokenizer.from_pretrained(folder), known, source)
     if head:
         task = HEADS.get(_architecture(folder))
         if task is None:
             return reward_engine(source, head=True, device=device)
         return VllmRewardEngine(source, task=task, device=device, **options)
     return VllmEngine(source, device=device, **options)
-
-
-def _check_vocabulary(folder: Path, source: str | Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    unwritten = (tokenizer.unk_token, tokenizer.pad_token)  # the library may add these, and no text asks for them
-    words = 1 + max(number for word, number in tokenizer.get_vocab().items() if word not in unwritten)
-    known = int(AutoConfig.from_pretrained(folder).get_text_config().vocab_size)
-    if words > known:
-        raise ValueError(f"the tokenizer of {source} has {words} tokens, its model knows {known}: they do not fit")
 
 
 def _architecture(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import takewhile
 
 from ..embedded.corrupt import slipped
 from ..embedded.data import Tree, Words
@@ -25,5 +24,4 @@ def hang_sums(tree: Tree, count: int, words: Words, rng: random.Random) -> None:
         cut = right.index(words.equals) + 1
         node = tree.grow(-1, right[:cut])
         tree.teach(node, right[cut:])
-        alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(right, wrong)))
-        tree.judge(node, wrong[cut:], alike - cut)
+        tree.stray(node, wrong[cut:], right[cut:])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Qwen2Config, Qwen2Model
+from transformers import AutoTokenizer, Qwen2Config, Qwen2Model
 
 from forethought.llm.engines.base import Sampling
 
@@ -25,7 +25,8 @@ def folder(wide_qwen2, tmp_path_factory):
     """The shape of Qwen2.5-Math-PRM: a Qwen2 decoder and a head of two layers and two labels."""
     torch.manual_seed(6)
     folder = tmp_path_factory.mktemp("qwen_prm")
-    config = Qwen2Config.from_pretrained(wide_qwen2, tie_word_embeddings=False)
+    words = len(AutoTokenizer.from_pretrained(wide_qwen2))  # one more than it was saved with: Qwen2's own end of text
+    config = Qwen2Config.from_pretrained(wide_qwen2, tie_word_embeddings=False, vocab_size=words)
     Qwen2Model(config).save_pretrained(folder)
     for path in wide_qwen2.glob("tokenizer*"):
         (folder / path.name).write_bytes(path.read_bytes())
