@@ -55,15 +55,12 @@ class Written:
 
 def expansion_of(reached: Sequence[Reached]) -> Expansion:
     """The numbers of K answers as arrays [K]."""
-    rows = (len(reached), len(UNITS))
-    return Expansion(
-        reward=np.array([one.reward for one in reached], np.float32),
-        discount=np.array([one.discount for one in reached], np.float32),
-        value=np.array([one.value for one in reached], np.float32),
-        usage=np.array([one.usage for one in reached]).reshape(rows),
-        spent=np.array([one.spent for one in reached]).reshape(rows),
-        dead=np.array([one.state.ended not in ("", "answer") for one in reached], np.bool_),
-    )
+    told = [[one.reward for one in reached], [one.discount for one in reached], [one.value for one in reached]]
+    reward, discount, value = np.array(told, np.float32)
+    paid = np.array([[one.usage for one in reached], [one.spent for one in reached]])
+    usage, spent = paid.reshape(2, len(reached), len(UNITS))
+    dead = np.array([one.state.ended not in ("", "answer") for one in reached], np.bool_)
+    return Expansion(reward, discount, value, usage=usage, spent=spent, dead=dead)
 
 
 def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, work: Work) -> Usage:

@@ -291,8 +291,8 @@ class BeamSearch(TreeSearch):
 
     def ask(self, room: Int) -> Leaves:
         tree = self.tree
-        most = np.minimum(np.asarray(room, np.int64), tree.nodes).clip(0).sum()
-        out = np.empty((4, int(most)), np.int32)
+        most = int(np.minimum(np.maximum(room, 0), tree.nodes).sum())
+        out = np.empty((4, most), np.int32)
         count = sweep(
             tree.I, tree.F, tree.P, self.sweeps, self.settings, self.front, self.group, self.pool, self.cost,
             room, self.why_codes, out,

@@ -57,14 +57,15 @@ class ListStates:
         """Keep K states; with `parent`, the id of each one's earlier equal sibling (-1: none), None without twins."""
         if len(states) != len(row):
             raise ModelError(f"the model's states are {len(states)}, expected {len(row)}")
-        same = np.full(len(row), -1, np.int32)
-        for i, (b, n) in enumerate(zip(row.tolist(), node.tolist())):
+        parents = [-1] * len(row) if parent is None else parent.tolist()
+        same = [-1] * len(row)
+        for i, (b, n, above) in enumerate(zip(row.tolist(), node.tolist(), parents)):
             self.states[b, n] = states[i]
             self.twins.pop((b, n), None)  # ids of a reused tree come back with other children
             if parent is not None:
-                first = self.twins.setdefault((b, int(parent[i])), {}).setdefault(states[i], n)
+                first = self.twins.setdefault((b, above), {}).setdefault(states[i], n)
                 same[i] = -1 if first == n else first
-        return same if (same >= 0).any() else None
+        return np.array(same, np.int32) if max(same) >= 0 else None
 
 
 def fields_of(states: Any) -> list[torch.Tensor]:

@@ -40,13 +40,16 @@ NO_LOGITS = np.zeros((0, 0), np.float32)
 
 def as_numpy(x: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """`x` as a float32 numpy array of exactly `shape`; ModelError naming the field where it is of another."""
-    if isinstance(x, torch.FloatTensor) and not x.requires_grad:
+    if isinstance(x, np.ndarray):
+        if x.dtype is FLOAT32 and x.shape == shape and x.flags.carray:
+            return x
+    elif isinstance(x, torch.FloatTensor) and not x.requires_grad:
         x = x.numpy()
         if x.shape == shape and x.flags.c_contiguous:
             return x
     elif isinstance(x, torch.Tensor):
         x = x.to(torch.float32).numpy(force=True)
-    elif not isinstance(x, np.ndarray):
+    else:
         x = np.asarray(x)
     if x.shape != shape:
         raise ModelError(f"the model's {name} has shape {tuple(x.shape)}, expected {shape}")

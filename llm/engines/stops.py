@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
+
+RECENT = 4096
+"""Texts that are kept: the engine, the tape and the text model want the text of each step in turn."""
 
 
 def decode(tokenizer: Any, tokens: Sequence[int]) -> str:
     """The text of tokens, special ones and spaces as they are."""
+    return _decoded(tokenizer, tuple(tokens))
+
+
+@lru_cache(RECENT)
+def _decoded(tokenizer: Any, tokens: tuple[int, ...]) -> str:
     return str(tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
