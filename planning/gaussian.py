@@ -8,6 +8,7 @@ device of the box; only counters are numpy.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .constraints import order_of, scores_of
 from .interface import Box, Candidates, Expansion, Int, Keys, ModelError, Plan, Returns, Size
 from .noise import coloured, normals
 from .sequences import Rows, SequenceSearch, carried, nothing, refuse_lost, returns_of, shifted
+from .weighing import compiled, moments, note
 
 if TYPE_CHECKING:
     from .shooting import Shooting
@@ -45,6 +47,16 @@ class Gaussian:
         half = (box.high - box.low) / 2
         return cls(mean, (std * half).expand(mean.shape).clone(), box.low, box.high)
 
+    @cached_property
+    def half(self) -> Tensor:
+        """[D] the box's half-range."""
+        return (self.high - self.low) / 2
+
+    @cached_property
+    def middle(self) -> Tensor:
+        """[D] of the box."""
+        return (self.low + self.high) / 2
+
     def sample(self, rows: Rows, noise: Tensor) -> Tensor:
         """Sequences [M, K, H, D] within the box, from standard noise of that shape."""
         wild = torch.addcmul(self.mean[rows][:, None], self.std[rows][:, None], noise)
@@ -58,14 +70,12 @@ class Gaussian:
         smoothing: share of the old mean and deviation that stays. least: floor of the deviation as a fraction of
         the half-range. adapt: False leaves the deviation alone.
         """
-        share, flat = weights[:, None], samples.flatten(2)
-        mean = torch.bmm(share, flat)
+        mean, std = moments(samples, weights)
+        if smoothing:
+            mean, std = torch.lerp(mean, self.mean[rows], smoothing), torch.lerp(std, self.std[rows], smoothing)
         if adapt:
-            std = torch.bmm(share, (flat - mean).square_()).sqrt_().view(samples[:, 0].shape)
-            std = torch.lerp(std, self.std[rows], smoothing)
-            self.std[rows] = torch.maximum(std, least * (self.high - self.low) / 2)
-        mean = torch.lerp(mean.view(samples[:, 0].shape), self.mean[rows], smoothing)
-        self.mean[rows] = mean.clamp(self.low, self.high)
+            self.std[rows] = torch.maximum(std, least * self.half)
+        self.mean[rows] = torch.minimum(torch.maximum(mean, self.low), self.high)
 
 
 class GaussianSearch(SequenceSearch):
@@ -143,7 +153,7 @@ class GaussianSearch(SequenceSearch):
             if violation is not None and self.kept_violation is not None:
                 violation = torch.cat([self.kept_violation[at], violation], 1)
         refuse_lost(rows, returns > -torch.inf)
-        self._refit(at, samples, returns, violation)
+        self._refit(rows, samples, returns, violation)
         self._told(rows)
         self._why[rows[self.schedule.at(self.iteration[rows]) == 0]] = self.schedule.why
 
@@ -158,11 +168,14 @@ class GaussianSearch(SequenceSearch):
             self.kept_violation = torch.full_like(self.kept_returns, torch.inf)
         return -self.planner.reduce(-answer.violation.to(self.best_return))
 
-    def _refit(self, at: Rows, samples: Tensor, returns: Tensor, violation: Tensor | None) -> None:
-        planner, law = self.planner, self.law
+    def _refit(self, rows: Int, samples: Tensor, returns: Tensor, violation: Tensor | None) -> None:
+        planner, law, at = self.planner, self.law, self._at(rows)
         scores = scores_of(returns, violation)
-        weights = planner.weigh_samples(scores, samples, law.mean[at], law.std[at], (law.low + law.high) / 2)
+        weights = planner.weigh_samples(scores, samples, law.mean[at], law.std[at], law.middle)
         law.refit(at, samples, weights, smoothing=planner.smoothing, least=planner.least_std, adapt=planner.adapt)
+        if violation is None and not planner.keep and compiled(samples, returns, self.best):
+            note(rows, samples, returns, weights, (self.best, self.best_return, self.value))
+            return
         self.value[at] = torch.where(weights > 0, weights * returns, 0).sum(1)
         order = order_of(returns, violation)
         self._note(at, samples, returns, violation, order[:, 0])

@@ -20,6 +20,7 @@ from torch import Tensor
 from .gaussian import GaussianSearch
 from .interface import ActionSpace, Box, Expansion, Keys, Size, Valued
 from .risk import Risk, at_risk, check_risk, finite_or_lost, want
+from .weighing import equal_weights, soft_weights, spread
 
 Array = TypeVar("Array", Tensor, NDArray[Any])
 
@@ -171,7 +172,7 @@ class BestOfN(Shooting):
     adapt: bool = False
 
     def _weights(self, returns: Tensor) -> Tensor:
-        return equal_weights(returns, torch.ones_like(returns[..., 0]))
+        return equal_weights(returns, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +189,7 @@ class CEM(Shooting):
         want(0 < self.elites <= 1, "elites", "in (0, 1]", self.elites)
 
     def _weights(self, returns: Tensor) -> Tensor:
-        finite = (returns > -torch.inf).sum(-1)
-        return equal_weights(returns, (self.elites * finite).ceil().clamp(min=1))
+        return equal_weights(returns, self.elites)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,32 +251,3 @@ class MPPI(Shooting):
         gap = returns - returns.amax(-1, keepdim=True)
         tilted = gap / self._warmth(returns) - self.control_cost * pull.sum((-1, -2))
         return soft_weights(finite_or_lost(tilted), torch.ones_like(tilted[..., :1]))
-
-
-def equal_weights(returns: Tensor, count: Tensor) -> Tensor:
-    """1 / count on the `count` [...] best of returns [..., K] that are finite or minus infinity, which counts for
-    nothing; ties to the lower index."""
-    order = returns.argsort(dim=-1, descending=True, stable=True)
-    first = torch.arange(order.shape[-1], device=order.device) < count[..., None]
-    chosen = (returns > -torch.inf) & torch.empty_like(first).scatter_(-1, order, first)
-    return chosen / chosen.sum(-1, keepdim=True).clamp(min=1).to(returns.dtype)
-
-
-def soft_weights(returns: Tensor, temperature: Tensor) -> Tensor:
-    """exp((R - max R) / temperature), normalised, of returns [..., K], finite or minus infinity: no exponent is above
-    0, so none overflows."""
-    finite = returns > -torch.inf
-    gap = torch.where(finite, returns - returns.amax(-1, keepdim=True), 0)
-    weights = torch.exp(gap / temperature) * finite
-    return weights / weights.sum(-1, keepdim=True).clamp(min=1)
-
-
-def spread(returns: Tensor) -> Tensor:
-    """[..., 1] standard deviation of those of returns [..., K] that are not minus infinity, finite all; squares of huge
-    returns do not overflow."""
-    finite = returns > -torch.inf
-    scale = torch.where(finite, returns.abs(), 0).amax(-1, keepdim=True).clamp(min=torch.finfo(returns.dtype).tiny)
-    unit = torch.where(finite, returns / scale, 0)
-    count = finite.sum(-1, keepdim=True).clamp(min=1)
-    off = torch.where(finite, unit - unit.sum(-1, keepdim=True) / count, 0)
-    return scale * (off.square().sum(-1, keepdim=True) / count).sqrt()

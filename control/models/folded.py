@@ -54,18 +54,28 @@ class Folded:
         out = self.across(given).mT
         return out[None] if one else out
 
-    def across(self, at: Tensor, out: Tensor | None = None) -> Tensor:
-        """Inputs as in `inputs` -> [E, outputs, N], of one member [outputs, N], in `out` or in fresh memory."""
+    def across(self, at: Tensor) -> Tensor:
+        """Inputs as in `inputs` -> [E, outputs, N], of one member [outputs, N], in fresh memory."""
+        return self._product(self.weights[-1], self.last(at))
+
+    def last(self, at: Tensor) -> Tensor:
+        """What the last layer is given for these inputs, [..., hidden + 1, N], in a buffer."""
         for weight, (hidden, whole, activate) in zip(self.weights, self._hidden):
             self._product(weight, at, out=hidden)
             activate()
             at = whole
-        return self._product(self.weights[-1], at, out=out)
+        return at
 
     def inputs(self, like: Tensor) -> Tensor:
-        """The buffer [E, I + 1, N], of one member [I + 1, N], for the N rows of `like` [..., N, I]; ones come last."""
+        """The buffer [E, I + 1, N], of one member [I + 1, N], for the N rows of `like` [..., N, I]; ones come last.
+
+        It is the `room` [..., I + 2, N] without its first row, which is free: for a sum kept beside the inputs.
+        """
         rows = like.shape[-2]
         if self._given is None or self._given.shape[-1] != rows:
-            self._given, *wholes = (like.new_ones(*w.shape[:-2], w.shape[-1], rows) for w in self.weights)
+            *more, width = self.weights[0].shape
+            self.room = like.new_ones(*more[:-1], width + 1, rows)
+            self._given = self.room[..., 1:, :]
+            wholes = [like.new_ones(*w.shape[:-2], w.shape[-1], rows) for w in self.weights[1:]]
             self._hidden = [(whole[..., :-1, :], whole, silu_of(whole[..., :-1, :])) for whole in wholes]
         return self._given

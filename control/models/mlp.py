@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...planning.interface import Expansion, Valued
 from ...planning.rollout import Walk
 from .analytic import ValueFn, value_of
+from .folded import Folded
 from .network import MLPConfig, Rules, Scaled, bounds_of, inputs_of, perceptron
 from .storage import filled, read, save
 
@@ -82,22 +83,35 @@ class MLPModel:
     @torch.no_grad()
     def _walk(self, states: Tensor, actions: Tensor) -> Tensor:
         """Returns [N] of as many `step`s from states [N, O] as there are actions [H, N, D], and of the value there."""
-        net, size = self.net.folded(), states.shape[1]
-        given = net.inputs(states)
-        seen, push = given[:size], given[size:-1]
-        out, total, factor = given.new_empty(size + 1, len(states)), torch.zeros_like(states[:, 0]), 1.0
-        move, gain, learned = out[:size], out[size], self.rules.learned
-        seen.copy_(states.mT)
+        net = self.net.folded()
+        given, moved = net.inputs(states), net.room[: states.shape[1] + 1]
+        moved[0], moved[1:] = 0.0, states.mT
+        factor = self._move(net, moved, given, actions)
+        total = moved[0].clone()
+        return total if self.value is None else total.add_(self.value(moved[1:].mT.clone()), alpha=factor)
+
+    def _move(self, net: Folded, moved: Tensor, given: Tensor, actions: Tensor) -> float:
+        """Take all steps: `moved` [1 + O, N] are returns so far and observations, which `given` has among its rows.
+
+        The last layer's product adds its result to them, rewards being discounted by its weights. The factor on what
+        comes after is returned.
+        """
+        learned, factor = self.rules.learned, 1.0
+        total, seen, push = moved[0], moved[1:], given[len(moved) - 1 : -1]
+        last = net.weights[-1].roll(1, 0)
+        last[0] *= learned
         low, high = bounds_of(self.config.low, self.config.high, actions.dtype, actions.device)
         clipped = torch.minimum(torch.maximum(actions, low), high)
-        for action, pushed in zip(actions, clipped.mT.unbind()):
+        for t, pushed in enumerate(clipped.mT.unbind()):
+            before = seen if learned else seen.clone()
             push.copy_(pushed)
-            net.across(given, out)
-            earned = gain if learned else self.rules.rewarded(seen.mT, action, (seen + move).mT, gain)
-            total.add_(earned, alpha=factor)
-            seen.add_(move)
-            factor *= self.gamma
-        return total if self.value is None else total.add_(self.value(seen.mT.clone()), alpha=factor)
+            moved.addmm_(last, net.last(given))
+            if not learned:
+                total.add_(self.rules.rewarded(before.mT, actions[t], seen.mT, total), alpha=factor)
+            if self.gamma != 1:
+                last[0] *= self.gamma
+                factor *= self.gamma
+        return factor
 
     def save(self, folder: str | Path) -> None:
         """See `storage.save`."""

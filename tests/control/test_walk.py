@@ -108,3 +108,12 @@ def test_plans_are_those_without_it():
     seen = drawn()[0]
     found = [plan(CEM(horizon=5), pendulum(kind), seen, Budget(nodes=600), seed=1).plan for kind in (MLPModel, Stepped)]
     torch.testing.assert_close(found[0].actions, found[1].actions, atol=1e-3, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_returns_are_no_longer_touched_by_a_later_walk():
+    model, (states, actions) = pendulum(), drawn()
+    first = model.walk(states, actions)
+    kept = first.clone()
+    model.walk(-states, -actions)
+    assert torch.equal(first, kept)
