@@ -160,6 +160,7 @@ def bench_engine(
         bool, typer.Option("--dummy-weights", help="Random weights for a shape: tiny, qwen2.5-1.5b or qwen2.5-7b.")
     ] = False,
     problems: Annotated[int, typer.Option(help="In flight together.", min=1)] = 64,
+    rounds: Annotated[int, typer.Option(help="How many times as many problems there are in all.", min=1)] = 4,
     nodes: Annotated[int, typer.Option(help="A problem's budget.", min=1)] = 16,
     planner: str = "bfs",
     value: Annotated[str, typer.Option(help="The critic: self, rating, logprob or none.")] = "self",
@@ -171,8 +172,8 @@ def bench_engine(
     """Tokens per second of tree search against independent sampling on the same engine."""
     with plain_errors():
         module("bench.engine").main(
-            out, engine=engine, model=model, dummy_weights=dummy_weights, problems=problems, nodes=nodes,
-            planner=planner, value=value, repeats=repeats, device=device, machine=machine,
+            out, engine=engine, model=model, dummy_weights=dummy_weights, problems=problems, rounds=rounds,
+            nodes=nodes, planner=planner, value=value, repeats=repeats, device=device, machine=machine,
         )  # fmt: skip
 
 

@@ -36,11 +36,11 @@ SAMPLES = 16
 """Best-of-N's solutions, and the width of the beam that is set against it."""
 
 
-def run(bed: Bed, *, problems: int, nodes: int, planner: str, value: str, repeats: int) -> dict[str, Any]:
+def run(bed: Bed, *, problems: int, rounds: int, nodes: int, planner: str, value: str, repeats: int) -> dict[str, Any]:
     """All figures of one engine; see the head of the file."""
     clock = "processor" if bed.device == "cpu" else "wall"
-    questions = [problem.question for problem in Stories().problems(problems)]
-    plans = Plans(_planner(planner, bed, 4), questions, nodes, value)
+    questions = [problem.question for problem in Stories().problems(problems * rounds)]
+    plans = Plans(_planner(planner, bed, 4), questions, nodes, value, problems)
     length = length_of_solutions(bed, questions)
     turn(bed, replace(plans, questions=questions[:4], nodes=8), length)  # compiles and warms up
     turns = [turn(bed, plans, length) for _ in range(repeats)]
@@ -115,6 +115,7 @@ def main(
     model: str = "builtin",
     dummy_weights: bool = False,
     problems: int = 64,
+    rounds: int = 4,
     nodes: int = 16,
     planner: str = "bfs",
     value: str = "self",
@@ -125,7 +126,8 @@ def main(
 ) -> dict[str, Any]:
     """Measure, print, and write JSON to `out` if given; a folder gets a file named for what was measured.
 
-    machine: how the result names the device, by default as torch names it. Errors: BadInput.
+    problems: searched at a time; rounds: how many times as many there are in all, so that the last ones, with nothing
+    beside them, weigh little. machine: how the result names the device, by default as torch names it. Errors: BadInput.
     """
     console = console or Console()
     check_names([planner], list(METHODS), "planner")
@@ -135,10 +137,12 @@ def main(
     except (ValueError, OSError, ImportError) as error:
         raise BadInput(" ".join(str(error).split())) from error
     with bed:
-        found = run(bed, problems=problems, nodes=nodes, planner=planner, value=value, repeats=repeats)
+        found = run(
+            bed, problems=problems, rounds=rounds, nodes=nodes, planner=planner, value=value, repeats=repeats
+        )  # fmt: skip
     head = {
         "engine": engine, "model": Path(model).name, "dummy_weights": dummy_weights, "planner": planner, "value": value,
-        "problems": problems, "nodes": nodes, "repeats": repeats, "device": machine or bed.named(),
+        "problems": problems, "rounds": rounds, "nodes": nodes, "repeats": repeats, "device": machine or bed.named(),
         "threads": torch.get_num_threads(), "versions": versions(),
     }  # fmt: skip
     result = {**head, **found}

@@ -39,18 +39,26 @@ PILOT = 8
 
 @dataclass(frozen=True)
 class Plans:
-    """What is searched: a planner over questions, all in flight together, `nodes` each, judged by a critic's name."""
+    """What is searched: a planner over questions, `nodes` each, judged by a critic's name.
+
+    flying: how many questions are searched at a time, the next beginning where one ends, as an evaluation does.
+    """
 
     planner: Any
     questions: Sequence[str]
     nodes: int
     value: str = "self"
+    flying: int = 64
 
     async def run(self, model: Any) -> list[Any]:
         """The outcomes, one a question."""
-        budget = Budget(nodes=self.nodes)
-        plans = [aplan(self.planner, model, question, budget, key=i) for i, question in enumerate(self.questions)]
-        return await asyncio.gather(*plans)
+        budget, places = Budget(nodes=self.nodes), asyncio.Semaphore(self.flying)
+
+        async def search(key: int, question: str) -> Any:
+            async with places:
+                return await aplan(self.planner, model, question, budget, key=key)
+
+        return await asyncio.gather(*[search(i, question) for i, question in enumerate(self.questions)])
 
     def on(self, bed: Bed) -> Taken:
         """The search, measured."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -16,7 +17,7 @@ from forethought.evals.bench.engine_work import Plans, Turn, split, turn
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Generation, Sampling, Score
 from forethought.llm.engines.work import work_of_folder
-from forethought.planning import MCTS
+from forethought.planning import MCTS, BestOfN, Expansion, Slots
 from forethought.planning.beam import Beam
 
 QUESTIONS = ["Tom has 3 apples and buys 4 more. How many has he?", "Ann walks 2 miles a day. How many in a week?"]
@@ -48,6 +49,27 @@ def test_recorded_requests_sent_again_give_the_same_answers(bed, planner):
 def test_the_cache_hits_foretold_from_the_requests_are_those_counted(bed, planner, value):
     search = Plans(planner, QUESTIONS, 10, value).on(bed)
     assert predicted_hits(search.calls, bed.tokenizer) == search.cached > 0
+
+
+def test_no_more_questions_than_asked_for_are_searched_at_a_time(bed):
+    class Counting:
+        actions, cost, most_tokens = Slots(None), 1, 0
+        now = most = 0
+
+        async def start(self, problems):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            return problems, Expansion(*np.zeros((3, 1), np.float32))
+
+        async def expand(self, states, slots, **how):
+            await asyncio.sleep(0)
+            self.now -= 1
+            return [*states], Expansion(*np.zeros((3, 1), np.float32))
+
+    for flying, most in ((2, 2), (64, 6)):
+        model = Counting()
+        asyncio.run(Plans(BestOfN(population=1), ["a question"] * 6, 1, flying=flying).run(model))
+        assert model.most == most
 
 
 def test_blocks_are_found_whole_and_never_the_last_token_of_a_prompt(bed):
