@@ -102,7 +102,7 @@ def residual(
     physics: constants that are believed to be other than they are, "mass=1.4,length=0.9".
     """
     from ..control.models.fit import Fit, config_for
-    from ..control.models.residual import fit_residual
+    from ..control.models.fit_residual import fit_residual
     from ..control.models.stacked import EnsembleConfig
 
     with _inputs(steps, out):

@@ -5,10 +5,11 @@ from .cautious import Cautious
 from .ensemble import EnsembleModel, Particles
 from .fit import Fit, Report, config_for, fit_mlp
 from .fit_ensemble import EnsembleReport, fit_ensemble
+from .fit_residual import fit_residual
 from .load import load_model
 from .mlp import MLPModel
 from .network import MLPConfig
-from .residual import ResidualModel, fit_residual
+from .residual import ResidualModel
 from .stacked import EnsembleConfig, StackedNet
 from .wrappers import GridActions, Hold, WithValue
 

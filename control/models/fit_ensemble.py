@@ -5,6 +5,7 @@ What a member becomes depends on the data, the settings and its number, never on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,9 +59,11 @@ def unexplained(net: StackedNet, pair: Pair) -> float:
     return float((mean - targets)[:, net.output_std > 0].square().mean())
 
 
-def descend_each(net: StackedNet, train: Pair, held_out: Pair, fit: Fit) -> tuple[Tensor, Tensor]:
+def descend_each(
+    net: StackedNet, train: Pair, held_out: Pair, fit: Fit, strata: Sequence[Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """Minibatch AdamW on bootstraps until every member has rested for `fit.patience` passes; leaves each member's best
-    weights in `net`. Returns the pass [E] and the held-out loss [E] of these.
+    weights in `net`. Returns the pass [E] and the held-out loss [E] of these. strata: see `Bootstraps`.
 
     Errors: ValueError when a held-out loss is no longer finite.
     """
@@ -70,7 +73,7 @@ def descend_each(net: StackedNet, train: Pair, held_out: Pair, fit: Fit) -> tupl
     far = tuple(x.expand(net.members, *x.shape) for x in held_out)
     kept = [p.detach().clone() for p in parts]
     best, at = torch.full((net.members,), torch.inf), torch.zeros(net.members, dtype=torch.int64)
-    draws = Bootstraps(len(train[0]), net.members, fit.seed)
+    draws = Bootstraps(len(train[0]), net.members, fit.seed, strata)
     for passed in range(1, fit.epochs + 1):
         for index in draws.epoch().split(fit.batch, 1):
             optimiser.zero_grad()
@@ -99,14 +102,22 @@ class Bootstraps:
     """Rows that each member learns from, drawn once with replacement (Chua et al. 2018, section 4), and their order.
 
     One member takes every row once: there is nothing that a bootstrap could tell it from.
+    strata: rows, int64, each stratum drawn from by itself and in this order, so that what is rare in the data is no
+    rarer in a bootstrap (Efron and Tibshirani 1993, "An introduction to the bootstrap", section 8.3).
     """
 
-    def __init__(self, rows: int, members: int, seed: int) -> None:
+    def __init__(self, rows: int, members: int, seed: int, strata: Sequence[Tensor] | None = None) -> None:
         self.draws = [torch.Generator().manual_seed(1000 * seed + member) for member in range(members)]
-        own = [torch.randint(rows, (rows,), generator=draw) for draw in self.draws]
+        strata = strata or [torch.arange(rows)]
+        own = [torch.cat([drawn(stratum, draw) for stratum in strata]) for draw in self.draws]
         self.own = torch.stack(own) if members > 1 else torch.arange(rows)[None]
 
     def epoch(self) -> Tensor:
         """int64 [E, N]: every member's rows in a new order of its own."""
         order = [torch.randperm(self.own.shape[1], generator=draw) for draw in self.draws]
         return self.own.gather(1, torch.stack(order))
+
+
+def drawn(rows: Tensor, draw: torch.Generator) -> Tensor:
+    """As many of these rows as there are, with replacement."""
+    return rows[torch.randint(len(rows), (len(rows),), generator=draw)]

@@ -83,6 +83,10 @@ class Scaled(nn.Module):
         self._stamp: list[tuple[int, int]] = []
         self._folded: Folded | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what `folded` keeps: its buffers are bound to kernels, which cannot be pickled."""
+        return self.__dict__ | {"_stamp": [], "_folded": None}
+
     def layers(self) -> list[tuple[Tensor, Tensor]]:
         """Weights [E, in, out] and biases [E, 1, out] of the layers between inputs and outputs."""
         raise NotImplementedError

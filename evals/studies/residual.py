@@ -1,9 +1,10 @@
 """What are known equations worth beside data? Free flight known, contact not, at equal data.
 
 The bouncing mass of `control/dynamics/bouncer.py`: the equations of free flight alone, an ensemble alone, and the
-equations corrected by an ensemble of the same size (`ResidualModel`), all judged on steps that none of them saw and by
-the returns of planning with them. The hybrid learns from every step, so that the ensemble alone is shown twice: as it
-is trained elsewhere, stopped by a tenth of the steps, and on every step as the hybrid is.
+equations corrected by an ensemble of as many members (`ResidualModel`; each member is two networks, one of them for
+whether there is contact), all judged on steps that none of them saw and by the returns of planning with them. The
+hybrid learns from every step, so that the ensemble alone is shown twice: as it is trained elsewhere, stopped by a tenth
+of the steps, and on every step as the hybrid is.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from ...control.models.analytic import AnalyticModel
 from ...control.models.ensemble import EnsembleModel
 from ...control.models.fit import Fit, config_for, targets_of
 from ...control.models.fit_ensemble import fit_ensemble, fit_stacked
+from ...control.models.fit_residual import fit_residual
 from ...control.models.network import inputs_of
-from ...control.models.residual import fit_residual
 from ...control.models.stacked import EnsembleConfig, StackedNet
 from ...control.tasks import BOUNCER
 from ...control.transitions import Transitions
@@ -38,11 +39,12 @@ PLANNER = CEM(horizon=12, population=48, iterations=3, std=1.0, smoothing=0.1)
 ABOUT = (
     "A pushed mass over a springy floor, `forethought/Bouncer-v0`. analytic: free flight, which is all that is known. "
     "learned: 5 deterministic networks, each stopped by its error on a tenth of the steps. learned, every step: the "
-    "same networks taught by all steps to the end. hybrid: free flight plus gate times 5 networks of the same size, "
-    "taught by all steps to the end. Data: steps of random forces, the same for all. Errors: root mean square over "
-    "components of predicted minus true state, each in units of its deviation, on 1,000 other steps of the same "
-    "policy: after one step, after one step on steps that touch the floor, after ten. {returns}Mean and 95 % t "
-    "interval over {seeds} seeds of data, networks and episodes."
+    "same networks taught by all steps to the end. hybrid: free flight plus gate times 5 corrections, each by two "
+    "such networks, one for how much and one for the probability that there is anything to correct, taught by all "
+    "steps to the end. Data: steps of random forces, the same for all. Errors: root mean square over components of "
+    "predicted minus true state, each in units of its deviation, on 1,000 other steps of the same policy: after one "
+    "step, after one step on steps that touch the floor, after ten. {returns}Mean and 95 % t interval over {seeds} "
+    "seeds of data, networks and episodes."
 )
 RETURNS = (
     "Return: mean of {episodes} episodes of 100 steps under CEM with 144 sequences of 12 a decision, whatever a step "

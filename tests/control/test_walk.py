@@ -1,5 +1,8 @@
 """Many steps at once are the steps one by one."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -108,6 +111,15 @@ def test_plans_are_those_without_it():
     seen = drawn()[0]
     found = [plan(CEM(horizon=5), pendulum(kind), seen, Budget(nodes=600), seed=1).plan for kind in (MLPModel, Stepped)]
     torch.testing.assert_close(found[0].actions, found[1].actions, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_network_that_was_used_can_be_copied_and_walks_alike(twin):
+    model = pendulum()
+    model.value = None
+    seen, actions = drawn()
+    wanted = model.walk(seen, actions)
+    assert torch.equal(twin(model).walk(seen, actions), wanted)
 
 
 @torch.no_grad()
