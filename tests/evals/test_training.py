@@ -1,6 +1,6 @@
 """`forethought train ensemble`: what is written can be loaded, and what cannot be trained is one line."""
 
-from importlib.util import find_spec
+import sys
 
 import pytest
 import torch
@@ -46,8 +46,9 @@ def test_an_environment_without_known_equations_learns_its_ends_too(tmp_path):
 
 
 @pytest.mark.parametrize(("env", "observed", "pushes"), [("InvertedPendulum-v5", 4, 1), ("HalfCheetah-v5", 17, 6)])
-def test_mujocos_environments_are_trained_on_where_they_are_installed(tmp_path, env, observed, pushes):
+def test_mujocos_environments_are_trained_on_where_they_are_installed(tmp_path, monkeypatch, env, observed, pushes):
     pytest.importorskip("mujoco", reason="the extra mujoco is not installed")
+    monkeypatch.chdir(tmp_path)  # MuJoCo logs where it stands
     code, output = call("train", "ensemble", "--env", env, "--steps", "40", "--members", "2", "--out", tmp_path / "it")
     model = load_model(tmp_path / "it")
     assert code == 0 and f"40 steps of {env}" in output and model.config.ended == "learned"
@@ -55,8 +56,10 @@ def test_mujocos_environments_are_trained_on_where_they_are_installed(tmp_path, 
     assert outcome.plan.actions.shape == (2, 3, pushes) and (outcome.charged[:, 0] == 240).all()
 
 
-@pytest.mark.skipif(find_spec("mujoco") is not None, reason="mujoco is installed")
-def test_without_mujoco_the_error_says_what_to_install(tmp_path):
+def test_without_mujoco_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    for name in [name for name in sys.modules if name.startswith("gymnasium.envs.mujoco")]:
+        monkeypatch.delitem(sys.modules, name)
     code, output = call("train", "ensemble", "--env", "InvertedPendulum-v5", "--out", tmp_path / "it")
     assert code == 2 and "gymnasium[mujoco]" in output and not (tmp_path / "it").exists()
 
