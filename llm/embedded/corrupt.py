@@ -46,8 +46,13 @@ def _operation(story: Story, relation: Relation, known: dict[str, int], rng: ran
 
 
 def _slip(story: Story, relation: Relation, known: dict[str, int], rng: random.Random) -> str:
-    """A slip in the arithmetic: off by one, by ten, or with two digits exchanged."""
-    head, tail = relation.step(story.verb, known).split(" = ")
+    """A slip in the arithmetic."""
+    return slip_in(relation.step(story.verb, known), rng)
+
+
+def slip_in(line: str, rng: random.Random) -> str:
+    """A line with another result: off by one, by ten, or with its digits exchanged; "" where that is not above 0."""
+    head, tail = line.split(" = ")
     result = tail.split(" ", 1)[0]
     wrong = int(result[::-1]) if rng.random() < 0.1 else slipped(int(result), rng)
     return f"{head} = {tail.replace(result, str(wrong))}" if wrong > 0 else ""

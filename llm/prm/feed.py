@@ -11,8 +11,8 @@ from ..embedded.data import Words
 from .labels import Labels
 from .lessons import Lesson
 from .problems import Problem, Source
-from .sums import hang_sums
-from .writers import Writer, seed_of
+from .sums import hang_sums, slips_of, teach_result
+from .writers import Solution, Writer, seed_of
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Plan:
 
     problems: fresh ones for each step; samples: solutions of each. group: steps whose solutions are drawn at once.
     rate: the peak learning rate, reached after `warmup` steps and falling in a line to nothing. sound: the weight of
-    the verdicts token by token, and sums: plain sums beside each question, both for exact labels of stories only. A run
-    that was stopped goes on exactly.
+    the verdicts token by token, sums: plain sums beside each question, and slips: the chance of a line with another
+    result beside each right line, all three for exact labels of stories only. A run that was stopped goes on exactly.
     """
 
-    steps: int = 800
+    steps: int = 2000
     seed: int = 0
     problems: int = 8
     samples: int = 4
@@ -33,7 +33,8 @@ class Plan:
     rate: float = 1e-3
     warmup: int = 50
     sound: float = 1.0
-    sums: int = 4
+    sums: int = 8
+    slips: float = 0.5
     reward_format: str = "builtin"
     checkpoint_every: int = 80
 
@@ -81,15 +82,23 @@ class Feed:
         solutions = self.writer.write([problem.question for problem in each], seed_of(plan.seed, "write", group))
         labels = self.labels.label(each, solutions, seed_of(plan.seed, "label", group))
         lessons = [Lesson() for _ in problems]
+        rng = random.Random(seed_of(plan.seed, "sums", group))
         for i, (problem, solution, label) in enumerate(zip(each, solutions, labels)):
             lessons[i // plan.samples].add(self.reads, solution, label, self.most)
-            self._judge_tokens(lessons[i // plan.samples], problem, solution)
-        rng = random.Random(seed_of(plan.seed, "sums", group))
+            if self.words is not None and problem.story is not None:
+                self._explain(lessons[i // plan.samples], problem, solution, self.words, rng)
         if self.words is not None:
             for lesson in lessons:
                 hang_sums(lesson.tree, plan.sums, self.words, rng)
         return lessons
 
-    def _judge_tokens(self, lesson: Lesson, problem: Problem, solution: Any) -> None:
-        if self.words is not None and self.plan.sound > 0 and problem.story is not None:
-            lesson.judge_tokens(problem, solution, self.words)
+    def _explain(
+        self, lesson: Lesson, problem: Problem, solution: Solution, words: Words, rng: random.Random
+    ) -> None:  # fmt: skip
+        """What only a story's checker can tell: where lines go wrong, and what a slip would be."""
+        if self.plan.sound > 0:
+            lesson.judge_tokens(problem, solution, words)
+        for slip, right in slips_of(problem, solution, self.plan.slips, rng):
+            lesson.add(self.reads, slip, [0.0], self.most, first=len(slip.lines) - 1)
+            lesson.judge_tokens(problem, slip, words)
+            teach_result(lesson.tree, slip, right, words)

@@ -29,10 +29,13 @@ class Lesson:
     tree: Tree = field(default_factory=Tree)
     marks: dict[int, tuple[float, int]] = field(default_factory=dict)
 
-    def add(self, reads: RewardFormat, solution: Solution, labels: Sequence[float], most: int) -> list[int]:
-        """Grow a solution with its labels, as far as `most` tokens reach; the node of each line's score."""
+    def add(
+        self, reads: RewardFormat, solution: Solution, labels: Sequence[float], most: int, first: int = 0
+    ) -> list[int]:
+        """Grow a solution with the labels of its lines from `first` on, as far as `most` tokens reach; the node of each
+        line's score."""
         nodes = []
-        for reading, label in zip(reads.readings(solution.question, solution.lines), labels):
+        for reading, label in zip(reads.readings(solution.question, solution.lines)[first:], labels):
             if len(reading) > most:
                 break
             node = self.tree.grow(-1, reading)

@@ -1,13 +1,19 @@
-"""Plain sums beside a story's lessons: slips of arithmetic are what a small judge misses most."""
+"""Sums beside a story's lessons, plain and in place: slips of arithmetic are what a small judge misses most."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import takewhile
 
-from ..embedded.corrupt import slipped
+from ..embedded.checker import check_lines
+from ..embedded.corrupt import slip_in, slipped
 from ..embedded.data import Tree, Words
 from ..embedded.exercises import drawn_sum
 from ..embedded.scenes import SCENES
+from .problems import Problem
+from .writers import Solution
 
 
 def hang_sums(tree: Tree, count: int, words: Words, rng: random.Random) -> None:
@@ -25,3 +31,24 @@ def hang_sums(tree: Tree, count: int, words: Words, rng: random.Random) -> None:
         node = tree.grow(-1, right[:cut])
         tree.teach(node, right[cut:])
         tree.stray(node, wrong[cut:], right[cut:])
+
+
+def slips_of(
+    problem: Problem, solution: Solution, chance: float, rng: random.Random
+) -> Iterator[tuple[Solution, str]]:  # fmt: skip
+    """With that chance for each right line after right ones: the solution with another result there, and the line."""
+    right = takewhile(bool, check_lines(problem.story, solution.lines))
+    for i, _ in enumerate(right):
+        line = solution.lines[i]
+        slip = slip_in(line, rng) if " = " in line and rng.random() < chance else ""
+        if slip not in ("", line):
+            yield replace(solution, lines=(*solution.lines[:i], slip), ended=False), line
+
+
+def teach_result(tree: Tree, slip: Solution, line: str, words: Words) -> None:
+    """The right line's result, and the word that ends it, are to be written where the slip has its own."""
+    before = "".join(f"{each}\n" for each in slip.lines[:-1])
+    node, tokens = tree.grow(-1, words.encode(f"{slip.question}\n{before}")), words.encode(f"{line}\n")
+    cut = tokens.index(words.equals) + 1
+    size = len(words.encode(" " + line.split(" = ")[1].split(" ")[0]))
+    tree.teach(tree.grow(node, tokens[:cut]), tokens[cut : cut + size + 1])

@@ -9,6 +9,7 @@ import torch
 from solutions import STORIES, solution_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from forethought.llm.embedded.checker import check_lines
 from forethought.llm.embedded.data import Tree, Words
 from forethought.llm.embedded.net import Shape, build_model
 from forethought.llm.embedded.tokenizer import story_tokenizer
@@ -20,7 +21,7 @@ from forethought.llm.prm.feed import Plan
 from forethought.llm.prm.labels import Exact
 from forethought.llm.prm.lessons import Lesson, branches, packs
 from forethought.llm.prm.problems import stories, story_problem
-from forethought.llm.prm.sums import hang_sums
+from forethought.llm.prm.sums import hang_sums, slips_of, teach_result
 from forethought.llm.prm.train import Run, export, train
 from forethought.llm.prm.writers import Solution
 from forethought.llm.steps import TextState
@@ -98,6 +99,46 @@ def test_a_wrong_sum_is_sound_up_to_the_digit_that_differs(tokenizer):
         right = [node for node, sound in enumerate(tree.sound) if sound == 1]
         assert wrong and right and all(tree.goals[node] == -100 for node in wrong)
         assert tree.parents[wrong[0]] in [*right, right[0] - 1] and wrong[0] > right[-1]
+
+
+def test_a_slip_is_a_right_line_with_another_result_after_right_lines(tokenizer):
+    words = Words(tokenizer)
+    for story in STORIES:
+        problem, gold = story_problem(story), Solution(story.question, "", tuple(story.steps), True)
+        found = list(slips_of(problem, gold, 1.0, random.Random(0)))
+        assert len(found) >= len(story.steps) - 2  # the answer has no sum, and reversed digits may be the same number
+        for slip, line in found:
+            assert check_lines(story, slip.lines) == [True] * (len(slip.lines) - 1) + [False]
+            assert line == story.steps[len(slip.lines) - 1] and slip.lines[-1].split(" = ")[0] == line.split(" = ")[0]
+            tree = Tree()
+            teach_result(tree, slip, line, words)
+            goals = [goal for goal in tree.goals if goal != -100]
+            assert tokenizer.decode(goals).split()[0] == line.split(" = ")[1].split()[0]
+    off = Solution(story.question, "", ("nonsense", *story.steps), True)
+    assert not list(slips_of(problem, off, 1.0, random.Random(0)))
+    assert not list(slips_of(problem, gold, 0.0, random.Random(0)))
+
+
+def test_a_slip_is_labelled_wrong_beside_the_right_line_and_sound_up_to_its_result(tokenizer, tmp_path):
+    run = run_in(tmp_path, tokenizer, slips=1.0, sums=0)
+    lessons = run.feed.lessons(0)
+    plain = run_in(tmp_path, tokenizer, slips=0.0, sums=0).feed.lessons(0)
+    for lesson, bare in zip(lessons, plain):
+        texts, before = (
+            {tokenizer.decode(text_of(one.tree, node)): one.marks[node] for node in one.marks} for one in (lesson, bare)
+        )
+        added = {text: mark for text, mark in texts.items() if text not in before}
+        assert added and all(total == 0 for total, _ in added.values())
+        assert {text: mark for text, mark in texts.items() if text in before} == before
+        assert len([goal for goal in lesson.tree.goals if goal != -100]) > 0
+
+
+def text_of(tree, node):
+    path = []
+    while node >= 0:
+        path.append(tree.tokens[node])
+        node = tree.parents[node]
+    return path[::-1]
 
 
 def run_in(out, tokenizer, **changes):
