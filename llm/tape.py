@@ -145,7 +145,9 @@ class Taped:
 
         async def make() -> tuple[dict[bytes, bytes], Generation]:
             most = min(sampling.max_tokens * steps, left)
-            generation = await self.engine.generate(prompt, replace(sampling, max_tokens=most, max_steps=steps), stream)
+            usual = most == sampling.max_tokens and steps == sampling.max_steps
+            asked = sampling if usual else replace(sampling, max_tokens=most, max_steps=steps)
+            generation = await self.engine.generate(prompt, asked, stream)
             records: dict[bytes, bytes] = {}
             text, start = prompt, 0
             for step in cut(generation, limit, sampling.stop or "", sampling.ends, self.text):
