@@ -19,7 +19,7 @@ from .constraints import order_of, scores_of
 from .interface import Box, Candidates, Expansion, Int, Keys, ModelError, Plan, Returns, Size
 from .noise import coloured, normals
 from .sequences import Rows, SequenceSearch, carried, nothing, refuse_lost, returns_of, shifted
-from .weighing import compiled, moments, note
+from .weighing import compiled, moments, note, refit, sample
 
 if TYPE_CHECKING:
     from .shooting import Shooting
@@ -57,9 +57,26 @@ class Gaussian:
         """[D] of the box."""
         return (self.low + self.high) / 2
 
-    def sample(self, rows: Rows, noise: Tensor) -> Tensor:
-        """Sequences [M, K, H, D] within the box, from standard noise of that shape."""
-        wild = torch.addcmul(self.mean[rows][:, None], self.std[rows][:, None], noise)
+    @property
+    def whole(self) -> tuple[Tensor, ...]:
+        """Mean, deviation and bounds."""
+        return self.mean, self.std, self.low, self.high
+
+    @cached_property
+    def arrays(self) -> Any:
+        """The same memory as arrays: mean and deviation are only ever changed in place."""
+        return tuple(each.numpy() for each in self.whole)
+
+    def _index(self, rows: Rows) -> Any:
+        return rows.numpy() if isinstance(rows, Tensor) else np.arange(len(self.mean))[rows]
+
+    def sample(self, rows: Rows, white: Tensor, beta: float) -> Tensor:
+        """Sequences [M, K, H, D] within the box, from white noise of that shape, which is coloured by `beta`; `white`
+        may be overwritten."""
+        if compiled(white, *self.whole):
+            sample(self._index(rows), white, beta, self.arrays)
+            return white
+        wild = torch.addcmul(self.mean[rows][:, None], self.std[rows][:, None], coloured(white, beta))
         return torch.minimum(torch.maximum(wild, self.low), self.high)  # a third of the time of clamp
 
     def refit(
@@ -70,6 +87,9 @@ class Gaussian:
         smoothing: share of the old mean and deviation that stays. least: floor of the deviation as a fraction of
         the half-range. adapt: False leaves the deviation alone.
         """
+        if compiled(samples, weights, *self.whole):
+            refit(self._index(rows), samples, weights, self.arrays, (smoothing, least, adapt))
+            return
         mean, std = moments(samples, weights)
         if smoothing:
             mean, std = torch.lerp(mean, self.mean[rows], smoothing), torch.lerp(std, self.std[rows], smoothing)
@@ -122,7 +142,7 @@ class GaussianSearch(SequenceSearch):
         count = int(numbers[rows[0]])
         rows = rows[numbers[rows] == count]
         at, iteration = self._at(rows), torch.from_numpy(self.iteration[rows]).to(self.keys.device)
-        sequences = self.law.sample(at, self._noise(at, iteration, count))
+        sequences = self.law.sample(at, self._noise(at, iteration, count), self.planner.beta)
         elders = min(self.elders.shape[1], count - 1)
         if elders:
             old = self.elders[at, :elders]
@@ -130,14 +150,14 @@ class GaussianSearch(SequenceSearch):
         return Candidates(rows.astype(np.int32), sequences, self._await(rows, count))
 
     def _noise(self, at: Rows, iteration: Tensor, count: int) -> Tensor:
+        """[M, K, H, D] white; where it is 0 it remains so in any colour."""
         mean, center = self.law.mean, self.planner.center
         white = normals(self.keys[at], iteration, (count, *mean.shape[1:]), dtype=mean.dtype, device=mean.device)
-        noise = coloured(white, self.planner.beta)
         if center == "last":
-            noise[iteration == len(self.schedule.populations) - 1, :1] = 0
+            white[iteration == len(self.schedule.populations) - 1, :1] = 0
         elif center:
-            noise[:, :1] = 0
-        return noise
+            white[:, :1] = 0
+        return white
 
     def tell(self, query: Candidates, answer: Returns) -> None:
         """See `SequenceSearch.tell`."""

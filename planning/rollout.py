@@ -7,6 +7,7 @@ keeps them; only running returns and the running product of discounts are carrie
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -39,12 +40,22 @@ class Sum:
     """Running returns of N state sequences and what they cost. A finished one stops counting, the others go on."""
 
     def __init__(self, rows: int, like: Tensor, gamma: float = 1.0) -> None:
-        self.total, self.weight = like.new_zeros(rows), like.new_ones(rows)
+        self.like = like
         self.violation: Tensor | None = None
         self.gamma, self.rows = gamma, rows
         self.plain = 0
         self.usage: Usage | None = None
         self.spent: Usage | None = None
+
+    @cached_property
+    def total(self) -> Tensor:
+        """[N] returns so far."""
+        return self.like.new_zeros(self.rows)
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """[N] products of discounts so far, 0 after an end."""
+        return self.like.new_ones(self.rows)
 
     def add(self, reward: Any, discount: Any) -> None:
         """One step: rewards and discounts [N]. What is said after an end counts for nothing, NaN included."""
@@ -79,13 +90,14 @@ class Sum:
 
     def ledger(self, rows: int) -> tuple[Usage, Usage | None]:
         """Usage and spent of `rows` problems with N / rows sequences each, [rows, units]; spent None where the same."""
-        plain = np.full((rows, 1), self.plain * (self.rows // max(rows, 1))) * ONE
+        plain = np.empty((rows, len(ONE)))
+        plain[:] = self.plain * (self.rows // max(rows, 1)) * ONE
         usage = plain if self.usage is None else plain + per_row(self.usage, rows)
         return usage, None if self.spent is None else plain + per_row(self.spent, rows)
 
     def _of(self, name: str, given: Any) -> Tensor:
-        number = torch.as_tensor(given).to(self.total)
-        if number.shape != self.total.shape:
+        number = torch.as_tensor(given).to(self.like)
+        if number.shape != (self.rows,):
             raise ModelError(f"{name} wants shape [{self.rows}], got {list(number.shape)}")
         return number
 

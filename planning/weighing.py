@@ -1,7 +1,8 @@
-"""What a search over vectors reckons between two rollouts: weights of candidates, their mean and deviation.
+"""What a search over vectors reckons between two rollouts: candidates, their weights, mean and deviation.
 
-Of a few hundred candidates the numbers take microseconds, and so does every operation of torch that is asked for them;
-a decision makes a hundred. On a CPU with numba each function here is one compiled call, elsewhere torch.
+Of a few hundred candidates the numbers take microseconds, and so does every operation of torch that is asked for them,
+after a rollout, which leaves none of torch's code in the caches, ten or more; a decision makes a hundred. On a CPU with
+numba each function here is one compiled call, elsewhere torch; `sample` and `refit` are the compiled way alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .jit import HAVE_NUMBA, njit
+from .jit import HAVE_NUMBA, fused, njit
+from .noise import colours
 
 KINDS = torch.float32, torch.float64
 
@@ -29,9 +31,9 @@ def equal_weights(returns: Tensor, share: float) -> Tensor:
     """Equal weights on the best of returns [..., K], finite or minus infinity, which counts for nothing: this share of
     the finite ones, at least one. Ties go to the lower index."""
     if compiled(returns):
-        weights = torch.empty(returns.shape, dtype=returns.dtype)
-        _equal(_lines(returns), share, _lines(weights))
-        return weights
+        weights = np.empty_like(lines := _lines(returns))
+        _equal(lines, share, weights)
+        return torch.from_numpy(weights).view(returns.shape)
     finite = returns > -torch.inf
     count = (share * finite.sum(-1, keepdim=True)).ceil().clamp(min=1)
     order = returns.argsort(dim=-1, descending=True, stable=True)
@@ -44,11 +46,10 @@ def equal_weights(returns: Tensor, share: float) -> Tensor:
 def _equal(returns: Any, share: Any, weights: Any) -> None:
     last = returns.shape[1]
     for b in range(len(returns)):
-        line = np.sort(returns[b])
-        finite = last - np.searchsorted(line, -np.inf, side="right")
+        finite = np.sum(returns[b] > -np.inf)
         count = min(max(int(np.ceil(np.float32(share) * np.float32(finite))), 1), finite)
-        least = line[last - count] if count else np.inf
-        equal = count - (last - np.searchsorted(line, least, side="right"))
+        least = np.partition(returns[b], last - count)[last - count] if count else np.inf
+        equal = count - np.sum(returns[b] > least)
         for k in range(last):
             chosen = returns[b, k] > least or (returns[b, k] == least and equal > 0)
             equal -= returns[b, k] == least
@@ -103,30 +104,69 @@ def _spread(returns: Any, found: Any) -> None:
         found[b] = scale * np.std(number / scale) if scale > 0 else 0.0
 
 
-def moments(samples: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation [M, H, D] of samples [M, K, H, D] under weights [M, K] that sum to 1."""
-    flat, shape = samples.flatten(2), samples[:, 0].shape
-    if compiled(flat, weights):
-        mean, std = torch.zeros(2, len(flat), flat.shape[2], dtype=flat.dtype)
-        _moments(flat.numpy(), weights.numpy(), mean.numpy(), std.numpy())
-        return mean.view(shape), std.view(shape)
-    share = weights[:, None]
-    centre = torch.bmm(share, flat)
-    return centre.view(shape), torch.bmm(share, (flat - centre).square_()).sqrt_().view(shape)
+def sample(rows: Any, white: Tensor, beta: float, law: Any) -> None:
+    """Make white noise [M, K, H, D] samples of these rows of a law, where kernels may take all of this.
+
+    law: arrays of its mean and deviation [B, H, D] and of the bounds [D].
+    """
+    colour = colours(white.shape[2], beta, white.dtype, white.device)
+    _sample(rows, white.numpy(), colour.numpy(), *law)
+
+
+@fused
+def _sample(rows: Any, x: Any, colour: Any, mean: Any, std: Any, low: Any, high: Any) -> None:
+    """Candidates come last meanwhile: loops over some hundred numbers are done in vectors, those over steps are not."""
+    number, steps, size = x.shape[1:]
+    line = np.empty((steps, number), x.dtype)
+    for m, b in enumerate(rows):
+        for d in range(size):
+            line[:] = x[m, :, :, d].T
+            for t in range(steps):
+                x[m, :, t, d] = _coloured(line, colour[:, t], mean[b, t, d], std[b, t, d], low[d], high[d])
+
+
+@fused
+def _coloured(line: Any, share: Any, mean: Any, std: Any, low: Any, high: Any) -> Any:
+    total = np.zeros_like(line[0])
+    for s in range(len(line)):
+        for k in range(total.size):
+            total[k] += share[s] * line[s, k]
+    for k in range(total.size):
+        total[k] = min(max(mean + std * total[k], low), high)
+    return total
+
+
+def refit(rows: Any, samples: Tensor, weights: Tensor, law: Any, settings: Any) -> None:
+    """Move these rows of a law, as in `sample`, in place; see `Gaussian.refit` for the settings."""
+    _refit(rows, samples.numpy(), weights.numpy(), *law, *settings)
 
 
 @njit
-def _moments(samples: Any, weights: Any, mean: Any, std: Any) -> None:
-    for m in range(len(samples)):
+def _refit(
+    rows: Any, samples: Any, weights: Any, mean: Any, std: Any, low: Any, high: Any, stay: Any, least: Any, adapt: Any
+) -> None:
+    for m, b in enumerate(rows):
         chosen = np.flatnonzero(weights[m])
-        for k in chosen:
-            for n in range(mean.shape[1]):
-                mean[m, n] += weights[m, k] * samples[m, k, n]
-        for k in chosen:
-            for n in range(mean.shape[1]):
-                std[m, n] += weights[m, k] * (samples[m, k, n] - mean[m, n]) ** 2
-        for n in range(mean.shape[1]):
-            std[m, n] = np.sqrt(std[m, n])
+        for t in range(mean.shape[1]):
+            for d in range(mean.shape[2]):
+                centre, square = 0.0, 0.0
+                for k in chosen:
+                    centre += weights[m, k] * samples[m, k, t, d]
+                for k in chosen:
+                    square += weights[m, k] * (samples[m, k, t, d] - centre) ** 2
+                if adapt:
+                    new = (1 - stay) * np.sqrt(square) + stay * std[b, t, d]
+                    std[b, t, d] = max(new, least * (high[d] - low[d]) / 2)
+                new = (1 - stay) * centre + stay * mean[b, t, d]
+                mean[b, t, d] = min(max(new, low[d]), high[d])
+
+
+def moments(samples: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [M, H, D] of samples [M, K, H, D] under weights [M, K] that sum to 1."""
+    flat, shape = samples.flatten(2), samples[:, 0].shape
+    share = weights[:, None]
+    centre = torch.bmm(share, flat)
+    return centre.view(shape), torch.bmm(share, (flat - centre).square_()).sqrt_().view(shape)
 
 
 def note(rows: Any, samples: Tensor, returns: Tensor, weights: Tensor, kept: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -154,4 +194,4 @@ def _note(rows: Any, samples: Any, returns: Any, weights: Any, best: Any, best_r
 
 def _lines(x: Tensor) -> Any:
     """[N, K] of a tensor [..., K] on a CPU, in its own memory where that is contiguous."""
-    return x.reshape(-1, x.shape[-1]).numpy()
+    return x.reshape(-1, x.shape[-1]).numpy() if x.ndim != 2 else x.contiguous().numpy()

@@ -24,6 +24,7 @@ class Folded:
 
     input_mean, input_std: [I]; output_mean, output_std: [O], for the first O outputs (a Gaussian's free log-variances
     come after them and stay as they are). The weights are copied: a network that is trained on wants a new `Folded`.
+    final: the last layer's weights, the last of its outputs first.
     Not for use by two threads at once.
     """
 
@@ -39,9 +40,11 @@ class Folded:
         offsets[-1][:, :size] *= std
         offsets[-1][:, :size] += mean
         self.weights = [torch.cat(pair, -1) for pair in zip(turned, offsets)]
+        self.final = self.weights[-1].roll(1, -2)
         self._product = torch.bmm
         if len(self.weights[0]) == 1:
             self.weights, self._product = [weight[0] for weight in self.weights], torch.mm
+            self.final = self.final[0]
         self._given: Tensor | None = None
         self._hidden: list[tuple[Tensor, Tensor, Callable[[], Any]]] = []
 

@@ -43,6 +43,11 @@ class MLPNet(Scaled):
         return torch.addcmul(self.output_mean, normal, self.output_std)
 
 
+def host(x: Tensor) -> Any:
+    """A tensor as an array where it can be one: copying a row into another takes a fifth of the time."""
+    return x.numpy() if x.device.type == "cpu" else x
+
+
 class MLPModel:
     """A trained network as a `Model`. States are observations [K, O], float32.
 
@@ -97,14 +102,13 @@ class MLPModel:
         comes after is returned.
         """
         learned, factor = self.rules.learned, 1.0
-        total, seen, push = moved[0], moved[1:], given[len(moved) - 1 : -1]
-        last = net.weights[-1].roll(1, 0)
-        last[0] *= learned
-        low, high = bounds_of(self.config.low, self.config.high, actions.dtype, actions.device)
-        clipped = torch.minimum(torch.maximum(actions, low), high)
-        for t, pushed in enumerate(clipped.mT.unbind()):
+        total, seen, push = moved[0], moved[1:], host(given[len(moved) - 1 : -1])
+        last = net.final if learned and self.gamma == 1 else net.final.clone()
+        if not learned:
+            last[0] = 0
+        for t, pushed in enumerate(self._clipped(actions)):
             before = seen if learned else seen.clone()
-            push.copy_(pushed)
+            push[:] = pushed
             moved.addmm_(last, net.last(given))
             if not learned:
                 total.add_(self.rules.rewarded(before.mT, actions[t], seen.mT, total), alpha=factor)
@@ -112,6 +116,11 @@ class MLPModel:
                 last[0] *= self.gamma
                 factor *= self.gamma
         return factor
+
+    def _clipped(self, actions: Tensor) -> Any:
+        """Actions [H, N, D] within the bounds as [H, D, N], on a CPU an array."""
+        low, high = bounds_of(self.config.low, self.config.high, actions.dtype, actions.device)
+        return host(torch.minimum(torch.maximum(actions, low), high).mT)
 
     def save(self, folder: str | Path) -> None:
         """See `storage.save`."""

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from forethought.planning import noise, weighing
+from forethought.planning.gaussian import Gaussian
+from forethought.planning.interface import Box
 from forethought.planning.noise import fold, normals
 
 
@@ -78,3 +80,22 @@ def test_noise_is_the_same_to_the_last_bit_compiled_and_not(dtype, monkeypatch):
     again = [fold(keys[:, None], iteration, 5), normals(keys, iteration, (9, 5, 3), dtype=dtype)]
     assert all(torch.equal(a, b) for a, b in zip(drawn, again))
     assert keys.tolist() == [3, -(2**62), 0] and drawn[1].dtype == dtype
+
+
+@pytest.mark.parametrize("rows", [slice(None), torch.tensor([2, 0])])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_law_samples_and_moves_alike_compiled_and_not(dtype, rows, monkeypatch):
+    box = Box(torch.tensor([-1.0, -2], dtype=dtype), torch.tensor([1.0, 3], dtype=dtype))
+    mean, white = torch.rand(3, 5, 2, dtype=dtype) - 0.5, torch.randn(3, 40, 5, 2, dtype=dtype)
+    weights = torch.softmax(torch.randn(3, 40, dtype=dtype), -1) * (torch.arange(40) % 3 > 0)
+    count = len(mean[rows])
+    found = []
+    for numba in (weighing.HAVE_NUMBA, False):
+        monkeypatch.setattr(weighing, "HAVE_NUMBA", numba)
+        law = Gaussian.around(mean.clone(), box, 0.5)
+        samples = law.sample(rows, white[:count].clone(), 1.0)
+        law.refit(rows, samples, weights[:count], smoothing=0.3, least=0.1, adapt=True)
+        found.append((samples, law.mean, law.std))
+    for compiled, plain in zip(*found):
+        torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-5)
+    assert (found[0][0] >= box.low).all() and (found[0][0] <= box.high).all()
