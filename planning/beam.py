@@ -52,6 +52,10 @@ GROW_BEAM, GROW_WIDTH, HORIZON, TREES, CAP = range(5)
 """Words of the settings, int64 S: which widths grow, deepest layer (0: no limit), DVTS's sub-beams, widest width."""
 
 
+NOTHING = Leaves(*np.empty((4, 0), np.int32))
+"""The query of a search whose every row waits for answers."""
+
+
 @njit
 def restart(I: Any, T: Any, front: Any, group: Any, b: int) -> None:
     """Begin a sweep of row b at its root."""
@@ -291,6 +295,8 @@ class BeamSearch(TreeSearch):
 
     def ask(self, room: Int) -> Leaves:
         tree = self.tree
+        if tree.header(FLYING).all():
+            return NOTHING
         most = int(np.minimum(np.maximum(room, 0), tree.nodes).sum())
         out = np.empty((4, most), np.int32)
         count = sweep(
