@@ -1,5 +1,6 @@
 """What is recorded when an engine fails in mid-run, and that the next call puts it right."""
 
+import asyncio
 import json
 import resource
 
@@ -111,6 +112,7 @@ def test_what_ended_the_engine_before_comes_last(questions, tmp_path, faked, mon
 
 def test_a_run_that_stopped_is_one_line_and_exit_code_1(questions, tmp_path, faked, monkeypatch):
     async def dead(*_):
+        await asyncio.sleep(0)  # as any engine, so that the other problem in flight begins
         raise EngineGone("the engine died")
 
     run(questions, tmp_path / "first", limit=1, planner="greedy", budgets="4")
