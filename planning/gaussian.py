@@ -48,11 +48,6 @@ class Gaussian:
         return cls(mean, (std * half).expand(mean.shape).clone(), box.low, box.high)
 
     @cached_property
-    def half(self) -> Tensor:
-        """[D] the box's half-range."""
-        return (self.high - self.low) / 2
-
-    @cached_property
     def middle(self) -> Tensor:
         """[D] of the box."""
         return (self.low + self.high) / 2
@@ -70,13 +65,13 @@ class Gaussian:
     def _index(self, rows: Rows) -> Any:
         return rows.numpy() if isinstance(rows, Tensor) else np.arange(len(self.mean))[rows]
 
-    def sample(self, rows: Rows, white: Tensor, beta: float) -> Tensor:
-        """Sequences [M, K, H, D] within the box, from white noise of that shape, which is coloured by `beta`; `white`
-        may be overwritten."""
-        if compiled(white, *self.whole):
-            sample(self._index(rows), white, beta, self.arrays)
-            return white
-        wild = torch.addcmul(self.mean[rows][:, None], self.std[rows][:, None], coloured(white, beta))
+    def sample(self, rows: Rows, noise: Tensor) -> Tensor:
+        """Sequences [M, K, H, D] within the box, from standard noise of that shape, which may be overwritten."""
+        if compiled(noise, *self.whole):
+            noise = noise.contiguous()
+            sample(self._index(rows), noise, self.arrays)
+            return noise
+        wild = torch.addcmul(self.mean[rows][:, None], self.std[rows][:, None], noise)
         return torch.minimum(torch.maximum(wild, self.low), self.high)  # a third of the time of clamp
 
     def refit(
@@ -94,7 +89,7 @@ class Gaussian:
         if smoothing:
             mean, std = torch.lerp(mean, self.mean[rows], smoothing), torch.lerp(std, self.std[rows], smoothing)
         if adapt:
-            self.std[rows] = torch.maximum(std, least * self.half)
+            self.std[rows] = torch.maximum(std, least * (self.high - self.low) / 2)
         self.mean[rows] = torch.minimum(torch.maximum(mean, self.low), self.high)
 
 
@@ -142,7 +137,7 @@ class GaussianSearch(SequenceSearch):
         count = int(numbers[rows[0]])
         rows = rows[numbers[rows] == count]
         at, iteration = self._at(rows), torch.from_numpy(self.iteration[rows]).to(self.keys.device)
-        sequences = self.law.sample(at, self._noise(at, iteration, count), self.planner.beta)
+        sequences = self.law.sample(at, self._noise(at, iteration, count))
         elders = min(self.elders.shape[1], count - 1)
         if elders:
             old = self.elders[at, :elders]
@@ -150,14 +145,14 @@ class GaussianSearch(SequenceSearch):
         return Candidates(rows.astype(np.int32), sequences, self._await(rows, count))
 
     def _noise(self, at: Rows, iteration: Tensor, count: int) -> Tensor:
-        """[M, K, H, D] white; where it is 0 it remains so in any colour."""
         mean, center = self.law.mean, self.planner.center
         white = normals(self.keys[at], iteration, (count, *mean.shape[1:]), dtype=mean.dtype, device=mean.device)
+        noise = coloured(white, self.planner.beta)
         if center == "last":
-            white[iteration == len(self.schedule.populations) - 1, :1] = 0
+            noise[iteration == len(self.schedule.populations) - 1, :1] = 0
         elif center:
-            white[:, :1] = 0
-        return white
+            noise[:, :1] = 0
+        return noise
 
     def tell(self, query: Candidates, answer: Returns) -> None:
         """See `SequenceSearch.tell`."""

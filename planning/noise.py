@@ -28,7 +28,7 @@ def _signed(x: int) -> int:
     return x - 2**64 if x >= 2**63 else x
 
 
-GOLDEN = _signed(0x9E3779B97F4A7C15)
+GOLDEN = _signed(WEYL)
 TURN = 2 * math.pi / 2**32
 SCALES = {kind: torch.tensor((0.5, 2.0**-31, TURN), dtype=kind).numpy() for kind in (torch.float32, torch.float64)}
 _FIRST = _signed(0xBF58476D1CE4E5B9)
@@ -66,18 +66,12 @@ def fold(keys: Keys | Tensor, *counters: int | Tensor, device: torch.device | st
     """
     x = signed(keys).to(device) if device is not None else signed(keys)
     for counter in counters:
-        given = counter if isinstance(counter, Tensor) else torch.tensor([_wrap(counter)])
-        if (
-            HAVE_NUMBA
-            and x.device.type == given.device.type == "cpu"
-            and given.shape in ((1,), x.shape)
-            and x.ndim == 1
-        ):
-            x = torch.from_numpy(_fold(x.numpy(), given.numpy()))
-        elif isinstance(counter, Tensor):
-            x = mix(torch.add(x, counter + 1, alpha=GOLDEN))
+        given = counter if isinstance(counter, Tensor) else torch.tensor(_wrap(counter), device=x.device)
+        plain = x.ndim == 1 and given.shape in ((), x.shape)
+        if HAVE_NUMBA and plain and x.device.type == given.device.type == "cpu":
+            x = torch.from_numpy(_fold(x.numpy(), given.view(-1).numpy()))
         else:
-            x = mix(x + _wrap((counter + 1) * GOLDEN))
+            x = mix(torch.add(x, given + 1, alpha=GOLDEN))
     return x
 
 
@@ -180,12 +174,12 @@ def coloured(white: Tensor, beta: float) -> Tensor:
         return white
     lines = white.mT.reshape(math.prod(white.shape[:-3]), -1, steps)
     # one product a problem, so that its noise does not depend on how many there are
-    filtered = torch.bmm(lines, colours(steps, beta, white.dtype, white.device).expand(len(lines), -1, -1))
+    filtered = torch.bmm(lines, _filter(steps, beta, white.dtype, white.device).expand(len(lines), -1, -1))
     return filtered.view(white.mT.shape).mT
 
 
 @lru_cache(maxsize=64)
-def colours(steps: int, beta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _filter(steps: int, beta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[H, H]: white noise [..., H] times this is noise of that colour. For some hundred steps quicker than two FFTs."""
     frequency = torch.fft.fftfreq(steps, dtype=torch.float64).abs().clamp(min=1 / steps)
     scale = frequency ** (-beta / 2)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .interface import Bool, Box, Candidates, Expansion, Int, Keys, ModelError, Plan
-from .jit import njit
 from .noise import fold, signed
 
 Rows = slice | Tensor
@@ -89,8 +88,6 @@ class SequenceSearch(ABC):
     def _waiting(self, query: Candidates, verb: str) -> NDArray[Any]:
         """The query's rows, if each of them was asked just so and is waited for."""
         rows = np.asarray(query.row, dtype=np.int64)
-        if query.keys is not None and _awaited(rows, self.pending, query.sequences.shape[1], self.stamps, query.keys):
-            return rows
         if (len(rows) > 1 and len(np.unique(rows)) < len(rows)) or (
             len(rows) and not 0 <= rows.min() <= rows.max() < self.rows
         ):
@@ -123,17 +120,6 @@ class SequenceSearch(ABC):
             why=self.why,
             gradient=None if gradient is None else gradient.cpu().numpy().astype(np.float32),
         )
-
-
-@njit
-def _awaited(rows: Any, pending: Any, count: Any, stamps: Any, keys: Any) -> bool:
-    """Whether rows in rising order wait for `count` candidates with these stamps: most of `_waiting` in one call."""
-    last = -1
-    for i, b in enumerate(rows):
-        if b <= last or b >= len(pending) or pending[b] != count or stamps[b] != keys[i]:
-            return False
-        last = b
-    return True
 
 
 def nothing(like: Tensor) -> Candidates:

@@ -65,7 +65,7 @@ class ListStates:
             if parent is not None:
                 first = self.twins.setdefault((b, above), {}).setdefault(states[i], n)
                 same[i] = -1 if first == n else first
-        return np.array(same, np.int32) if max(same) >= 0 else None
+        return np.array(same, np.int32) if max(same, default=-1) >= 0 else None
 
 
 def fields_of(states: Any) -> list[torch.Tensor]:

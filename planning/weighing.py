@@ -2,7 +2,8 @@
 
 Of a few hundred candidates the numbers take microseconds, and so does every operation of torch that is asked for them,
 after a rollout, which leaves none of torch's code in the caches, ten or more; a decision makes a hundred. On a CPU with
-numba each function here is one compiled call, elsewhere torch; `sample` and `refit` are the compiled way alone.
+numba each function here is one compiled call, elsewhere torch; `sample`, `refit` and `note` are the compiled way alone,
+`moments` torch's.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .jit import HAVE_NUMBA, fused, njit
-from .noise import colours
+from .jit import HAVE_NUMBA, njit
 
 KINDS = torch.float32, torch.float64
 
@@ -104,36 +104,21 @@ def _spread(returns: Any, found: Any) -> None:
         found[b] = scale * np.std(number / scale) if scale > 0 else 0.0
 
 
-def sample(rows: Any, white: Tensor, beta: float, law: Any) -> None:
-    """Make white noise [M, K, H, D] samples of these rows of a law, where kernels may take all of this.
+def sample(rows: Any, noise: Tensor, law: Any) -> None:
+    """Make standard noise [M, K, H, D] samples of these rows of a law, where kernels may take all of this.
 
     law: arrays of its mean and deviation [B, H, D] and of the bounds [D].
     """
-    colour = colours(white.shape[2], beta, white.dtype, white.device)
-    _sample(rows, white.numpy(), colour.numpy(), *law)
+    _sample(rows, noise.numpy(), *law)
 
 
-@fused
-def _sample(rows: Any, x: Any, colour: Any, mean: Any, std: Any, low: Any, high: Any) -> None:
-    """Candidates come last meanwhile: loops over some hundred numbers are done in vectors, those over steps are not."""
-    number, steps, size = x.shape[1:]
-    line = np.empty((steps, number), x.dtype)
+@njit
+def _sample(rows: Any, x: Any, mean: Any, std: Any, low: Any, high: Any) -> None:
     for m, b in enumerate(rows):
-        for d in range(size):
-            line[:] = x[m, :, :, d].T
-            for t in range(steps):
-                x[m, :, t, d] = _coloured(line, colour[:, t], mean[b, t, d], std[b, t, d], low[d], high[d])
-
-
-@fused
-def _coloured(line: Any, share: Any, mean: Any, std: Any, low: Any, high: Any) -> Any:
-    total = np.zeros_like(line[0])
-    for s in range(len(line)):
-        for k in range(total.size):
-            total[k] += share[s] * line[s, k]
-    for k in range(total.size):
-        total[k] = min(max(mean + std * total[k], low), high)
-    return total
+        for k in range(x.shape[1]):
+            for t in range(x.shape[2]):
+                for d in range(x.shape[3]):
+                    x[m, k, t, d] = min(max(mean[b, t, d] + std[b, t, d] * x[m, k, t, d], low[d]), high[d])
 
 
 def refit(rows: Any, samples: Tensor, weights: Tensor, law: Any, settings: Any) -> None:

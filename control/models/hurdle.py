@@ -25,6 +25,7 @@ class HurdleNet(StackedNet):
         self.judge = Judge(replace(config, probabilistic=False), seed + 1)
 
     def means(self, inputs: Tensor) -> Tensor:
+        # with derivatives they are those of `every`, which has the chance in it
         return super().means(inputs) if torch.is_grad_enabled() else super().means(inputs) * self.judge.chance(inputs)
 
     def every(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

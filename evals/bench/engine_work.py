@@ -41,18 +41,19 @@ PILOT = 8
 class Plans:
     """What is searched: a planner over questions, `nodes` each, judged by a critic's name.
 
-    flying: how many questions are searched at a time, the next beginning where one ends, as an evaluation does.
+    flying: how many questions are searched at a time, the next beginning where one ends, as an evaluation does; None:
+        all.
     """
 
     planner: Any
     questions: Sequence[str]
     nodes: int
     value: str = "self"
-    flying: int = 64
+    flying: int | None = None
 
     async def run(self, model: Any) -> list[Any]:
         """The outcomes, one a question."""
-        budget, places = Budget(nodes=self.nodes), asyncio.Semaphore(self.flying)
+        budget, places = Budget(nodes=self.nodes), asyncio.Semaphore(self.flying or len(self.questions))
 
         async def search(key: int, question: str) -> Any:
             async with places:

@@ -93,7 +93,7 @@ def test_a_law_samples_and_moves_alike_compiled_and_not(dtype, rows, monkeypatch
     for numba in (weighing.HAVE_NUMBA, False):
         monkeypatch.setattr(weighing, "HAVE_NUMBA", numba)
         law = Gaussian.around(mean.clone(), box, 0.5)
-        samples = law.sample(rows, white[:count].clone(), 1.0)
+        samples = law.sample(rows, white[:count].clone())
         law.refit(rows, samples, weights[:count], smoothing=0.3, least=0.1, adapt=True)
         found.append((samples, law.mean, law.std))
     for compiled, plain in zip(*found):
