@@ -9,6 +9,7 @@ many more of them than inputs or outputs, and products are quicker so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,34 +20,48 @@ from .activation import silu_of
 Scale = tuple[Tensor, Tensor]
 
 
-class Folded:
-    """E perceptrons of weights [E, in, out] and biases [E, 1, out], raw inputs to raw means.
+def fold_of(weights: Sequence[Tensor], biases: Sequence[Tensor], inputs: Scale, outputs: Scale) -> Folded:
+    """Perceptrons of weights [E, in, out] and biases [E, 1, out].
 
-    input_mean, input_std: [I]; output_mean, output_std: [O], for the first O outputs (a Gaussian's free log-variances
-    come after them and stay as they are). The weights are copied: a network that is trained on wants a new `Folded`.
-    final: the last layer's weights, the last of its outputs first.
+    inputs, outputs: mean and deviation [I] and [O], for the first O outputs; those after them stay as they are. The
+    weights are copied: a network that is trained on wants a new `Folded`.
+    """
+    turned = [weight.detach().mT.clone() for weight in weights]
+    offsets = [bias.detach().mT.clone() for bias in biases]
+    mean, std = inputs
+    turned[0] /= std
+    offsets[0] -= turned[0] @ mean[:, None]
+    mean, std = outputs[0][:, None], outputs[1][:, None]
+    size = len(mean)
+    turned[-1][:, :size] *= std
+    offsets[-1][:, :size] *= std
+    offsets[-1][:, :size] += mean
+    return Folded([torch.cat(pair, -1) for pair in zip(turned, offsets)], size)
+
+
+class Folded:
+    """E perceptrons, raw inputs to raw means.
+
+    stacked: weights [E, out, in + 1] of each layer, biases last, as `fold_of` makes them. means: how many of the last
+    layer's outputs are means; a Gaussian's free log-variances come after them.
+    final, free: the last layer's weights of means, the last of them first, and of what comes after them.
     Not for use by two threads at once.
     """
 
-    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor], inputs: Scale, outputs: Scale) -> None:
-        turned = [weight.detach().mT.clone() for weight in weights]
-        offsets = [bias.detach().mT.clone() for bias in biases]
-        mean, std = inputs
-        turned[0] /= std
-        offsets[0] -= turned[0] @ mean[:, None]
-        mean, std = outputs[0][:, None], outputs[1][:, None]
-        size = len(mean)
-        turned[-1][:, :size] *= std
-        offsets[-1][:, :size] *= std
-        offsets[-1][:, :size] += mean
-        self.weights = [torch.cat(pair, -1) for pair in zip(turned, offsets)]
-        self.final = self.weights[-1].roll(1, -2)
-        self._product = torch.bmm
-        if len(self.weights[0]) == 1:
-            self.weights, self._product = [weight[0] for weight in self.weights], torch.mm
-            self.final = self.final[0]
+    def __init__(self, stacked: Sequence[Tensor], means: int) -> None:
+        self._stacked, self._means = list(stacked), means
+        one = len(stacked[0]) == 1
+        self.weights = [weight[0] for weight in stacked] if one else self._stacked
+        self._product = torch.mm if one else torch.bmm
+        self.final = self.weights[-1][..., :means, :].roll(1, -2)
+        self.free = self.weights[-1][..., means:, :]
         self._given: Tensor | None = None
         self._hidden: list[tuple[Tensor, Tensor, Callable[[], Any]]] = []
+
+    @cached_property
+    def apart(self) -> list[Folded]:
+        """Each member by itself. One after the other they stay in a core's cache, which all together leave."""
+        return [Folded(parts, self._means) for parts in zip(*(weight.split(1) for weight in self._stacked))]
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """[E, N, I] (or [1, N, I] for all members alike) -> [E, N, outputs], in memory of its own."""

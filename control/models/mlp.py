@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from ...planning.interface import Expansion, Valued
 from ...planning.rollout import Walk
 from .analytic import ValueFn, value_of
-from .folded import Folded
-from .network import MLPConfig, Rules, Scaled, bounds_of, inputs_of, perceptron
+from .network import MLPConfig, Rules, Scaled, inputs_of, perceptron
 from .storage import filled, read, save
+from .walk import walked
 
 __all__ = ["MLPConfig", "MLPModel", "MLPNet"]
 
@@ -41,11 +41,6 @@ class MLPNet(Scaled):
         """Raw inputs [K, O + A] to raw changes and rewards [K, O + 1]."""
         normal = self.body((inputs - self.input_mean) / self.input_std)
         return torch.addcmul(self.output_mean, normal, self.output_std)
-
-
-def host(x: Tensor) -> Any:
-    """A tensor as an array where it can be one: copying a row into another takes a fifth of the time."""
-    return x.numpy() if x.device.type == "cpu" else x
 
 
 class MLPModel:
@@ -85,42 +80,8 @@ class MLPModel:
         """Many steps at once (`planning/rollout.py`), where nothing ends among them."""
         return self._walk if self.rules.plain else None
 
-    @torch.no_grad()
     def _walk(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Returns [N] of as many `step`s from states [N, O] as there are actions [H, N, D], and of the value there."""
-        net = self.net.folded()
-        given, moved = net.inputs(states), net.room[: states.shape[1] + 1]
-        moved[0], moved[1:] = 0.0, states.mT
-        factor = self._move(net, moved, given, actions)
-        total = moved[0].clone()
-        return total if self.value is None else total.add_(self.value(moved[1:].mT.clone()), alpha=factor)
-
-    def _move(self, net: Folded, moved: Tensor, given: Tensor, actions: Tensor) -> float:
-        """Take all steps: `moved` [1 + O, N] are returns so far and observations, which `given` has among its rows.
-
-        The last layer's product adds its result to them, rewards being discounted by its weights. The factor on what
-        comes after is returned.
-        """
-        learned, factor = self.rules.learned, 1.0
-        total, seen, push = moved[0], moved[1:], host(given[len(moved) - 1 : -1])
-        last = net.final if learned and self.gamma == 1 else net.final.clone()
-        if not learned:
-            last[0] = 0
-        for t, pushed in enumerate(self._clipped(actions)):
-            before = seen if learned else seen.clone()
-            push[:] = pushed
-            moved.addmm_(last, net.last(given))
-            if not learned:
-                total.add_(self.rules.rewarded(before.mT, actions[t], seen.mT, total), alpha=factor)
-            if self.gamma != 1:
-                last[0] *= self.gamma
-                factor *= self.gamma
-        return factor
-
-    def _clipped(self, actions: Tensor) -> Any:
-        """Actions [H, N, D] within the bounds as [H, D, N], on a CPU an array."""
-        low, high = bounds_of(self.config.low, self.config.high, actions.dtype, actions.device)
-        return host(torch.minimum(torch.maximum(actions, low), high).mT)
+        return walked(self.rules, self.net.folded(), states, actions, self.value)
 
     def save(self, folder: str | Path) -> None:
         """See `storage.save`."""

@@ -18,7 +18,7 @@ from ...planning.interface import ActionSpace, Box, Expansion, Slots
 from ..dynamics import KNOWN
 from ..dynamics.base import rows_of
 from .analytic import ValueFn, slots_tensor, value_of
-from .folded import Folded
+from .folded import Folded, fold_of
 
 Source = Literal["learned", "given"]
 
@@ -106,7 +106,7 @@ class Scaled(nn.Module):
         if self._stamp != stamp:
             scales = (self.input_mean, self.input_std), (self.output_mean, self.output_std)
             weights, biases = zip(*self.layers())
-            self._folded, self._stamp = Folded(weights, biases, *scales), stamp
+            self._folded, self._stamp = fold_of(weights, biases, *scales), stamp
         assert self._folded is not None
         return self._folded
 

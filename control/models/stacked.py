@@ -111,13 +111,22 @@ class StackedNet(Scaled):
         if self.highest is None or self.lowest is None:
             return out, None
         log_variance = bounded(out[..., self.outputs :], self.lowest, self.highest)
-        return out[..., : self.outputs], torch.exp(0.5 * log_variance) * self.output_std
+        return out[..., : self.outputs], self._deviation(log_variance)
+
+    def deviations(self, free: Tensor, member: int) -> Tensor:
+        """Raw standard deviations of one probabilistic member's first free log-variances [.., N], components first."""
+        assert self.highest is not None and self.lowest is not None
+        low, high, std = (
+            x[: len(free), None] for x in (self.lowest[member, 0], self.highest[member, 0], self.output_std)
+        )
+        return torch.exp(0.5 * bounded(free, low, high)) * std
+
+    def _deviation(self, log_variance: Tensor) -> Tensor:
+        return torch.exp(0.5 * log_variance) * self.output_std
 
     def _raw(self, mean: Tensor, log_variance: Tensor | None) -> tuple[Tensor, Tensor]:
         raw = torch.addcmul(self.output_mean, mean, self.output_std)
-        if log_variance is None:
-            return raw, torch.zeros_like(raw)
-        return raw, torch.exp(0.5 * log_variance) * self.output_std
+        return raw, torch.zeros_like(raw) if log_variance is None else self._deviation(log_variance)
 
     def disagreement(self, means: Tensor) -> Tensor:
         """[N] how far raw means [E, N, O + 1] are apart: deviation over members in units of the targets' own, the root

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from forethought.control import Cautious, EnsembleConfig, EnsembleModel, MLPConfig, MLPModel
-from forethought.control.models.folded import Folded
+from forethought.control.models.folded import fold_of
 from forethought.control.models.mlp import MLPNet
 from forethought.control.models.stacked import StackedNet
 from forethought.planning import CEM, Budget, plan
@@ -88,7 +88,7 @@ def test_answers_outlive_the_next_question_and_rows_may_change():
     weights = [torch.randn(2, 3, 8), torch.randn(2, 8, 2)]
     biases = [torch.randn(2, 1, 8), torch.randn(2, 1, 2)]
     unit = torch.zeros(3), torch.ones(3)
-    folded = Folded(weights, biases, unit, (torch.zeros(2), torch.ones(2)))
+    folded = fold_of(weights, biases, unit, (torch.zeros(2), torch.ones(2)))
     first = folded(torch.ones(2, 4, 3))
     kept = first.clone()
     folded(torch.zeros(2, 4, 3)), folded(torch.zeros(1, 7, 3))
