@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,19 +15,33 @@ from .engines.work import UNKNOWN, Work
 from .steps import Step, TextState
 from .values import Judgement
 
-_COLUMN = {unit: i for i, unit in enumerate(UNITS)}
+
+class Row(NamedTuple):
+    """An amount of each of `UNITS`, in their order."""
+
+    nodes: float = 0.0
+    model_calls: float = 0.0
+    generated_tokens: float = 0.0
+    prompt_tokens: float = 0.0
+    cached_tokens: float = 0.0
+    value_tokens: float = 0.0
+    seconds: float = 0.0
+    flops: float = 0.0
+
+
+NOTHING = Row()
 
 
 @dataclass(slots=True)
 class Reached:
-    """One answer: the state, its numbers, its rows of charged and spent usage [len(UNITS)]."""
+    """One answer: the state, its numbers, its rows of charged and spent usage, [len(UNITS)] each."""
 
     state: TextState
     reward: float
     discount: float
     value: float
-    usage: Usage
-    spent: Usage
+    usage: Iterable[float]
+    spent: Iterable[float]
 
 
 @dataclass(slots=True)
@@ -45,7 +61,7 @@ class Written:
     def judged(self, judgement: Judgement) -> Reached:
         """The answer with the critic's word: the reward of a finished state, the value of an open one."""
         if self.parent.ended:
-            return Reached(self.child, 0.0, 0.0, 0.0, row_of(), row_of())
+            return Reached(self.child, 0.0, 0.0, 0.0, NOTHING, NOTHING)
         usage = _charged(self.parent, self.step, self.calls, judgement, self.work)
         spent = _spent(self.parent, self.done, judgement, self.work)
         if self.child.ended:
@@ -55,17 +71,24 @@ class Written:
 
 def expansion_of(reached: Sequence[Reached]) -> Expansion:
     """The numbers of K answers as arrays [K]."""
-    told = [[one.reward for one in reached], [one.discount for one in reached], [one.value for one in reached]]
-    reward, discount, value = np.array(told, np.float32)
-    paid = np.array([[one.usage for one in reached], [one.spent for one in reached]])
-    usage, spent = paid.reshape(2, len(reached), len(UNITS))
-    dead = np.array([one.state.ended not in ("", "answer") for one in reached], np.bool_)
-    return Expansion(reward, discount, value, usage=usage, spent=spent, dead=dead)
+    return Expansion(
+        np.array([one.reward for one in reached], np.float32),
+        np.array([one.discount for one in reached], np.float32),
+        np.array([one.value for one in reached], np.float32),
+        usage=_table([one.usage for one in reached]),
+        spent=_table([one.spent for one in reached]),
+        dead=np.array([one.state.ended not in ("", "answer") for one in reached], np.bool_),
+    )
 
 
-def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, work: Work) -> Usage:
-    """[len(UNITS)] what the step would have cost this planner alone."""
-    return row_of(
+def _table(rows: Sequence[Iterable[float]]) -> Usage:
+    """[K, len(UNITS)]; numpy takes twice as long for nested rows."""
+    return np.array([*chain.from_iterable(rows)], np.float64).reshape(len(rows), len(UNITS))
+
+
+def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, work: Work) -> Row:
+    """What the step would have cost this planner alone."""
+    return Row(
         nodes=1,
         model_calls=calls,
         generated_tokens=len(step.tokens),
@@ -76,18 +99,18 @@ def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, wo
     )
 
 
-def _spent(parent: TextState, done: Generation | None, judgement: Judgement, work: Work) -> Usage:
-    """[len(UNITS)] what the engine did just now; `done` is None where it was not asked."""
-    critic = row_of(
-        nodes=1, value_tokens=judgement.computed, seconds=judgement.busy, flops=judgement.flops_spent
-    )  # fmt: skip
-    return critic if done is None else critic + spent_on(len(parent.tokens), done, work)
+def _spent(parent: TextState, done: Generation | None, judgement: Judgement, work: Work) -> Row:
+    """What the engine did just now; `done` is None where it was not asked."""
+    asked = NOTHING if done is None else spent_on(len(parent.tokens), done, work)
+    _, calls, generated, prompt, cached, _, seconds, flops = asked
+    busy, operations = seconds + judgement.busy, flops + judgement.flops_spent
+    return Row(1, calls, generated, prompt, cached, judgement.computed, busy, operations)
 
 
-def spent_on(prompt: int, done: Generation, work: Work) -> Usage:
-    """[len(UNITS)] what the engine did for one request after `prompt` tokens, the node aside."""
+def spent_on(prompt: int, done: Generation, work: Work) -> Row:
+    """What the engine did for one request after `prompt` tokens, the node aside."""
     written = sum(map(len, done.steps))
-    return row_of(
+    return Row(
         model_calls=1,
         generated_tokens=written,
         prompt_tokens=prompt - done.cached,
@@ -95,11 +118,3 @@ def spent_on(prompt: int, done: Generation, work: Work) -> Usage:
         seconds=done.seconds,
         flops=work.of(done.cached, prompt - done.cached + written),
     )
-
-
-def row_of(**amounts: float) -> Usage:
-    """[len(UNITS)] these amounts, and 0 elsewhere."""
-    row = np.zeros(len(UNITS))
-    for unit, amount in amounts.items():
-        row[_COLUMN[unit]] = amount
-    return row

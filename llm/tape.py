@@ -151,11 +151,13 @@ class Taped:
             records: dict[bytes, bytes] = {}
             text, start = prompt, 0
             for step in cut(generation, limit, sampling.stop or "", sampling.ends, self.text):
-                records[self._step_key(text, sampling, limit(start), stream)] = _pack_step(step)
+                at = self._step_key(text, sampling, limit(start), stream) if records else key
+                records[at] = _pack_step(step)
                 text, start = text + step.tokens, start + len(step.tokens)
             return records, generation
 
-        record, done = await self.tape.fetch(self._step_key(prompt, sampling, limit(0), stream), make)
+        key = self._step_key(prompt, sampling, limit(0), stream)
+        record, done = await self.tape.fetch(key, make)
         return _unpack_step(record), done
 
     async def score(self, prompt: Tokens, choices: Sequence[int]) -> tuple[Score, Score | None]:

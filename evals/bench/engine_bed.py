@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -27,12 +27,25 @@ TICKS = 100
 """Of the processor time in /proc a second, on every Linux."""
 
 
+class Stretch(NamedTuple):
+    """Part of a workload: wall and processor seconds, and the tokens written in them."""
+
+    wall: float
+    processor: float
+    generated: int
+
+    def since(self, before: Stretch) -> Stretch:
+        """What came after `before`, where both are counted from one beginning."""
+        return Stretch(self.wall - before.wall, self.processor - before.processor, self.generated - before.generated)
+
+
 @dataclass(frozen=True)
 class Taken:
     """One workload on an engine whose cache was empty: its calls and what it took.
 
     wall, processor: seconds; processor time is of all threads and of the engine's processes. idle: wall seconds in
-    which the engine had nothing to do or waited for its caller.
+    which the engine had nothing to do or waited for its caller. full: the part of it before the engine began to run
+    empty at the end (`Recorder.thinner`), None where nobody said when.
     """
 
     calls: Sequence[Call]
@@ -41,6 +54,7 @@ class Taken:
     idle: float
     computed: int
     cached: int
+    full: Stretch | None = None
 
     @property
     def generated(self) -> int:
@@ -107,13 +121,18 @@ class Bed:
     def measured(self, work: Callable[[Any], Awaitable[Any]]) -> Taken:
         """What `work` takes on the engine with an empty cache."""
         engine = Recorder(self.fresh())
+        marks: list[Stretch] = []
+        engine.thinner = lambda: marks.append(self._now(engine).since(begun))  # type: ignore[method-assign]
         gc.collect()
-        wall, processor = time.perf_counter(), self.processor_seconds()
+        begun = self._now(engine)
         asyncio.run(_done(work(engine)))
-        wall, processor = time.perf_counter() - wall, self.processor_seconds() - processor
-        counters = engine.counters
+        wall, processor, _ = self._now(engine).since(begun)
+        counters, full = engine.counters, marks[0] if marks and marks[0].generated else None
         idle = wall - counters.busy_seconds
-        return Taken(engine.calls, wall, processor, idle, counters.computed, counters.cached)
+        return Taken(engine.calls, wall, processor, idle, counters.computed, counters.cached, full)
+
+    def _now(self, engine: Recorder) -> Stretch:
+        return Stretch(time.perf_counter(), self.processor_seconds(), engine.counters.generated)
 
     def processor_seconds(self) -> float:
         """Of this process and of the engine's own."""

@@ -14,14 +14,14 @@ from __future__ import annotations
 import asyncio
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ...llm.engines.base import Generation, Sampling
 from ...planning import Budget
 from ...planning.driver import aplan
-from .engine_bed import Bed, Taken
+from .engine_bed import Bed, Stretch, Taken
 from .engine_calls import Call, replay, replay_in_turn, writers
 
 WORKLOADS = {
@@ -51,19 +51,21 @@ class Plans:
     value: str = "self"
     flying: int | None = None
 
-    async def run(self, model: Any) -> list[Any]:
-        """The outcomes, one a question."""
+    async def run(self, model: Any, thinner: Callable[[], None] = lambda: None) -> list[Any]:
+        """The outcomes, one a question. thinner: called when the last question begins."""
         budget, places = Budget(nodes=self.nodes), asyncio.Semaphore(self.flying or len(self.questions))
 
         async def search(key: int, question: str) -> Any:
             async with places:
+                if key == len(self.questions) - 1:
+                    thinner()
                 return await aplan(self.planner, model, question, budget, key=key)
 
         return await asyncio.gather(*[search(i, question) for i, question in enumerate(self.questions)])
 
     def on(self, bed: Bed) -> Taken:
         """The search, measured."""
-        return bed.measured(lambda engine: self.run(bed.model(engine, self.value)))
+        return bed.measured(lambda engine: self.run(bed.model(engine, self.value), engine.thinner))
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def turn(bed: Bed, plans: Plans, length: float) -> Turn:
     """Each workload once; length: the mean tokens of a whole solution."""
     search = plans.on(bed)
     writing = [call for call in search.calls if isinstance(call.answer, Generation)]
-    requests = bed.measured(lambda engine: replay(engine, search.calls))
+    requests = bed.measured(lambda engine: replay(engine, search.calls, bed.rows))
     in_turn = _in_turn(bed, search.calls)
     alone = _in_turn(bed, writing) if len(writing) < len(search.calls) else in_turn
     whole = samples(bed, plans.questions, max(1, round(search.generated / length / len(plans.questions))))
@@ -144,7 +146,7 @@ def split(once: Turn, price: float, clock: str) -> dict[str, float]:
     return parts | {"requests": writing - whole - prefill, "gap": search - whole}
 
 
-def rate(taken: Taken, clock: str) -> float:
+def rate(taken: Taken | Stretch, clock: str) -> float:
     """Generated tokens per second."""
     return taken.generated / max(1e-9, getattr(taken, clock))
 
@@ -152,6 +154,18 @@ def rate(taken: Taken, clock: str) -> float:
 def ratio(turns: Sequence[Turn], against: str, clock: str) -> float:
     """The search's tokens per second over those of the workload `against`, median over turns."""
     return statistics.median(rate(each.search, clock) / rate(getattr(each, against), clock) for each in turns)
+
+
+def in_flight(turns: Sequence[Turn], clock: str) -> dict[str, float]:
+    """The same against the search's own requests at once, each only while there was something left to begin where one
+    ended: `ratio`, tokens per second of both in the last turn, and the search's share of tokens written by then."""
+    pairs = [(each.search.full or each.search, each.requests.full or each.requests) for each in turns]
+    search, requests = pairs[-1]
+    return {
+        "ratio": statistics.median(rate(one, clock) / rate(other, clock) for one, other in pairs),
+        "search": rate(search, clock), "requests": rate(requests, clock),
+        "share": search.generated / max(1, turns[-1].search.generated),
+    }  # fmt: skip
 
 
 def middle(turns: Sequence[Turn], clock: str) -> Turn:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ...planning.interface import UNITS, Usage
 from ..engines.base import Generation, Sampling, Tokens
 from ..engines.work import UNKNOWN, Work
-from ..reached import Reached, Written, row_of, spent_on
+from ..reached import Reached, Row, Written, spent_on
 from ..steps import Step
 from ..tape import Taped
 from ..values import Judgement
@@ -23,8 +25,8 @@ class Bill:
     """charged, spent: [units], one node each to begin with; requests are added as they are made."""
 
     work: Work = UNKNOWN
-    charged: Usage = field(default_factory=lambda: row_of(nodes=1))
-    spent: Usage = field(default_factory=lambda: row_of(nodes=1))
+    charged: Usage = field(default_factory=lambda: np.array(Row(nodes=1)))
+    spent: Usage = field(default_factory=lambda: np.array(Row(nodes=1)))
 
     def request(self, prompt: int, new: int, steps: Sequence[Step], done: Sequence[Generation | None]) -> None:
         """Book one generation after `prompt` tokens, of which the planner's own tree had not computed the last `new`.
@@ -32,7 +34,7 @@ class Bill:
         steps: what it wrote, as recorded. done: what the engine did just now for it, None where the tape answered.
         """
         written = sum(len(step.tokens) for step in steps)
-        self.charged += row_of(
+        self.charged += Row(
             model_calls=1,
             generated_tokens=written,
             prompt_tokens=new,

@@ -72,6 +72,19 @@ def test_no_more_questions_than_asked_for_are_searched_at_a_time(bed):
         assert model.most == most
 
 
+def test_the_full_part_of_a_workload_ends_where_nothing_is_left_to_begin(bed):
+    questions = [f"{question} {n}" for n in range(3) for question in QUESTIONS]
+    few, together = (Plans(Beam(), questions, 6, flying=flying).on(bed) for flying in (2, None))
+    assert together.full is None, "the last question begins with the first"
+    last = bed.format.prompt_tokens(questions[-1])
+    others = sum(len(call.written) for call in few.calls if call.prompt[: len(last)] != last)
+    assert 0 < few.full.generated <= others < few.generated
+    assert 0 < few.full.processor < few.processor and 0 < few.full.wall < few.wall
+    again = bed.measured(lambda engine: replay(engine, few.calls, 3)).full
+    longest = sorted(len(call.written) for call in few.calls)[-2:]
+    assert few.generated - sum(longest) <= again.generated <= few.generated, "two requests are left"
+
+
 def test_blocks_are_found_whole_and_never_the_last_token_of_a_prompt(bed):
     one = Generation([], [], "stop")
     calls = [Call(tuple(range(1, 9)), None, 0, (1,), one, begun, begun + 0.5) for begun in (0.0, 1.0)]
@@ -154,7 +167,7 @@ def test_the_command_writes_every_figure_and_names_the_device(tmp_path):
     assert result["device"] == "a quiet one" and result["clock"] == "processor"
     assert set(result["rows"]) == {"search", "requests", "in_turn", "writing", "whole"}
     assert result["cache"]["predicted"] == result["cache"]["measured"]
-    assert [bar["name"] for bar in result["bars"]][:1] == ["search against its requests at once"]
+    assert [bar["name"] for bar in result["bars"]][:1] == ["search against its requests at once, all in flight"]
 
 
 @pytest.mark.parametrize(
