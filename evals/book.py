@@ -27,6 +27,18 @@ def cell_of(row: Mapping[str, Any]) -> Cell:
     return row["planner"], row["budget"], row["problem"]
 
 
+def read_run(folder: Path) -> tuple[dict[str, Any], dict[Cell, Row]]:
+    """Settings and rows of a run, whether it goes on or not. Errors: BadInput where there is none."""
+    try:
+        lines = (folder / RESULTS).read_bytes().split(b"\n")[:-1]
+    except OSError as error:
+        raise BadInput(f"{folder} holds no run: {error.strerror or error}") from error
+    told = [_parse(line, folder, number) for number, line in enumerate(lines, 1)]
+    if not told or not isinstance(told[0].get("settings"), dict):
+        raise BadInput(f"{folder / RESULTS}, line 1: not a header of format {FORMAT}")
+    return told[0]["settings"], {cell_of(row): row for row in told[1:] if not row.get("again")}
+
+
 class Book:
     """The rows of one run folder, on disk and in memory.
 

@@ -105,6 +105,20 @@ def import_log(
         run(log, out)
 
 
+@app.command()
+def pool(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of eval runs that differ in --seed alone.")],
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Such runs elsewhere, as on another engine; repeatable.")
+    ] = None,
+    against: Annotated[str, typer.Option(help="The planner that others are compared with.")] = "greedy",
+    out: Out = None,
+) -> None:
+    """Several draws of one comparison as one: means, intervals over problems, and which planners are clearly apart."""
+    with plain_errors():
+        module("pool").main(runs, beside or (), against=against, out=out)
+
+
 @train.command("reasoner")
 def train_reasoner(
     out: Training = Path("runs/reasoner"),

@@ -1,0 +1,155 @@
+"""`forethought pool RUN ...`: several draws of one comparison as one, and the same comparison elsewhere beside it.
+
+One run of 400 problems tells two planners apart that differ by some five in a hundred; how a sampled search did on a
+problem is half of that noise, and drawing it again with another `--seed` averages it out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from .bench.record import write
+from .book import read_run
+from .statistics import Paired, paired
+from .tasks.base import BadInput
+
+Scores = dict[tuple[str, int], dict[str, list[float]]]
+"""Per planner and budget each problem's score in every run."""
+
+
+def scores_of(runs: Sequence[Path]) -> Scores:
+    """The scores of runs that differ in their seed alone. Errors: BadInput for others, or with another's problems."""
+    told = [read_run(run) for run in runs]
+    first = told[0][0]
+    for run, (settings, _) in zip(runs[1:], told[1:]):
+        other = sorted(n for n in first.keys() | settings.keys() if first.get(n) != settings.get(n) and n != "seed")
+        if other:
+            raise BadInput(f"{run} cannot be pooled with {runs[0]}: it has another {', '.join(other)}")
+    if len({settings.get("seed") for settings, _ in told}) < len(runs):
+        raise BadInput("two of the runs have one seed, so they are the same draw")
+    tables: list[Scores] = []
+    for _, rows in told:
+        tables.append({})
+        for (planner, budget, problem), row in rows.items():
+            tables[-1].setdefault((planner, budget), {})[problem] = [float(row["score"])]
+    shared = common(tables, runs)
+    return {cell: {p: [x for t in tables for x in t[cell][p]] for p in tables[0][cell]} for cell in shared}
+
+
+def common(tables: Sequence[Scores], names: Sequence[Path]) -> list[tuple[str, int]]:
+    """The planners and budgets that all have: a row at equal tokens may stand at another budget in every run. Errors:
+    BadInput where one lacks problems of another, as while it goes on."""
+    shared = [cell for cell in tables[0] if all(cell in table for table in tables)]
+    for name, table in zip(names, tables):
+        short = [cell[0] for cell in shared if table[cell].keys() != tables[0][cell].keys()]
+        if short or not shared:
+            what = f"other problems of {', '.join(short)}" if shared else "nothing in common with the rest"
+            raise BadInput(f"{name} has {what}; is a run unfinished?")
+    return shared
+
+
+def compared(scores: Scores, one: tuple[str, int], two: tuple[str, int]) -> Paired:
+    """How much better cell `one` is than `two`, by the problems' means over runs."""
+    pairs = [(np.mean(told), np.mean(scores[two][problem])) for problem, told in scores[one].items()]
+    return paired(*map(np.array, zip(*pairs)))
+
+
+def differences(scores: Scores, beside: Scores | None) -> list[dict[str, Any]]:
+    """Every two planners at the largest budget that both have, the better here first.
+
+    told: the difference here and beside. contrary: whether it is clear of zero in one of them and of another sign, or
+    none, in the other.
+    """
+    found = []
+    cells = [cell for cell in scores if beside is None or cell in beside]
+    for one, two in itertools.combinations(dict.fromkeys(planner for planner, _ in cells), 2):
+        budgets = {b for p, b in cells if p == one} & {b for p, b in cells if p == two}
+        if not budgets:
+            continue
+        pair = [(one, max(budgets)), (two, max(budgets))]
+        if compared(scores, *pair).difference < 0:
+            pair.reverse()
+        told = [compared(each, *pair) for each in (scores, beside) if each is not None]
+        signs = {np.sign(each.difference) for each in told}
+        contrary = len(signs) > 1 and any(each.clear for each in told)
+        (one, budget), (two, _) = pair
+        found.append({"one": one, "two": two, "budget": budget, "told": told, "contrary": contrary})
+    return found
+
+
+def main(
+    runs: Sequence[Path],
+    beside: Sequence[Path] = (),
+    *,
+    against: str = "greedy",
+    out: Path | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Print what the pooled runs say, and write it as JSON to `out` if given. Errors: BadInput for runs that do not
+    belong together."""
+    console = console or Console()
+    scores = scores_of(runs)
+    other = scores_of(beside) if beside else None
+    cells = [*scores] if other is None else common([scores, other], [runs[0], beside[0]])
+    rows = [_row(cell, scores, other, against) for cell in cells]
+    pairs = differences(scores, other)
+    _show(rows, pairs, len(runs), len(beside), against, console)
+    told = [{**pair, "told": [asdict(each) for each in pair["told"]]} for pair in pairs]
+    result = {"rows": rows, "pairs": told, "contrary": sum(pair["contrary"] for pair in pairs)}
+    write(result, out, console)
+    return result
+
+
+def _row(cell: tuple[str, int], scores: Scores, other: Scores | None, against: str) -> dict[str, Any]:
+    """Planner, budget, and for each side the means of every run, their mean, and the gain over `against`."""
+    sides = []
+    for each in (scores, other):
+        if each is not None:
+            means = np.mean([*each[cell].values()], axis=0).tolist()
+            reference = (against, cell[1])
+            gain = asdict(compared(each, cell, reference)) if reference in each and reference != cell else None
+            sides.append({"runs": means, "score": float(np.mean(means)), "gain": gain})
+    return {"planner": cell[0], "budget": cell[1], "sides": sides}
+
+
+def _show(
+    rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], runs: int, beside: int, against: str,
+    console: Console,
+) -> None:  # fmt: skip
+    heading = f"{runs} draws" + (f", beside {beside} elsewhere" if beside else "")
+    table = Table(title=heading, box=None, pad_edge=False)
+    for name in ("planner", "budget", *(["score", f"over {against}", "each draw"] * (2 if beside else 1))):
+        table.add_column(name, justify="left" if name == "planner" else "right", no_wrap=True)
+    for row in rows:
+        cells = [x for side in row["sides"] for x in _words(side)]
+        table.add_row(row["planner"], f"{row['budget']:,}", *cells)
+    console.print(table, soft_wrap=True)
+    clear = [pair for pair in pairs if any(each.clear for each in pair["told"])]
+    for pair in clear:
+        told = ", beside ".join(_interval(asdict(each)) for each in pair["told"])
+        mark = "  <- other sign" if pair["contrary"] else ""
+        console.print(
+            f"{pair['one']} over {pair['two']} at {pair['budget']:,}: {told}{mark}", highlight=False, soft_wrap=True
+        )
+    count = sum(pair["contrary"] for pair in pairs)
+    told = f"; {count} of them of another sign on the other side" if beside else ""
+    console.print(
+        f"{len(clear)} of {len(pairs)} pairs of planners are clearly apart{told}", highlight=False, soft_wrap=True
+    )
+
+
+def _words(side: Mapping[str, Any]) -> tuple[str, str, str]:
+    gain = "" if side["gain"] is None else _interval(side["gain"])
+    return f"{side['score']:.3f}", gain, " ".join(f"{mean:.3f}" for mean in side["runs"])
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    return f"{found['difference']:+.3f} [{found['low']:.3f}, {found['high']:.3f}]"

@@ -1,0 +1,101 @@
+"""`forethought pool`: draws of one comparison as one, and runs that do not belong together told apart."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from forethought.evals.book import Book
+from forethought.evals.cli import app
+from forethought.evals.pool import main, scores_of
+from forethought.evals.statistics import paired
+from forethought.evals.tasks.base import BadInput
+
+PROBLEMS = 60
+
+
+def run(folder, seed, chances, *, engine="here", problems=PROBLEMS, extra=None):
+    """A run in which planner p is right about problem i with probability chances[p][i]."""
+    draw = np.random.default_rng(seed)
+    with Book(folder, {"engine": engine, "seed": seed}) as book:
+        for planner, chance in chances.items():
+            for i, right in enumerate(draw.random(PROBLEMS) < chance):
+                if i < problems:
+                    book.add({"planner": planner, "budget": 64, "problem": f"p{i}", "score": float(right)})
+        if extra is not None:
+            book.add({"planner": "greedy", "budget": extra, "problem": "p0", "score": 1.0})
+    return folder
+
+
+def chances(gap=0.3):
+    hard = np.linspace(0.1, 0.6, PROBLEMS)
+    return {"greedy": hard, "bfs": hard + gap, "mcts": hard + 0.05}
+
+
+def quiet(*runs, **more):
+    return main(*runs, console=Console(quiet=True), **more)
+
+
+def test_one_draw_is_what_the_run_itself_says(tmp_path):
+    only = run(tmp_path / "a", 1, chances())
+    told = {(p["one"], p["two"]): p["told"][0] for p in quiet([only])["pairs"]}
+    cells = scores_of([only])
+    right = {name: np.array([*cells[name, 64].values()])[:, 0] for name in chances()}
+    truth = paired(right["bfs"], right["greedy"])
+    assert told["bfs", "greedy"]["difference"] == pytest.approx(truth.difference)
+    assert (told["bfs", "greedy"]["low"], told["bfs", "greedy"]["high"]) == pytest.approx((truth.low, truth.high))
+
+
+def test_many_draws_come_to_the_true_gain_with_a_narrower_interval(tmp_path):
+    runs = [run(tmp_path / str(seed), seed, chances()) for seed in range(12)]
+    one, many = ({row["planner"]: row["sides"][0] for row in quiet(some)["rows"]} for some in (runs[:1], runs))
+    assert many["bfs"]["score"] == pytest.approx(np.mean(many["bfs"]["runs"])) and len(many["bfs"]["runs"]) == 12
+    gains = one["bfs"]["gain"], many["bfs"]["gain"]
+    spread = np.sqrt(np.mean([c * (1 - c) for c in (*chances()["bfs"], *chances()["greedy"])]) * 2 / PROBLEMS / 12)
+    assert gains[1]["difference"] == pytest.approx(0.3, abs=4 * spread)
+    assert gains[1]["high"] - gains[1]["low"] < 0.6 * (gains[0]["high"] - gains[0]["low"])
+    assert many["greedy"]["gain"] is None
+
+
+def test_a_clear_difference_of_another_sign_elsewhere_is_counted(tmp_path):
+    here = [run(tmp_path / f"a{seed}", seed, chances()) for seed in range(4)]
+    there = [run(tmp_path / f"b{seed}", seed, chances(-0.1), engine="there") for seed in range(4)]
+    alike = [run(tmp_path / f"c{seed}", seed + 10, chances(), engine="there") for seed in range(4)]
+    told = quiet(here, there)
+    contrary = {(pair["one"], pair["two"]) for pair in told["pairs"] if pair["contrary"]}
+    assert ("bfs", "greedy") in contrary and told["contrary"] == len(contrary)
+    assert quiet(here, alike)["contrary"] == 0
+
+
+def test_rows_that_not_all_runs_have_are_left_out(tmp_path):
+    runs = [run(tmp_path / str(seed), seed, chances(), extra=100 + seed) for seed in range(2)]
+    assert {(row["planner"], row["budget"]) for row in quiet(runs)["rows"]} == {(p, 64) for p in chances()}
+
+
+def test_runs_that_do_not_belong_together_are_refused(tmp_path):
+    first = run(tmp_path / "a", 1, chances())
+    for name, more, words in (
+        ("b", {"engine": "there"}, "another engine"),
+        ("c", {"problems": 20}, "other problems of greedy"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            quiet([first, run(tmp_path / name, 2, chances(), **more)])
+    with pytest.raises(BadInput, match="one seed"):
+        quiet([first, run(tmp_path / "d", 1, chances())])
+    with pytest.raises(BadInput, match="nothing in common"):
+        quiet([first, run(tmp_path / "e", 3, {"other": chances()["bfs"]})])
+    with pytest.raises(BadInput, match="holds no run"):
+        quiet([first, tmp_path / "nowhere"])
+
+
+def test_the_command_prints_and_writes_it(tmp_path):
+    runs = [str(run(tmp_path / str(seed), seed, chances())) for seed in range(3)]
+    out = tmp_path / "pool.json"
+    told = CliRunner().invoke(app, ["pool", *runs[:2], "--beside", runs[2], "--out", str(out)])
+    assert told.exit_code == 0 and re.search(r"bfs over greedy at 64: \+0\.\d{3} \[", told.output)
+    assert "3 pairs of planners" in told.output and json.loads(out.read_text())["contrary"] in (0, 1, 2, 3)
+    refused = CliRunner().invoke(app, ["pool", runs[0], runs[0]])
+    assert refused.exit_code == 2
