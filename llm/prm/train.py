@@ -31,6 +31,9 @@ LOG_EVERY = 40
 FORMATS = ("builtin", "math_shepherd", "rlhflow")
 """The reward formats that read label tokens, which any causal model can be trained to say."""
 
+PASSING = ("_name_or_path", "transformers_version")
+"""Of a configuration what says where and by what it was read."""
+
 
 class Run:
     """A training run at some step: the copy of the policy, its optimisers and its feed.
@@ -171,8 +174,9 @@ def text_loss(found: Marked, model: Any) -> Tensor:
 
 
 def fingerprint(model: Any) -> str:
-    """A hash of the weights that a run began with."""
-    digest = hashlib.blake2b(json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode(), digest_size=8)
+    """A hash of the weights that a run began with, wherever they lie."""
+    told = {name: given for name, given in model.config.to_dict().items() if name not in PASSING}
+    digest = hashlib.blake2b(json.dumps(told, sort_keys=True, default=str).encode(), digest_size=8)
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()

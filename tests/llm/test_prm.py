@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from forethought.llm.prm.labels import Exact
 from forethought.llm.prm.lessons import Lesson, branches, packs
 from forethought.llm.prm.problems import stories, story_problem
 from forethought.llm.prm.sums import hang_sums, slips_of, teach_result
-from forethought.llm.prm.train import Run, export, train
+from forethought.llm.prm.train import Run, export, fingerprint, train
 from forethought.llm.prm.writers import Solution
 from forethought.llm.steps import TextState
 from forethought.llm.tape import Taped
@@ -159,6 +160,16 @@ def test_a_training_that_was_stopped_goes_on_exactly(tokenizer, tmp_path):
         assert torch.equal(weight, states[1]["model"][name]), name
     with pytest.raises(ValueError, match="seed 0, now 1"):
         run_in(parts, tokenizer, seed=1)
+
+
+def test_a_policy_is_known_wherever_it_lies(policy, tokenizer, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(policy, moved)
+    here, there = (AutoModelForCausalLM.from_pretrained(folder) for folder in (policy, moved))
+    assert fingerprint(here) == fingerprint(there)
+    with torch.no_grad():
+        next(there.parameters())[0, 0] += 1
+    assert fingerprint(here) != fingerprint(there)
 
 
 def test_labels_are_learned(tokenizer, tmp_path):
