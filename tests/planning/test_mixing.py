@@ -27,7 +27,8 @@ from forethought.planning import (
 from forethought.planning.interface import Candidates, Expansion
 from forethought.planning.known import Table
 from forethought.planning.linear import LinearQuadratic
-from forethought.planning.rollout import rollout, rollout_value
+from forethought.planning.rollout import rollout
+from forethought.planning.rollout_value import rollout_value
 
 MakeTable = Callable[..., Table]
 GAMMA = 0.9

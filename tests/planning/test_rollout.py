@@ -11,7 +11,8 @@ import torch
 from scipy import stats
 
 from forethought.planning.interface import UNITS, Box, Candidates, Expansion, ModelError, Slots
-from forethought.planning.rollout import content_bits, rollout, rollout_value, take
+from forethought.planning.rollout import rollout, take
+from forethought.planning.rollout_value import content_bits, rollout_value
 
 
 @dataclass
