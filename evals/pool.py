@@ -18,7 +18,7 @@ from rich.table import Table
 
 from .bench.record import write
 from .book import read_run
-from .statistics import Paired, paired
+from .statistics import LEVEL, Paired, holm, paired
 from .tasks.base import BadInput
 
 Scores = dict[tuple[str, int], dict[str, list[float]]]
@@ -66,7 +66,7 @@ def differences(scores: Scores, beside: Scores | None) -> list[dict[str, Any]]:
     """Every two planners at the largest budget that both have, the better here first.
 
     told: the difference here and beside. contrary: whether it is clear of zero in one of them and of another sign, or
-    none, in the other.
+    none, in the other. p: of each, by Holm's correction over all pairs.
     """
     found = []
     cells = [cell for cell in scores if beside is None or cell in beside]
@@ -74,14 +74,17 @@ def differences(scores: Scores, beside: Scores | None) -> list[dict[str, Any]]:
         budgets = {b for p, b in cells if p == one} & {b for p, b in cells if p == two}
         if not budgets:
             continue
-        pair = [(one, max(budgets)), (two, max(budgets))]
-        if compared(scores, *pair).difference < 0:
-            pair.reverse()
-        told = [compared(each, *pair) for each in (scores, beside) if each is not None]
+        first, second = (one, max(budgets)), (two, max(budgets))
+        if compared(scores, first, second).difference < 0:
+            first, second = second, first
+        told = [compared(each, first, second) for each in (scores, beside) if each is not None]
         signs = {np.sign(each.difference) for each in told}
         contrary = len(signs) > 1 and any(each.clear for each in told)
-        (one, budget), (two, _) = pair
-        found.append({"one": one, "two": two, "budget": budget, "told": told, "contrary": contrary})
+        named = {"one": first[0], "two": second[0], "budget": first[1]}
+        found.append({**named, "told": told, "contrary": contrary})
+    corrected = [holm([each.p for each in side]) for side in zip(*(pair["told"] for pair in found))]
+    for pair, ps in zip(found, zip(*corrected)):
+        pair["p"] = ps
     return found
 
 
@@ -124,31 +127,29 @@ def _show(
     rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], runs: int, beside: int, against: str,
     console: Console,
 ) -> None:  # fmt: skip
-    heading = f"{runs} draws" + (f", beside {beside} elsewhere" if beside else "")
-    table = Table(title=heading, box=None, pad_edge=False)
-    for name in ("planner", "budget", *(["score", f"over {against}", "each draw"] * (2 if beside else 1))):
-        table.add_column(name, justify="left" if name == "planner" else "right", no_wrap=True)
+    sides = [f"{runs} draws, over {against}"] + ([f"beside, {beside} draws"] if beside else [])
+    table = Table("planner", "budget", *sides, box=None, pad_edge=False)
     for row in rows:
-        cells = [x for side in row["sides"] for x in _words(side)]
-        table.add_row(row["planner"], f"{row['budget']:,}", *cells)
-    console.print(table, soft_wrap=True)
+        table.add_row(row["planner"], f"{row['budget']:,}", *map(_words, row["sides"]))
+    console.print(table)
     clear = [pair for pair in pairs if any(each.clear for each in pair["told"])]
     for pair in clear:
-        told = ", beside ".join(_interval(asdict(each)) for each in pair["told"])
+        told = ", beside ".join(f"{_interval(asdict(one))} p {p:.2g}" for one, p in zip(pair["told"], pair["p"]))
         mark = "  <- other sign" if pair["contrary"] else ""
         console.print(
             f"{pair['one']} over {pair['two']} at {pair['budget']:,}: {told}{mark}", highlight=False, soft_wrap=True
         )
-    count = sum(pair["contrary"] for pair in pairs)
-    told = f"; {count} of them of another sign on the other side" if beside else ""
-    console.print(
-        f"{len(clear)} of {len(pairs)} pairs of planners are clearly apart{told}", highlight=False, soft_wrap=True
+    sure = [pair for pair in clear if min(pair["p"]) < 1 - LEVEL]
+    count, kept = (sum(pair["contrary"] for pair in some) for some in (clear, sure))
+    contrary = f"; {count} of them, and {kept} of these, have another sign on the other side" if beside else ""
+    told = (
+        f"{len(clear)} of {len(pairs)} pairs of planners are clearly apart, {len(sure)} by Holm's correction over all"
     )
+    console.print(told + contrary, highlight=False, soft_wrap=True)
 
 
-def _words(side: Mapping[str, Any]) -> tuple[str, str, str]:
-    gain = "" if side["gain"] is None else _interval(side["gain"])
-    return f"{side['score']:.3f}", gain, " ".join(f"{mean:.3f}" for mean in side["runs"])
+def _words(side: Mapping[str, Any]) -> str:
+    return f"{side['score']:.3f}" + ("" if side["gain"] is None else f" {_interval(side['gain'])}")
 
 
 def _interval(found: Mapping[str, Any]) -> str:
