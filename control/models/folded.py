@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .activation import silu_of
+from .activation import factor_of, silu_of
 
 Scale = tuple[Tensor, Tensor]
 
@@ -39,6 +39,15 @@ def fold_of(weights: Sequence[Tensor], biases: Sequence[Tensor], inputs: Scale, 
     return Folded([torch.cat(pair, -1) for pair in zip(turned, offsets)], size)
 
 
+def scaled(stacked: Sequence[Tensor], factor: float) -> list[Tensor]:
+    """The same layers [E, out, in + 1] where hidden numbers stand multiplied by `factor`."""
+    last = len(stacked) - 1
+    found = [weight * factor if i < last else weight.clone() for i, weight in enumerate(stacked)]
+    for weight in found[1:]:
+        weight[..., :-1] /= factor
+    return found
+
+
 class Folded:
     """E perceptrons, raw inputs to raw means.
 
@@ -51,7 +60,8 @@ class Folded:
     def __init__(self, stacked: Sequence[Tensor], means: int) -> None:
         self._stacked, self._means = list(stacked), means
         one = len(stacked[0]) == 1
-        self.weights = [weight[0] for weight in stacked] if one else self._stacked
+        weights = scaled(stacked, factor_of(stacked[0]))
+        self.weights = [weight[0] for weight in weights] if one else weights
         self._product = torch.mm if one else torch.bmm
         self.final = self.weights[-1][..., :means, :].roll(1, -2)
         self.free = self.weights[-1][..., means:, :]
