@@ -61,7 +61,7 @@ def test_a_walk_is_the_sum_of_its_steps(probabilistic, reward):
 @pytest.mark.parametrize("probabilistic", [False, True])
 @pytest.mark.parametrize("particles", [2, 3, 8])
 def test_returns_and_charges_are_the_same_without_it(probabilistic, particles):
-    """2 and 8 particles leave members without a row, or with one more than others."""
+    """Of 8 particles some members get one more than others; 2 are fewer than a step may cost, and are not walked."""
     seen, actions = drawn()
     settings = {"probabilistic": probabilistic, "particles": particles}
     quick, slow = (rollout(ensemble(kind, **settings), seen, asked(actions), 0.9) for kind in (EnsembleModel, Stepped))

@@ -12,7 +12,7 @@ import torch
 from plain import COLD, FREE, flat, gather, greedy, logits_after, prompts
 from transformers import AutoModelForCausalLM
 
-from forethought.llm.engines.base import Sampling
+from forethought.llm.engines.base import Sampling, checked_prompt
 from forethought.llm.engines.stops import decode
 from forethought.llm.engines.transformers import TransformersEngine
 
@@ -178,6 +178,15 @@ async def test_wrong_requests_are_value_errors(engine):
     for asked in (engine.generate([9999], FREE, 0), engine.score([10**6], [1])):
         with pytest.raises(ValueError, match="outside the vocabulary"):
             await asked
+
+
+def test_a_prompt_is_plain_whole_numbers_of_the_vocabulary():
+    for prompt in ((3, 63, 0), [3, 63, 0], np.array([3, 63, 0]), (np.int32(3), 63, np.int64(0))):
+        found = checked_prompt(prompt, 1, 4, 64)
+        assert found == (3, 63, 0) and {type(token) for token in found} == {int}
+    for wrong in ((3, 64), (-1, 3), [np.int64(64)], (2**40,), (-(2**40),)):
+        with pytest.raises(ValueError, match="outside the vocabulary of 64"):
+            checked_prompt(wrong, 1, 4, 64)
 
 
 def test_an_engine_serves_one_event_loop_after_the_other(subject):

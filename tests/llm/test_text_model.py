@@ -14,6 +14,7 @@ from forethought.llm.embedded.stories import held_out
 from forethought.llm.engines.base import Generation
 from forethought.llm.formats import ChatFormat, PlainFormat
 from forethought.llm.load import BUILTIN, load_text_model
+from forethought.llm.reached import Row
 from forethought.llm.steps import TextState, cut, stream_of
 from forethought.llm.tape import MemoryStore, Tape
 from forethought.llm.text_model import TextModel
@@ -210,6 +211,10 @@ async def test_leaves_run_together_and_answers_do_not_depend_on_their_order():
     assert together.reward.dtype == np.float32 and together.usage.shape == (6, len(UNITS)) == together.spent.shape
     nothing, empty = await text.expand([], [])
     assert nothing == [] and empty.usage.shape == (0, len(UNITS)) and len(empty.value) == 0
+
+
+def test_a_row_of_usage_has_the_units_in_their_order():
+    assert Row._fields == UNITS and sum(Row()) == 0
 
 
 async def test_greedy_is_one_path_whatever_the_slot_and_shares_the_tape():
