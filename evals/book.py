@@ -34,9 +34,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[Cell, Row]]:
     except OSError as error:
         raise BadInput(f"{folder} holds no run: {error.strerror or error}") from error
     told = [_parse(line, folder, number) for number, line in enumerate(lines, 1)]
-    if not told or not isinstance(told[0].get("settings"), dict):
-        raise BadInput(f"{folder / RESULTS}, line 1: not a header of format {FORMAT}")
-    return told[0]["settings"], {cell_of(row): row for row in told[1:] if not row.get("again")}
+    _check_format(told[0] if told else {}, folder)
+    rows = {cell_of(_checked(row, folder, n)): row for n, row in enumerate(told[1:], 2) if not row.get("again")}
+    return told[0]["settings"], rows
 
 
 class Book:
@@ -107,9 +107,7 @@ class Book:
             _append(self._results, {"format": FORMAT, "settings": self.settings})
             return
         for number, line in enumerate(lines[1:], 2):
-            row = _parse(line, self.folder, number)
-            if not {"planner", "budget", "problem", "score"} <= row.keys():
-                raise BadInput(f"{self.folder / RESULTS}, line {number}: not a row of results")
+            row = _checked(_parse(line, self.folder, number), self.folder, number)
             if row.get("again"):
                 self.lost.add(cell_of(row))
             else:
@@ -126,9 +124,7 @@ class Book:
         _append(self._results, {"format": FORMAT, "settings": self.settings})
 
     def _check_header(self, header: Row) -> None:
-        if header.get("format") != FORMAT or not isinstance(header.get("settings"), dict):
-            where = f"{self.folder / RESULTS}, line 1"
-            raise BadInput(f"{where}: not a header of format {FORMAT}; choose another --out")
+        _check_format(header, self.folder)
         before = header["settings"]
         names = sorted(n for n in before.keys() | self.settings.keys() if before.get(n) != self.settings.get(n))
         if names:
@@ -163,6 +159,17 @@ def _parse(line: bytes, folder: Path, number: int) -> Row:
     if not isinstance(row, dict):
         where = f"{folder / RESULTS}, line {number}"
         raise BadInput(f"{where}: not a JSON object; restore the file or choose another --out")
+    return row
+
+
+def _check_format(header: Row, folder: Path) -> None:
+    if header.get("format") != FORMAT or not isinstance(header.get("settings"), dict):
+        raise BadInput(f"{folder / RESULTS}, line 1: not a header of format {FORMAT}; choose another --out")
+
+
+def _checked(row: Row, folder: Path, number: int) -> Row:
+    if not {"planner", "budget", "problem", "score"} <= row.keys():
+        raise BadInput(f"{folder / RESULTS}, line {number}: not a row of results")
     return row
 
 

@@ -107,11 +107,11 @@ def import_log(
 
 @app.command()
 def pool(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of eval runs that differ in --seed alone.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of eval runs over text that differ in --seed alone.")],
     beside: Annotated[
         list[Path] | None, typer.Option(help="Such runs elsewhere, as on another engine; repeatable.")
     ] = None,
-    against: Annotated[str, typer.Option(help="The planner that others are compared with.")] = "greedy",
+    against: Annotated[str | None, typer.Option(help="The planner that others are compared with.")] = None,
     out: Out = None,
 ) -> None:
     """Several draws of one comparison as one: means, intervals over problems, and which planners are clearly apart."""

@@ -1,7 +1,8 @@
 """`forethought pool RUN ...`: several draws of one comparison as one, and the same comparison elsewhere beside it.
 
-One run of 400 problems tells two planners apart that differ by some five in a hundred; how a sampled search did on a
-problem is half of that noise, and drawing it again with another `--seed` averages it out.
+One run of 400 problems hardly tells two planners apart that differ by five in a hundred. How a sampled search did on a
+problem is half of that noise, and drawing it again with another `--seed` averages it out. That is for problems that
+stay the same: the episodes of a control task begin anew with every seed.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ Scores = dict[tuple[str, int], dict[str, list[float]]]
 """Per planner and budget each problem's score in every run."""
 
 
+SAME = ("task", "data", "unit")
+"""Settings that the runs beside share with the others."""
+
+
 def scores_of(runs: Sequence[Path]) -> Scores:
-    """The scores of runs that differ in their seed alone. Errors: BadInput for others, or with another's problems."""
+    """The scores of runs that differ in their seed alone. Errors: BadInput for others, and for unfinished ones."""
     told = [read_run(run) for run in runs]
-    first = told[0][0]
-    for run, (settings, _) in zip(runs[1:], told[1:]):
-        other = sorted(n for n in first.keys() | settings.keys() if first.get(n) != settings.get(n) and n != "seed")
-        if other:
-            raise BadInput(f"{run} cannot be pooled with {runs[0]}: it has another {', '.join(other)}")
+    for run, (settings, _) in zip(runs, told):
+        _same(settings, told[0][0], sorted((settings.keys() | told[0][0].keys()) - {"seed"}), run, runs[0])
     if len({settings.get("seed") for settings, _ in told}) < len(runs):
         raise BadInput("two of the runs have one seed, so they are the same draw")
     tables: list[Scores] = []
@@ -44,15 +46,23 @@ def scores_of(runs: Sequence[Path]) -> Scores:
     return {cell: {p: [x for t in tables for x in t[cell][p]] for p in tables[0][cell]} for cell in shared}
 
 
+def _same(settings: Mapping[str, Any], others: Mapping[str, Any], names: Sequence[str], run: Path, other: Path) -> None:
+    differ = [name for name in names if settings.get(name) != others.get(name)]
+    if differ:
+        raise BadInput(f"{run} does not belong with {other}: it has another {', '.join(differ)}")
+
+
 def common(tables: Sequence[Scores], names: Sequence[Path]) -> list[tuple[str, int]]:
     """The planners and budgets that all have: a row at equal tokens may stand at another budget in every run. Errors:
-    BadInput where one lacks problems of another, as while it goes on."""
+    BadInput where a planner is missing, or problems of one, as while a run goes on."""
     shared = [cell for cell in tables[0] if all(cell in table for table in tables)]
+    problems = tables[0][shared[0]].keys() if shared else set()
+    absent = {planner for table in tables for planner, _ in table} - {planner for planner, _ in shared}
     for name, table in zip(names, tables):
-        short = [cell[0] for cell in shared if table[cell].keys() != tables[0][cell].keys()]
+        short = sorted(absent | {cell[0] for cell in shared if table[cell].keys() != problems})
         if short or not shared:
-            what = f"other problems of {', '.join(short)}" if shared else "nothing in common with the rest"
-            raise BadInput(f"{name} has {what}; is a run unfinished?")
+            told = f" of {', '.join(short)}" if short else ""
+            raise BadInput(f"{name} and the rest have not the same problems{told}; is a run unfinished, or of control?")
     return shared
 
 
@@ -60,6 +70,11 @@ def compared(scores: Scores, one: tuple[str, int], two: tuple[str, int]) -> Pair
     """How much better cell `one` is than `two`, by the problems' means over runs."""
     pairs = [(np.mean(told), np.mean(scores[two][problem])) for problem, told in scores[one].items()]
     return paired(*map(np.array, zip(*pairs)))
+
+
+def sign_of(found: Paired) -> int:
+    """-1, 0 or 1; a tie of means over draws is one to the last bit but seldom."""
+    return int(np.sign(round(found.difference, 9)))
 
 
 def differences(scores: Scores, beside: Scores | None) -> list[dict[str, Any]]:
@@ -75,10 +90,10 @@ def differences(scores: Scores, beside: Scores | None) -> list[dict[str, Any]]:
         if not budgets:
             continue
         first, second = (one, max(budgets)), (two, max(budgets))
-        if compared(scores, first, second).difference < 0:
+        if sign_of(compared(scores, first, second)) < 0:
             first, second = second, first
         told = [compared(each, first, second) for each in (scores, beside) if each is not None]
-        signs = {np.sign(each.difference) for each in told}
+        signs = {sign_of(each) for each in told}
         contrary = len(signs) > 1 and any(each.clear for each in told)
         named = {"one": first[0], "two": second[0], "budget": first[1]}
         found.append({**named, "told": told, "contrary": contrary})
@@ -92,15 +107,23 @@ def main(
     runs: Sequence[Path],
     beside: Sequence[Path] = (),
     *,
-    against: str = "greedy",
+    against: str | None = None,
     out: Path | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Print what the pooled runs say, and write it as JSON to `out` if given. Errors: BadInput for runs that do not
-    belong together."""
+    """Print what the pooled runs say, and write it as JSON to `out` if given.
+
+    against: by default greedy, or else the first planner. Errors: BadInput for runs that do not belong together.
+    """
     console = console or Console()
     scores = scores_of(runs)
     other = scores_of(beside) if beside else None
+    if beside:
+        _same(read_run(beside[0])[0], read_run(runs[0])[0], SAME, beside[0], runs[0])
+    planners = [*dict.fromkeys(planner for planner, _ in scores)]
+    against = against or ("greedy" if "greedy" in planners else planners[0])
+    if against not in planners:
+        raise BadInput(f"the runs have no planner {against!r}; they have {', '.join(planners)}")
     cells = [*scores] if other is None else common([scores, other], [runs[0], beside[0]])
     rows = [_row(cell, scores, other, against) for cell in cells]
     pairs = differences(scores, other)
@@ -127,7 +150,8 @@ def _show(
     rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], runs: int, beside: int, against: str,
     console: Console,
 ) -> None:  # fmt: skip
-    sides = [f"{runs} draws, over {against}"] + ([f"beside, {beside} draws"] if beside else [])
+    sides = [f"{runs} draw{'s' * (runs > 1)}, over {against}"]
+    sides += [f"beside, {beside} draw{'s' * (beside > 1)}"] if beside else []
     table = Table("planner", "budget", *sides, box=None, pad_edge=False)
     for row in rows:
         table.add_row(row["planner"], f"{row['budget']:,}", *map(_words, row["sides"]))
@@ -142,9 +166,7 @@ def _show(
     sure = [pair for pair in clear if min(pair["p"]) < 1 - LEVEL]
     count, kept = (sum(pair["contrary"] for pair in some) for some in (clear, sure))
     contrary = f"; {count} of them, and {kept} of these, have another sign on the other side" if beside else ""
-    told = (
-        f"{len(clear)} of {len(pairs)} pairs of planners are clearly apart, {len(sure)} by Holm's correction over all"
-    )
+    told = f"{len(clear)} of {len(pairs)} pairs of planners are clearly apart, by Holm's correction {len(sure)}"
     console.print(told + contrary, highlight=False, soft_wrap=True)
 
 

@@ -3,7 +3,7 @@
 A rollout spends a sixth of its time in it. On a CPU numbers stand multiplied by -log2(e), a factor that costs nothing
 where it is part of the weights before and after. exp(-x) is then a power of 2, by the exponent's bits, times a
 polynomial of the rest: LLVM makes one loop over vectors of it, where torch calls a function that is right to the last
-bit. Here the relative error is below 5e-7.
+bit. Here the relative error is below 5e-7 for x > -86, where SiLU is no more than 4e-36.
 """
 
 from __future__ import annotations

@@ -46,9 +46,10 @@ def _move(rules: Rules, net: Folded, moved: Tensor, given: Tensor, actions: Tens
         before = seen if learned else seen.clone()
         push[:] = pushed
         hidden = net.last(given)
+        noise = None if chance is None else chance(t, hidden)  # without a hidden layer `hidden` is what moves now
         moved.addmm_(last, hidden)
-        if chance is not None:
-            seen.add_(chance(t, hidden))
+        if noise is not None:
+            seen.add_(noise)
         if not learned:
             total.add_(rules.rewarded(before.mT, actions[t], seen.mT, total), alpha=factor)
         if gamma != 1:

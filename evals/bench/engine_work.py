@@ -158,8 +158,12 @@ def ratio(turns: Sequence[Turn], against: str, clock: str) -> float:
 
 def in_flight(turns: Sequence[Turn], clock: str) -> dict[str, float]:
     """The same against the search's own requests at once, each only while there was something left to begin where one
-    ended: `ratio`, tokens per second of both in the last turn, and the search's share of tokens written by then."""
-    pairs = [(each.search.full or each.search, each.requests.full or each.requests) for each in turns]
+    ended, or both whole where there never was: `ratio`, tokens per second of both in the last turn, and the search's
+    share of tokens written by then."""
+    pairs: list[tuple[Taken | Stretch, Taken | Stretch]] = [(each.search, each.requests) for each in turns]
+    parts = [(each.search.full, each.requests.full) for each in turns]
+    if all(search and requests for search, requests in parts):
+        pairs = [(search, requests) for search, requests in parts if search and requests]
     search, requests = pairs[-1]
     return {
         "ratio": statistics.median(rate(one, clock) / rate(other, clock) for one, other in pairs),

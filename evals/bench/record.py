@@ -24,9 +24,12 @@ def one_thread() -> Iterator[None]:
 
 
 def write(result: Mapping[str, Any], out: Path | None, console: Console) -> None:
-    """`result` as JSON in the file `out`, whose folder is made; nothing where `out` is None."""
+    """`result` as JSON in the file `out`, whose folder is made, or as `result.json` in a folder that is there; nothing
+    where `out` is None."""
     if out is None:
         return
+    if out.is_dir():
+        out = out / "result.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
     console.print(f"written to {out}", highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +10,11 @@ import torch
 from rich.console import Console
 
 from forethought.evals.bench.engine import main
-from forethought.evals.bench.engine_bed import Bed, Taken
+from forethought.evals.bench.engine_bed import Bed, Stretch, Taken
 from forethought.evals.bench.engine_calls import Call, predicted_hits, replay, replay_in_turn, writers
 from forethought.evals.bench.engine_own import Remembered, own_costs, second_planner
 from forethought.evals.bench.engine_shapes import SHAPES, write_shape
-from forethought.evals.bench.engine_work import Plans, Turn, split, turn
+from forethought.evals.bench.engine_work import Plans, Turn, in_flight, ratio, split, turn
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Generation, Sampling, Score
 from forethought.llm.engines.work import work_of_folder
@@ -122,6 +123,18 @@ def test_all_workloads_of_a_turn_are_of_the_same_questions_and_tokens(bed):
     assert {call.prompt for call in once.whole.calls} == {bed.format.prompt_tokens(question) for question in QUESTIONS}
     quiet = turn(bed, Plans(Beam(), QUESTIONS, 4, "none"), length=60.0)
     assert quiet.writing is quiet.in_turn
+
+
+def test_where_nothing_is_ever_full_the_whole_runs_are_compared(bed):
+    once = turn(bed, Plans(Beam(), QUESTIONS, 8), length=60.0)
+    assert once.search.full is None
+    found = in_flight([once], "processor")
+    assert found["ratio"] == ratio([once], "requests", "processor") and found["share"] == 1
+    part = Stretch(1.0, 2.0, 30)
+    both = replace(
+        once, search=replace(once.search, full=part), requests=replace(once.requests, full=Stretch(1.0, 3, 60))
+    )
+    assert in_flight([both], "wall")["ratio"] == 0.5 and in_flight([both], "processor")["ratio"] == 0.75
 
 
 def test_a_second_planner_asks_for_nothing_that_the_first_has_opened(bed):

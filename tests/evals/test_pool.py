@@ -17,10 +17,10 @@ from forethought.evals.tasks.base import BadInput
 PROBLEMS = 60
 
 
-def run(folder, seed, chances, *, engine="here", problems=PROBLEMS, extra=None):
+def run(folder, seed, chances, *, engine="here", task="stories", problems=PROBLEMS, extra=None):
     """A run in which planner p is right about problem i with probability chances[p][i]."""
     draw = np.random.default_rng(seed)
-    with Book(folder, {"engine": engine, "seed": seed}) as book:
+    with Book(folder, {"engine": engine, "task": task, "seed": seed}) as book:
         for planner, chance in chances.items():
             for i, right in enumerate(draw.random(PROBLEMS) < chance):
                 if i < problems:
@@ -70,6 +70,34 @@ def test_a_clear_difference_of_another_sign_elsewhere_is_counted(tmp_path):
     assert quiet(here, alike)["contrary"] == 0
 
 
+def test_a_run_that_goes_on_is_refused(tmp_path):
+    with Book(tmp_path / "on", {"seed": 0}) as book:
+        for planner, number in (("greedy", 10), ("bfs", 4)):
+            for i in range(number):
+                book.add({"planner": planner, "budget": 8, "problem": f"p{i}", "score": 1.0})
+    with pytest.raises(BadInput, match="not the same problems of bfs; is a run unfinished"):
+        quiet([tmp_path / "on"])
+
+
+def test_a_tie_over_draws_has_no_sign_and_a_clear_difference_beside_it_is_contrary(tmp_path):
+    """One planner right in one draw of three, the other in two, and the other way round: 1 - 2/3 is not 1/3 in bits."""
+
+    def three(name, rights):
+        for seed, right in enumerate(rights):
+            with Book(tmp_path / f"{name}{seed}", {"seed": seed}) as book:
+                for i in range(30):
+                    for planner, scores in right.items():
+                        book.add({"planner": planner, "budget": 8, "problem": f"p{i}", "score": scores[i % 2]})
+        return [tmp_path / f"{name}{seed}" for seed in range(3)]
+
+    tied = three("t", [{"a": (1.0, 1.0), "b": (1.0, 1.0)}, {"a": (1.0, 0.0), "b": (1.0, 1.0)},
+                       {"a": (1.0, 1.0), "b": (1.0, 0.0)}])  # fmt: skip
+    clear = three("c", [{"a": (1.0, 1.0), "b": (0.0, 0.0)}] * 3)
+    for here, there in ((tied, clear), (clear, tied)):
+        assert quiet(here, there)["contrary"] == 1
+    assert quiet(tied, tied)["contrary"] == 0
+
+
 def test_rows_that_not_all_runs_have_are_left_out(tmp_path):
     runs = [run(tmp_path / str(seed), seed, chances(), extra=100 + seed) for seed in range(2)]
     assert {(row["planner"], row["budget"]) for row in quiet(runs)["rows"]} == {(p, 64) for p in chances()}
@@ -79,14 +107,18 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path):
     first = run(tmp_path / "a", 1, chances())
     for name, more, words in (
         ("b", {"engine": "there"}, "another engine"),
-        ("c", {"problems": 20}, "other problems of greedy"),
+        ("c", {"problems": 20}, "not the same problems of bfs, greedy, mcts"),
     ):
         with pytest.raises(BadInput, match=words):
             quiet([first, run(tmp_path / name, 2, chances(), **more)])
     with pytest.raises(BadInput, match="one seed"):
         quiet([first, run(tmp_path / "d", 1, chances())])
-    with pytest.raises(BadInput, match="nothing in common"):
-        quiet([first, run(tmp_path / "e", 3, {"other": chances()["bfs"]})])
+    with pytest.raises(BadInput, match="not the same problems of bfs, mcts"):
+        quiet([first, run(tmp_path / "e", 3, {"greedy": chances()["bfs"]})])
+    with pytest.raises(BadInput, match="another task"):
+        quiet([first], [run(tmp_path / "f", 4, chances(), task="other")])
+    with pytest.raises(BadInput, match="no planner 'gredy'; they have greedy, bfs, mcts"):
+        quiet([first], against="gredy")
     with pytest.raises(BadInput, match="holds no run"):
         quiet([first, tmp_path / "nowhere"])
 
@@ -96,6 +128,6 @@ def test_the_command_prints_and_writes_it(tmp_path):
     out = tmp_path / "pool.json"
     told = CliRunner().invoke(app, ["pool", *runs[:2], "--beside", runs[2], "--out", str(out)])
     assert told.exit_code == 0 and re.search(r"bfs over greedy at 64: \+0\.\d{3} \[", told.output)
-    assert "3 pairs of planners" in told.output and json.loads(out.read_text())["contrary"] in (0, 1, 2, 3)
+    assert "3 pairs of planners" in told.output and json.loads(out.read_text())["rows"][1]["planner"] == "bfs"
     refused = CliRunner().invoke(app, ["pool", runs[0], runs[0]])
     assert refused.exit_code == 2
