@@ -152,7 +152,7 @@ def _show(
 ) -> None:  # fmt: skip
     sides = [f"{runs} draw{'s' * (runs > 1)}, over {against}"]
     sides += [f"beside, {beside} draw{'s' * (beside > 1)}"] if beside else []
-    table = Table("planner", "budget", *sides, box=None, pad_edge=False)
+    table = Table("planner", "budget", *sides, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(row["planner"], f"{row['budget']:,}", *map(_words, row["sides"]))
     console.print(table)
