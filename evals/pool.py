@@ -17,24 +17,25 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from .bench.record import write
 from .book import read_run
+from .shell import write
 from .statistics import LEVEL, Paired, holm, paired
 from .tasks.base import BadInput
 
 Scores = dict[tuple[str, int], dict[str, list[float]]]
 """Per planner and budget each problem's score in every run."""
 
-
 SAME = ("task", "data", "unit")
 """Settings that the runs beside share with the others."""
 
 
-def scores_of(runs: Sequence[Path]) -> Scores:
-    """The scores of runs that differ in their seed alone. Errors: BadInput for others, and for unfinished ones."""
+def scores_of(runs: Sequence[Path]) -> tuple[dict[str, Any], Scores]:
+    """Settings of the first, and scores of all of these runs, which differ in their seed alone. Errors: BadInput for
+    others, and for unfinished ones."""
     told = [read_run(run) for run in runs]
+    first = told[0][0]
     for run, (settings, _) in zip(runs, told):
-        _same(settings, told[0][0], sorted((settings.keys() | told[0][0].keys()) - {"seed"}), run, runs[0])
+        _same(settings, first, sorted((settings.keys() | first.keys()) - {"seed"}), run, runs[0])
     if len({settings.get("seed") for settings, _ in told}) < len(runs):
         raise BadInput("two of the runs have one seed, so they are the same draw")
     tables: list[Scores] = []
@@ -43,7 +44,7 @@ def scores_of(runs: Sequence[Path]) -> Scores:
         for (planner, budget, problem), row in rows.items():
             tables[-1].setdefault((planner, budget), {})[problem] = [float(row["score"])]
     shared = common(tables, runs)
-    return {cell: {p: [x for t in tables for x in t[cell][p]] for p in tables[0][cell]} for cell in shared}
+    return first, {cell: {p: [x for t in tables for x in t[cell][p]] for p in tables[0][cell]} for cell in shared}
 
 
 def _same(settings: Mapping[str, Any], others: Mapping[str, Any], names: Sequence[str], run: Path, other: Path) -> None:
@@ -72,35 +73,38 @@ def compared(scores: Scores, one: tuple[str, int], two: tuple[str, int]) -> Pair
     return paired(*map(np.array, zip(*pairs)))
 
 
-def sign_of(found: Paired) -> int:
+def sign_of(gap: float) -> int:
     """-1, 0 or 1; a tie of means over draws is one to the last bit but seldom."""
-    return int(np.sign(round(found.difference, 9)))
+    return int(np.sign(round(gap, 9)))
 
 
-def differences(scores: Scores, beside: Scores | None) -> list[dict[str, Any]]:
-    """Every two planners at the largest budget that both have, the better here first.
+def differences(cells: Sequence[tuple[str, int]], sides: Sequence[Scores]) -> list[dict[str, Any]]:
+    """Every two planners at the largest budget that both have, the better on the first side first.
 
-    told: the difference here and beside. contrary: whether it is clear of zero in one of them and of another sign, or
-    none, in the other. p: of each, by Holm's correction over all pairs.
+    told: the difference on each side. contrary: whether it is clear of zero on one of them and of another sign, or
+    none, on the other. p: of each, by Holm's correction over all pairs.
     """
     found = []
-    cells = [cell for cell in scores if beside is None or cell in beside]
     for one, two in itertools.combinations(dict.fromkeys(planner for planner, _ in cells), 2):
         budgets = {b for p, b in cells if p == one} & {b for p, b in cells if p == two}
         if not budgets:
             continue
         first, second = (one, max(budgets)), (two, max(budgets))
-        if sign_of(compared(scores, first, second)) < 0:
+        if sign_of(mean_of(sides[0][first]) - mean_of(sides[0][second])) < 0:
             first, second = second, first
-        told = [compared(each, first, second) for each in (scores, beside) if each is not None]
-        signs = {sign_of(each) for each in told}
-        contrary = len(signs) > 1 and any(each.clear for each in told)
+        told = [compared(side, first, second) for side in sides]
+        contrary = len({sign_of(each.difference) for each in told}) > 1 and any(each.clear for each in told)
         named = {"one": first[0], "two": second[0], "budget": first[1]}
         found.append({**named, "told": told, "contrary": contrary})
     corrected = [holm([each.p for each in side]) for side in zip(*(pair["told"] for pair in found))]
     for pair, ps in zip(found, zip(*corrected)):
         pair["p"] = ps
     return found
+
+
+def mean_of(told: Mapping[str, Sequence[float]]) -> float:
+    """Over problems and runs."""
+    return float(np.mean([*told.values()]))
 
 
 def main(
@@ -116,17 +120,16 @@ def main(
     against: by default greedy, or else the first planner. Errors: BadInput for runs that do not belong together.
     """
     console = console or Console()
-    scores = scores_of(runs)
-    other = scores_of(beside) if beside else None
-    if beside:
-        _same(read_run(beside[0])[0], read_run(runs[0])[0], SAME, beside[0], runs[0])
-    planners = [*dict.fromkeys(planner for planner, _ in scores)]
+    groups = [group for group in (runs, beside) if group]
+    settings, sides = zip(*map(scores_of, groups))
+    _same(settings[-1], settings[0], SAME, groups[-1][0], runs[0])
+    cells = common(sides, [group[0] for group in groups])
+    planners = [*dict.fromkeys(planner for planner, _ in cells)]
     against = against or ("greedy" if "greedy" in planners else planners[0])
     if against not in planners:
         raise BadInput(f"the runs have no planner {against!r}; they have {', '.join(planners)}")
-    cells = [*scores] if other is None else common([scores, other], [runs[0], beside[0]])
-    rows = [_row(cell, scores, other, against) for cell in cells]
-    pairs = differences(scores, other)
+    rows = [_row(cell, sides, (against, cell[1])) for cell in cells]
+    pairs = differences(cells, sides)
     _show(rows, pairs, len(runs), len(beside), against, console)
     told = [{**pair, "told": [asdict(each) for each in pair["told"]]} for pair in pairs]
     result = {"rows": rows, "pairs": told, "contrary": sum(pair["contrary"] for pair in pairs)}
@@ -134,16 +137,14 @@ def main(
     return result
 
 
-def _row(cell: tuple[str, int], scores: Scores, other: Scores | None, against: str) -> dict[str, Any]:
-    """Planner, budget, and for each side the means of every run, their mean, and the gain over `against`."""
-    sides = []
-    for each in (scores, other):
-        if each is not None:
-            means = np.mean([*each[cell].values()], axis=0).tolist()
-            reference = (against, cell[1])
-            gain = asdict(compared(each, cell, reference)) if reference in each and reference != cell else None
-            sides.append({"runs": means, "score": float(np.mean(means)), "gain": gain})
-    return {"planner": cell[0], "budget": cell[1], "sides": sides}
+def _row(cell: tuple[str, int], sides: Sequence[Scores], reference: tuple[str, int]) -> dict[str, Any]:
+    """Planner, budget, and for each side the means of every run, their mean, and the gain over the reference."""
+    found = []
+    for side in sides:
+        means = np.mean([*side[cell].values()], axis=0).tolist()
+        gain = asdict(compared(side, cell, reference)) if reference in side and reference != cell else None
+        found.append({"runs": means, "score": mean_of(side[cell]), "gain": gain})
+    return {"planner": cell[0], "budget": cell[1], "sides": found}
 
 
 def _show(

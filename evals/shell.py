@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -73,3 +74,15 @@ def module(name: str) -> Any:
         return import_module(f".{name}", __package__)
     except ModuleNotFoundError as error:
         raise BadInput(f"this installation has no {error.name}") from None
+
+
+def write(result: Mapping[str, Any], out: Path | None, console: Console) -> None:
+    """`result` as JSON in the file `out`, whose folder is made, or as `result.json` in a folder that is there; nothing
+    where `out` is None."""
+    if out is None:
+        return
+    if out.is_dir():
+        out = out / "result.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    console.print(f"written to {out}", highlight=False, soft_wrap=True)

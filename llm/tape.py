@@ -143,6 +143,8 @@ class Taped:
         def limit(start: int) -> int:
             return min(sampling.max_tokens, left - start)
 
+        key = self._step_key(prompt, sampling, limit(0), stream)
+
         async def make() -> tuple[dict[bytes, bytes], Generation]:
             most = min(sampling.max_tokens * steps, left)
             usual = most == sampling.max_tokens and steps == sampling.max_steps
@@ -156,7 +158,6 @@ class Taped:
                 text, start = text + step.tokens, start + len(step.tokens)
             return records, generation
 
-        key = self._step_key(prompt, sampling, limit(0), stream)
         record, done = await self.tape.fetch(key, make)
         return _unpack_step(record), done
 

@@ -145,8 +145,7 @@ class EnsembleModel:
 
     def _chance(self, net: Folded, member: int, noise: Tensor) -> Chance:
         """The noise [H, n, O] of one member's particles as what it adds to their observations."""
-        turned, lines = noise.mT, slice(noise.shape[2])
-        return lambda t, hidden: self.net.deviations(net.free[lines] @ hidden, member) * turned[t]
+        return lambda t, hidden: (self.net.deviations((net.free @ hidden).mT, member)[:, :-1] * noise[t]).mT
 
     def disagreement(self, seen: Tensor, actions: Any) -> Tensor:
         """[K] how far the members' means are apart, in deviations of the training targets; see `StackedNet`."""

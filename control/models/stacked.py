@@ -114,12 +114,9 @@ class StackedNet(Scaled):
         return out[..., : self.outputs], self._deviation(log_variance)
 
     def deviations(self, free: Tensor, member: int) -> Tensor:
-        """Raw standard deviations of one probabilistic member's first free log-variances [.., N], components first."""
+        """Raw standard deviations [N, O + 1] of one probabilistic member's free log-variances."""
         assert self.highest is not None and self.lowest is not None
-        low, high, std = (
-            x[: len(free), None] for x in (self.lowest[member, 0], self.highest[member, 0], self.output_std)
-        )
-        return torch.exp(0.5 * bounded(free, low, high)) * std
+        return self._deviation(bounded(free, self.lowest[member], self.highest[member]))
 
     def _deviation(self, log_variance: Tensor) -> Tensor:
         return torch.exp(0.5 * log_variance) * self.output_std

@@ -30,9 +30,10 @@ from ...planning import (
     keys_of,
     plan,
 )
+from ..shell import write
 from ..summary import versions
 from .answers import TORQUES, WORLDS, Answered
-from .record import one_thread, write
+from .threads import one_thread
 
 HORIZON = 10
 

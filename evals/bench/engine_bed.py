@@ -122,7 +122,7 @@ class Bed:
         """What `work` takes on the engine with an empty cache."""
         engine = Recorder(self.fresh())
         marks: list[Stretch] = []
-        engine.thinner = lambda: marks.append(self._now(engine).since(begun))  # type: ignore[method-assign]
+        engine.thinner = lambda: marks.append(self._now(engine).since(begun))
         gc.collect()
         begun = self._now(engine)
         asyncio.run(_done(work(engine)))

@@ -51,13 +51,12 @@ class Recorder:
     thinner: to be called by whoever keeps requests in flight when he has nothing left to begin where one ends.
     """
 
-    thinner: Callable[[], None] = staticmethod(lambda: None)
-
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.fingerprint, self.context, self.tokenizer = engine.fingerprint, engine.context, engine.tokenizer
         self.counters: EngineCounters = engine.counters
         self.work = getattr(engine, "work", None)
+        self.thinner: Callable[[], None] = lambda: None
         self._calls: list[Call] = []
 
     @property

@@ -24,9 +24,10 @@ from ...control.models.ensemble import EnsembleModel
 from ...control.models.mlp import MLPConfig, MLPModel, MLPNet
 from ...control.models.stacked import EnsembleConfig, StackedNet
 from ...planning import CEM, MPPI, Budget, plan
+from ..shell import write
 from ..summary import versions
 from .mpc_peers import PEERS, Net
-from .record import one_thread, write
+from .threads import one_thread
 
 HIDDEN, MEMBERS, ITERATIONS = 200, 5, 5
 SHAPE: dict[str, Any] = {

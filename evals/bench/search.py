@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ...planning import MCTS, Budget, Expansion, Ledger, Size, Slots, keys_of, plan
+from ..shell import write
 from ..summary import versions
-from .record import one_thread, write
+from .threads import one_thread
 
 SHAPES = ((1, 2, 50), (32, 4, 50), (256, 4, 50), (256, 18, 50), (64, 82, 200))
 GROWTH = (100, 10_000)

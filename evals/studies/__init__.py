@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ..bench.record import one_thread
+from ..bench.threads import one_thread
 from ..shell import check_out
 from ..tasks import BadInput
 from .sheet import Sheet

@@ -42,7 +42,7 @@ def quiet(*runs, **more):
 def test_one_draw_is_what_the_run_itself_says(tmp_path):
     only = run(tmp_path / "a", 1, chances())
     told = {(p["one"], p["two"]): p["told"][0] for p in quiet([only])["pairs"]}
-    cells = scores_of([only])
+    _, cells = scores_of([only])
     right = {name: np.array([*cells[name, 64].values()])[:, 0] for name in chances()}
     truth = paired(right["bfs"], right["greedy"])
     assert told["bfs", "greedy"]["difference"] == pytest.approx(truth.difference)
