@@ -62,6 +62,11 @@ def fused(function: Function) -> Function:
     return _compiled(function, fastmath={"contract"})
 
 
+def vectorised(function: Function) -> Function:
+    """`njit` for finite numbers whose sums may be taken in any order, without which LLVM makes no vectors of them."""
+    return _compiled(function, fastmath=True)
+
+
 def _compiled(function: Function, **options: Any) -> Function:
     if not HAVE_NUMBA:
         return function

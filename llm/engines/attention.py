@@ -7,9 +7,8 @@ gathers them first (any device and type).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +16,10 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-try:
-    import numba
-except ImportError:  # the torch kernel serves
-    numba = None
+from ...planning.jit import HAVE_NUMBA, vectorised
+from .exponentials import exponentials
 
 NAME = "forethought_paged"
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(slots=True)
@@ -53,7 +49,7 @@ def attend(
     if layout is None or softcap is not None or s_aux is not None:
         raise NotImplementedError(f"{type(module).__name__} wants attention that the paged kernels do not have")
     scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-    if numba is not None and query.device.type == "cpu" and query.dtype == torch.float32:
+    if HAVE_NUMBA and query.device.type == "cpu" and query.dtype == torch.float32:
         return _attend_in_place(query, key, value, scale, layout), None
     return _attend_gathered(query, key, value, scale, layout), None
 
@@ -68,63 +64,40 @@ def _attend_in_place(query: Tensor, key: Tensor, value: Tensor, scale: float, la
     return out[None]
 
 
-if numba is not None:
+@vectorised
+def _kernel(query: Any, keys: Any, values: Any, tables: Any, places: Any, positions: Any, out: Any) -> None:
+    """query [T, H, D], keys and values [slots, heads, D]; the loops are split so that LLVM vectorises each."""
+    weights = np.empty(positions.max() + 1, dtype=np.float32)
+    bits = weights.view(np.int32)
+    per_key = query.shape[1] // keys.shape[1]
+    for t in range(query.shape[0]):
+        count = positions[t] + 1
+        slots = tables[places[t], :count]
+        for h in range(query.shape[1]):
+            _dots(query[t, h], keys, h // per_key, slots, weights)
+            mass = exponentials(weights[:count], bits[:count])
+            _mix(weights, values, h // per_key, slots, out[t, h])
+            for d in range(out.shape[2]):
+                out[t, h, d] /= mass
 
-    def _jit(function: Function) -> Function:
-        made: Function = numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")(function)
-        return made
 
-    @_jit
-    def _kernel(query: Any, keys: Any, values: Any, tables: Any, places: Any, positions: Any, out: Any) -> None:
-        """query [T, H, D], keys and values [slots, heads, D]; the loops are split so that LLVM vectorises each."""
-        weights = np.empty(positions.max() + 1, dtype=np.float32)
-        bits = weights.view(np.int32)
-        per_key = query.shape[1] // keys.shape[1]
-        for t in range(query.shape[0]):
-            count = positions[t] + 1
-            slots = tables[places[t], :count]
-            for h in range(query.shape[1]):
-                _dots(query[t, h], keys, h // per_key, slots, weights)
-                mass = _exponentials(weights[:count], bits[:count])
-                _mix(weights, values, h // per_key, slots, out[t, h])
-                for d in range(out.shape[2]):
-                    out[t, h, d] /= mass
+@vectorised
+def _dots(query: Any, keys: Any, head: int, slots: Any, dots: Any) -> None:
+    for j in range(slots.shape[0]):
+        key = keys[slots[j], head]
+        dot = np.float32(0)
+        for d in range(key.shape[0]):
+            dot += query[d] * key[d]
+        dots[j] = dot
 
-    @_jit
-    def _dots(query: Any, keys: Any, head: int, slots: Any, dots: Any) -> None:
-        for j in range(slots.shape[0]):
-            key = keys[slots[j], head]
-            dot = np.float32(0)
-            for d in range(key.shape[0]):
-                dot += query[d] * key[d]
-            dots[j] = dot
 
-    @_jit
-    def _exponentials(x: Any, bits: Any) -> Any:
-        """x becomes exp(x - max x), in place; gives the sum. 2^n by the exponent bits, 2^f by its Taylor series."""
-        top = np.float32(-np.inf)
-        for j in range(x.shape[0]):
-            top = max(top, x[j])
-        for j in range(x.shape[0]):
-            log2 = max((x[j] - top) * np.float32(1.4426950408889634), np.float32(-126))
-            whole = np.floor(log2)
-            f = (log2 - whole) * np.float32(0.6931471805599453)
-            series = np.float32(1 / 120) + f * (np.float32(1 / 720) + f * np.float32(1 / 5040))
-            series = np.float32(0.5) + f * (np.float32(1 / 6) + f * (np.float32(1 / 24) + f * series))
-            x[j] = np.float32(1) + f * (np.float32(1) + f * series)
-            bits[j] += np.int32(whole) << 23
-        mass = np.float32(0)
-        for j in range(x.shape[0]):
-            mass += x[j]
-        return mass
-
-    @_jit
-    def _mix(weights: Any, values: Any, head: int, slots: Any, out: Any) -> None:
-        out[:] = 0
-        for j in range(slots.shape[0]):
-            value, weight = values[slots[j], head], weights[j]
-            for d in range(out.shape[0]):
-                out[d] += weight * value[d]
+@vectorised
+def _mix(weights: Any, values: Any, head: int, slots: Any, out: Any) -> None:
+    out[:] = 0
+    for j in range(slots.shape[0]):
+        value, weight = values[slots[j], head], weights[j]
+        for d in range(out.shape[0]):
+            out[d] += weight * value[d]
 
 
 def _attend_gathered(query: Tensor, key: Tensor, value: Tensor, scale: float, layout: Layout) -> Tensor:

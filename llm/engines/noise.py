@@ -12,24 +12,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...planning.jit import HAVE_NUMBA, njit
+from .exponentials import exponentials
+
 _WEYL = np.uint64(0x9E3779B97F4A7C15)  # splitmix64, Steele, Lea and Flood 2014
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
+_LOWEST = np.float32(-1e30)
 
 
+@njit
 def _mix(x: Any) -> Any:
     x = (x ^ (x >> np.uint64(30))) * _MIX1
     x = (x ^ (x >> np.uint64(27))) * _MIX2
     return x ^ (x >> np.uint64(31))
 
 
+@njit
+def _hashed(stream: Any, position: Any) -> Any:
+    return _mix(_mix(stream + _WEYL) + (position + np.uint64(1)) * _WEYL) >> np.uint64(11)
+
+
 def uniforms(streams: list[int], positions: list[int]) -> np.ndarray:
     """One float64 in [0, 1) per (stream, absolute position) pair; streams are taken modulo 2**64."""
     stream = np.array([s & _MASK for s in streams], dtype=np.uint64)
     position = np.array(positions, dtype=np.uint64)
-    mixed = _mix(_mix(stream + _WEYL) + (position + np.uint64(1)) * _WEYL)
-    u: np.ndarray = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    u: np.ndarray = _hashed(stream, position).astype(np.float64) * 2.0**-53
     return u
 
 
@@ -39,6 +48,8 @@ def draw(logits: Tensor, temperature: list[float], top_p: list[float], u: np.nda
     The log-probability is that of the tempered distribution before `top_p`; at temperature 0 the token is the most
     likely one and its log-probability that at temperature 1. Raises FloatingPointError where logits are NaN.
     """
+    if HAVE_NUMBA and logits.device.type == "cpu" and all(q >= 1.0 for q in top_p):
+        return _drawn_in_place(logits, temperature, u)
     greedy = [t <= 0 for t in temperature]
     if any(t != 1.0 for t in temperature):
         scale = [1.0 if cold else t for t, cold in zip(temperature, greedy)]
@@ -51,6 +62,45 @@ def draw(logits: Tensor, temperature: list[float], top_p: list[float], u: np.nda
     if any(x != x for x in kept):
         raise FloatingPointError("the model gave NaN logits")
     return chosen.tolist(), kept
+
+
+def _drawn_in_place(logits: Tensor, temperature: list[float], u: np.ndarray) -> tuple[list[int], list[float]]:
+    tokens, logprobs = np.empty(len(u), np.int64), np.empty(len(u))
+    if not _choose(logits.numpy(), np.array(temperature, np.float32), u, tokens, logprobs):
+        raise FloatingPointError("the model gave NaN logits")
+    return tokens.tolist(), logprobs.tolist()
+
+
+@njit
+def _choose(logits: Any, temperature: Any, u: Any, tokens: Any, logprobs: Any) -> bool:
+    """A token and its log-probability for each row of logits [R, V], by u [R]; False where a logit is no number."""
+    chances = np.empty(logits.shape[1], np.float32)
+    bits = chances.view(np.int32)
+    for r in range(len(u)):
+        warm = temperature[r] > 0
+        scale = np.float32(1) / temperature[r] if warm else np.float32(1)
+        best = 0
+        for v in range(len(chances)):
+            x = logits[r, v]
+            if x != x or x == np.inf:
+                return False
+            chances[v] = max(x * scale, _LOWEST)  # masked tokens are -inf
+            if chances[v] > chances[best]:
+                best = v
+        top, below, total = chances[best], 0.0, 0.0
+        exponentials(chances, bits)
+        for v in range(len(chances)):
+            total += chances[v]
+        # rounding may lift the target to the total, beyond the last token that has mass
+        target = min(u[r] * total, np.nextafter(total, 0.0))
+        token = best
+        if warm:
+            token = -1
+            while below <= target:
+                token += 1
+                below += chances[token]
+        tokens[r], logprobs[r] = token, logits[r, token] * scale - top - np.log(total)
+    return True
 
 
 def _invert(logp: Tensor, top_p: list[float], u: np.ndarray) -> Tensor:

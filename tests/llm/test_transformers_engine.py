@@ -15,7 +15,7 @@ from plain import FREE, flat, gather, prompts
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
-from forethought.llm.engines import attention
+from forethought.llm.engines import attention, noise
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.cache import TokenTree
 from forethought.llm.engines.noise import draw, uniforms
@@ -194,6 +194,32 @@ def test_draws_follow_the_distribution():
     assert chisquare(counts, (p[kept] / p[kept].sum()).numpy() * count).pvalue > 1e-3
 
 
+def test_tokens_drawn_by_the_kernel_are_those_that_torch_draws(monkeypatch):
+    if not noise.HAVE_NUMBA:
+        pytest.skip("without numba there is one way only")
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(600, 300, generator=generator)
+    logits[:, 7:90:2] = -torch.inf
+    temperature = [(0.0, 0.7, 1.0)[i % 3] for i in range(600)]
+    u = np.concatenate([[0.0] * 3, [1 - 2.0**-53] * 3, np.random.default_rng(0).random(594)])
+    found, logprobs = draw(logits, temperature, [1.0] * 600, u)
+    monkeypatch.setattr(noise, "HAVE_NUMBA", False)
+    wanted, others = draw(logits, temperature, [1.0] * 600, u)
+    assert found == wanted
+    np.testing.assert_allclose(logprobs, others, atol=5e-6)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_logit_that_is_no_number_is_an_error_at_any_temperature(wrong, compiled, monkeypatch):
+    monkeypatch.setattr(noise, "HAVE_NUMBA", compiled and noise.HAVE_NUMBA)
+    logits = torch.zeros(2, 20)
+    logits[1, 13] = wrong
+    for temperature in (0.0, 0.8):
+        with pytest.raises(FloatingPointError, match="NaN"):
+            draw(logits, [temperature] * 2, [1.0] * 2, np.array([0.5, 0.5]))
+
+
 def test_noise_is_uniform_and_keyed_by_stream_and_position():
     streams, positions = np.divmod(np.arange(40_000), 200)
     u = uniforms((streams + 2**62).tolist(), positions.tolist())
@@ -204,7 +230,7 @@ def test_noise_is_uniform_and_keyed_by_stream_and_position():
 
 
 def test_gathered_attention_is_attention_in_place():
-    if attention.numba is None:
+    if not attention.HAVE_NUMBA:
         pytest.skip("without numba there is one kernel only")
     rng = np.random.default_rng(0)
     key, value = (torch.randn(50, 2, 16) for _ in range(2))
@@ -222,7 +248,8 @@ async def test_without_numba_the_tokens_are_the_same(tiny_llama, monkeypatch):
     asked = [(p, s) for p in prompts(5, seed=6, longest=30) for s in range(3)]
     with_numba, without = TransformersEngine(tiny_llama), TransformersEngine(tiny_llama, max_batch=4)
     wanted = await gather(with_numba.generate(p, FREE, s) for p, s in asked)
-    monkeypatch.setattr(attention, "numba", None)
+    monkeypatch.setattr(attention, "HAVE_NUMBA", False)
+    monkeypatch.setattr(noise, "HAVE_NUMBA", False)
     assert [g.steps for g in wanted] == [g.steps for g in await gather(without.generate(p, FREE, s) for p, s in asked)]
 
 
