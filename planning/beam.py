@@ -147,6 +147,17 @@ def widen(T: Any, S: Any, b: int) -> int:
 
 
 @njit
+def room_for(I: Any, room: Any) -> int:
+    """How many edges all rows may open together, room [B] each; -1 where every row waits for answers."""
+    header = I.shape[1] - 1
+    most, waiting = 0, True
+    for b in range(I.shape[0]):
+        waiting = waiting and I[b, header, FLYING] != 0
+        most += min(max(room[b], 0), header)
+    return -1 if waiting else most
+
+
+@njit
 def sweep(
     I: Any,
     F: Any,
@@ -295,9 +306,9 @@ class BeamSearch(TreeSearch):
 
     def ask(self, room: Int) -> Leaves:
         tree = self.tree
-        if tree.header(FLYING).all():
+        most = room_for(tree.I, room)
+        if most < 0:
             return NOTHING
-        most = int(np.minimum(np.maximum(room, 0), tree.nodes).sum())
         out = np.empty((4, most), np.int32)
         count = sweep(
             tree.I, tree.F, tree.P, self.sweeps, self.settings, self.front, self.group, self.pool, self.cost,
