@@ -73,7 +73,7 @@ def _drawn_in_place(logits: Tensor, temperature: list[float], u: np.ndarray) -> 
 
 @njit
 def _choose(logits: Any, temperature: Any, u: Any, tokens: Any, logprobs: Any) -> bool:
-    """A token and its log-probability for each row of logits [R, V], by u [R]; False where a logit is no number."""
+    """A token and its log-probability for each row of logits [R, V], by u [R]; False where logits give none."""
     chances = np.empty(logits.shape[1], np.float32)
     bits = chances.view(np.int32)
     for r in range(len(u)):
@@ -81,15 +81,19 @@ def _choose(logits: Any, temperature: Any, u: Any, tokens: Any, logprobs: Any) -
         scale = np.float32(1) / temperature[r] if warm else np.float32(1)
         best = 0
         for v in range(len(chances)):
-            x = logits[r, v]
+            x = logits[r, v] * scale
             if x != x or x == np.inf:
                 return False
-            chances[v] = max(x * scale, _LOWEST)  # masked tokens are -inf
+            chances[v] = max(x, _LOWEST)  # masked tokens are -inf
             if chances[v] > chances[best]:
                 best = v
         top, below, total = chances[best], 0.0, 0.0
+        if top == _LOWEST:
+            return False
         exponentials(chances, bits)
         for v in range(len(chances)):
+            if logits[r, v] == -np.inf:
+                chances[v] = 0
             total += chances[v]
         # rounding may lift the target to the total, beyond the last token that has mass
         target = min(u[r] * total, np.nextafter(total, 0.0))

@@ -199,7 +199,7 @@ def test_tokens_drawn_by_the_kernel_are_those_that_torch_draws(monkeypatch):
         pytest.skip("without numba there is one way only")
     generator = torch.Generator().manual_seed(0)
     logits = 4 * torch.randn(600, 300, generator=generator)
-    logits[:, 7:90:2] = -torch.inf
+    logits[:, 7:90:2], logits[::2, :5] = -torch.inf, -torch.inf
     temperature = [(0.0, 0.7, 1.0)[i % 3] for i in range(600)]
     u = np.concatenate([[0.0] * 3, [1 - 2.0**-53] * 3, np.random.default_rng(0).random(594)])
     found, logprobs = draw(logits, temperature, [1.0] * 600, u)
@@ -209,12 +209,12 @@ def test_tokens_drawn_by_the_kernel_are_those_that_torch_draws(monkeypatch):
     np.testing.assert_allclose(logprobs, others, atol=5e-6)
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+@pytest.mark.parametrize("wrong", [(13, float("nan")), (13, float("inf")), (slice(None), -float("inf"))])
 @pytest.mark.parametrize("compiled", [True, False])
-def test_a_logit_that_is_no_number_is_an_error_at_any_temperature(wrong, compiled, monkeypatch):
+def test_logits_that_give_no_distribution_are_an_error_at_any_temperature(wrong, compiled, monkeypatch):
     monkeypatch.setattr(noise, "HAVE_NUMBA", compiled and noise.HAVE_NUMBA)
     logits = torch.zeros(2, 20)
-    logits[1, 13] = wrong
+    logits[1, wrong[0]] = wrong[1]
     for temperature in (0.0, 0.8):
         with pytest.raises(FloatingPointError, match="NaN"):
             draw(logits, [temperature] * 2, [1.0] * 2, np.array([0.5, 0.5]))
