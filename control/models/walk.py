@@ -46,7 +46,9 @@ def _move(rules: Rules, net: Folded, moved: Tensor, given: Tensor, actions: Tens
         before = seen if learned else seen.clone()
         push[:] = pushed
         hidden = net.last(given)
-        noise = None if chance is None else chance(t, hidden)  # without a hidden layer `hidden` is what moves now
+        if hidden is given:  # no hidden layer: what moves would be read while it is written
+            hidden = given.clone()
+        noise = None if chance is None else chance(t, hidden)
         moved.addmm_(last, hidden)
         if noise is not None:
             seen.add_(noise)
