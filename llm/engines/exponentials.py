@@ -1,4 +1,7 @@
-"""exp(x - max x) of many numbers in a kernel, eight or sixteen at a time."""
+"""exp(x - max x) of many numbers in a kernel, eight or sixteen at a time.
+
+Attention and draws call it; it knows neither keys nor logits.
+"""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def draw(logits: Tensor, temperature: list[float], top_p: list[float], u: np.nda
     The log-probability is that of the tempered distribution before `top_p`; at temperature 0 the token is the most
     likely one and its log-probability that at temperature 1. Raises FloatingPointError where logits are NaN.
     """
-    if HAVE_NUMBA and logits.device.type == "cpu" and all(q >= 1.0 for q in top_p):
-        return _drawn_in_place(logits, temperature, u)
+    if HAVE_NUMBA and logits.device.type == "cpu" and min(top_p) >= 1.0:
+        return _drawn_by_kernel(logits, temperature, u)
     greedy = [t <= 0 for t in temperature]
     if any(t != 1.0 for t in temperature):
         scale = [1.0 if cold else t for t, cold in zip(temperature, greedy)]
@@ -64,7 +64,7 @@ def draw(logits: Tensor, temperature: list[float], top_p: list[float], u: np.nda
     return chosen.tolist(), kept
 
 
-def _drawn_in_place(logits: Tensor, temperature: list[float], u: np.ndarray) -> tuple[list[int], list[float]]:
+def _drawn_by_kernel(logits: Tensor, temperature: list[float], u: np.ndarray) -> tuple[list[int], list[float]]:
     tokens, logprobs = np.empty(len(u), np.int64), np.empty(len(u))
     if not _choose(logits.numpy(), np.array(temperature, np.float32), u, tokens, logprobs):
         raise FloatingPointError("the model gave NaN logits")
@@ -75,36 +75,45 @@ def _drawn_in_place(logits: Tensor, temperature: list[float], u: np.ndarray) -> 
 def _choose(logits: Any, temperature: Any, u: Any, tokens: Any, logprobs: Any) -> bool:
     """A token and its log-probability for each row of logits [R, V], by u [R]; False where logits give none."""
     chances = np.empty(logits.shape[1], np.float32)
-    bits = chances.view(np.int32)
     for r in range(len(u)):
         warm = temperature[r] > 0
         scale = np.float32(1) / temperature[r] if warm else np.float32(1)
-        best = 0
-        for v in range(len(chances)):
-            x = logits[r, v] * scale
-            if x != x or x == np.inf:
-                return False
-            chances[v] = max(x, _LOWEST)  # masked tokens are -inf
-            if chances[v] > chances[best]:
-                best = v
-        top, below, total = chances[best], 0.0, 0.0
-        if top == _LOWEST:
+        best = _weigh(logits[r], scale, chances)
+        if best < 0:
             return False
-        exponentials(chances, bits)
-        for v in range(len(chances)):
-            if logits[r, v] == -np.inf:
-                chances[v] = 0
-            total += chances[v]
+        total, below, token = 0.0, 0.0, best
+        for chance in chances:
+            total += chance
         # rounding may lift the target to the total, beyond the last token that has mass
         target = min(u[r] * total, np.nextafter(total, 0.0))
-        token = best
         if warm:
             token = -1
             while below <= target:
                 token += 1
                 below += chances[token]
-        tokens[r], logprobs[r] = token, logits[r, token] * scale - top - np.log(total)
+        tokens[r], logprobs[r] = token, (logits[r, token] - logits[r, best]) * scale - np.log(total)
     return True
+
+
+@njit
+def _weigh(logits: Any, scale: Any, chances: Any) -> int:
+    """Fill in exp(scaled logits [V] less their greatest), 0 for masked tokens, whose logit is -inf. Returns the most
+    likely token, -1 where a logit is no number or all are masked."""
+    best = 0
+    for v in range(len(chances)):
+        x = logits[v] * scale
+        if x != x or x == np.inf:
+            return -1
+        chances[v] = max(x, _LOWEST)  # the kernel wants finite numbers
+        if chances[v] > chances[best]:
+            best = v
+    if chances[best] == _LOWEST:
+        return -1
+    exponentials(chances, chances.view(np.int32))
+    for v in range(len(chances)):
+        if logits[v] == -np.inf:
+            chances[v] = 0
+    return best
 
 
 def _invert(logp: Tensor, top_p: list[float], u: np.ndarray) -> Tensor:
