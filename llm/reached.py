@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..planning.interface import UNITS, Expansion, Usage
+from ..planning.interface import UNITS, Expansion
 from .engines.base import Generation
 from .engines.work import UNKNOWN, Work
 from .steps import Step, TextState
@@ -30,6 +30,9 @@ class Row(NamedTuple):
 
 
 NOTHING = Row()
+
+ALIVE = ("", "answer")
+"""How a state is `ended` that is no dead end."""
 
 
 @dataclass(slots=True)
@@ -70,39 +73,29 @@ class Written:
 
 
 def expansion_of(reached: Sequence[Reached]) -> Expansion:
-    """The numbers of K answers as arrays [K]."""
-    return Expansion(
-        np.array([one.reward for one in reached], np.float32),
-        np.array([one.discount for one in reached], np.float32),
-        np.array([one.value for one in reached], np.float32),
-        usage=_table([one.usage for one in reached]),
-        spent=_table([one.spent for one in reached]),
-        dead=np.array([one.state.ended not in ("", "answer") for one in reached], np.bool_),
-    )
-
-
-def _table(rows: Sequence[Iterable[float]]) -> Usage:
-    """[K, len(UNITS)]; numpy takes twice as long for nested rows."""
-    return np.array([*chain.from_iterable(rows)], np.float64).reshape(len(rows), len(UNITS))
+    """The numbers of K answers as arrays [K]. Each array is made of a flat list: of a nested one it takes numpy twice as
+    long, and one array of everything half as long as one for each field."""
+    flat = [one.reward for one in reached] + [one.discount for one in reached] + [one.value for one in reached]
+    reward, discount, value = np.array(flat, np.float32).reshape(3, len(reached))
+    bills = [*chain.from_iterable([one.usage for one in reached] + [one.spent for one in reached])]
+    usage, spent = np.array(bills, np.float64).reshape(2, len(reached), len(UNITS))
+    dead = [one.state.ended not in ALIVE for one in reached]
+    dead_ends = np.array(dead, np.bool_) if True in dead else None
+    return Expansion(reward, discount, value, usage=usage, spent=spent, dead=dead_ends)
 
 
 def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, work: Work) -> Row:
     """What the step would have cost this planner alone."""
-    return Row(
-        nodes=1,
-        model_calls=calls,
-        generated_tokens=len(step.tokens),
-        cached_tokens=calls * len(parent.tokens),
-        value_tokens=judgement.tokens,
-        seconds=step.seconds + judgement.seconds,
-        flops=work.of(len(parent.tokens), len(step.tokens)) + judgement.flops,
-    )
+    before, new = len(parent.tokens), len(step.tokens)
+    seconds, flops = step.seconds + judgement.seconds, work.of(before, new) + judgement.flops
+    return Row(1, calls, new, 0, calls * before, judgement.tokens, seconds, flops)
 
 
 def _spent(parent: TextState, done: Generation | None, judgement: Judgement, work: Work) -> Row:
     """What the engine did just now; `done` is None where it was not asked."""
-    asked = NOTHING if done is None else spent_on(len(parent.tokens), done, work)
-    _, calls, generated, prompt, cached, _, seconds, flops = asked
+    if done is None:
+        return Row(1, 0, 0, 0, 0, judgement.computed, judgement.busy, judgement.flops_spent)
+    _, calls, generated, prompt, cached, _, seconds, flops = spent_on(len(parent.tokens), done, work)
     busy, operations = seconds + judgement.busy, flops + judgement.flops_spent
     return Row(1, calls, generated, prompt, cached, judgement.computed, busy, operations)
 

@@ -9,6 +9,8 @@ import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from ..planning.interface import ModelError
 from .engines.base import Generation, Tokens
@@ -49,8 +51,7 @@ class TextState:
         return self.tokens[self.step_start :]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One recorded step: token ids, their log-probabilities, its share of the request's seconds.
 
     ended: "stop" (the delimiter), "end" (end of sequence, or a text after which the solution is over), "length" (cut).
@@ -62,12 +63,20 @@ class Step:
     seconds: float = 0.0
 
 
-def packed(tokens: Sequence[int]) -> bytes:
+ENDINGS = ("stop", "end", "length")
+"""How a continuation or a step may end."""
+
+RECENT = 1024
+"""Packed texts that are kept: siblings' streams and tape keys all begin with their parent's."""
+
+
+@lru_cache(RECENT)
+def packed(tokens: Tokens) -> bytes:
     """Token ids as bytes, four each."""
     return struct.pack(f"<{len(tokens)}i", *tokens)
 
 
-def stream_of(seed: int, parent: Sequence[int], slot: int) -> int:
+def stream_of(seed: int, parent: Tokens, slot: int) -> int:
     """The 63-bit stream that slot `slot` of the state with tokens `parent` opens (design 3.2)."""
     head = struct.pack("<qq", seed, slot)
     digest = hashlib.blake2b(head + packed(parent), digest_size=8, person=b"stream").digest()
@@ -85,20 +94,23 @@ def cut(
 
     Errors: ModelError where the engine's fields do not fit together.
     """
-    _check(generation)
+    if generation.ended not in ENDINGS or len(generation.steps) != len(generation.logprobs):
+        raise _unfit(generation)
     share = generation.seconds / max(1, sum(map(len, generation.steps)))
-    endings = ["stop"] * (len(generation.steps) - 1) + [generation.ended]
     steps: list[Step] = []
     start = 0
-    for tokens, logprobs, ending in zip(generation.steps, generation.logprobs, endings):
-        most = limit(start)
+    for at, (tokens, logprobs) in enumerate(zip(generation.steps, generation.logprobs), 1):
+        count, most = len(tokens), limit(start)
+        if len(logprobs) != count:
+            raise _unfit(generation)
+        ending = generation.ended if at == len(generation.steps) else "stop"
         ended = _ended(tokens, ending, most, stop, ends, text)
-        steps.append(Step(tuple(tokens[:most]), tuple(logprobs[:most]), ended, share * len(tokens)))
+        steps.append(Step(tuple(tokens[:most]), tuple(logprobs[:most]), ended, share * count))
         if ended == "length":
             return steps
         if ended == "stop" and ending == "end":
             steps.append(Step((), (), "end"))
-        start += len(tokens)
+        start += count
     return steps or [Step((), (), generation.ended, generation.seconds)]
 
 
@@ -116,11 +128,10 @@ def _ended(
     return ending if ending == "end" and any(end in words for end in ends) else "stop"
 
 
-def _check(generation: Generation) -> None:
-    if generation.ended not in ("stop", "end", "length"):
-        raise ModelError(f"Generation.ended must be stop, end or length, the engine gave {generation.ended!r}")
-    if [len(s) for s in generation.steps] != [len(p) for p in generation.logprobs]:
-        raise ModelError(
-            f"Generation.logprobs must match steps: lengths {[len(s) for s in generation.steps]} "
-            f"and {[len(p) for p in generation.logprobs]}"
-        )
+def _unfit(generation: Generation) -> ModelError:
+    if generation.ended not in ENDINGS:
+        return ModelError(f"Generation.ended must be stop, end or length, the engine gave {generation.ended!r}")
+    return ModelError(
+        f"Generation.logprobs must match steps: lengths {[len(s) for s in generation.steps]} "
+        f"and {[len(p) for p in generation.logprobs]}"
+    )

@@ -11,16 +11,19 @@ import hashlib
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
 
 from .engines.base import Engine, Generation, Sampling, Score, Tokens
 from .engines.stops import decode
-from .steps import Step, cut, packed
+from .steps import ENDINGS, Step, cut, packed
 
 FORMAT = 1
 """Version of the records below; part of every key."""
 
-_ENDINGS = ("stop", "end", "length")
+_PERSON = b"tape%d" % FORMAT
+
+T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -82,32 +85,33 @@ class Tape:
         self.store.close()
 
     async def fetch(
-        self, key: bytes, make: Callable[[], Awaitable[tuple[dict[bytes, bytes], Any]]]
-    ) -> tuple[bytes, Any]:
-        """The record of `key`, and the call's own account of itself if this very fetch made it, else None.
+        self, key: bytes, make: Callable[[], Awaitable[tuple[dict[bytes, bytes], T, Any]]], read: Callable[[bytes], T]
+    ) -> tuple[T, Any]:
+        """What the record of `key` says, and the call's own account of itself if this very fetch made it, else None.
 
-        make: returns records by key, that of `key` among them, and the account. Whoever asks first calls; who joins
-        shares its error, and calls anew where it was cancelled.
+        make: returns records by key, that of `key` among them, what that one says, and the account. Whoever asks first
+        calls; who joins shares its error, and calls anew where it was cancelled. read: what a record says.
         """
         joined = False
         while (record := self.store.get(key)) is None:
             flight = self._flights.get(key)
             if flight is None or flight.get_loop() is not asyncio.get_running_loop():
                 self.misses += 1
-                account = await self._call(key, make)
-                return self.store.get(key) or b"", account
+                records, made, account = await self._call(key, make)
+                kept = self.store.get(key)  # another process may have been first
+                return (made if kept is None or kept is records[key] else read(kept)), account
             joined = True
             await asyncio.shield(flight)
         self.merged += joined
         self.hits += not joined
-        return record, None
+        return read(record), None
 
-    async def _call(self, key: bytes, make: Callable[[], Awaitable[tuple[dict[bytes, bytes], Any]]]) -> Any:
+    async def _call(self, key: bytes, make: Callable[[], Awaitable[tuple[dict[bytes, bytes], T, Any]]]) -> Any:
         """Make the records and store them; those who joined are woken, by the error if there is one."""
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         try:
-            records, account = await make()
-            self.store.put(records)
+            done = await make()
+            self.store.put(done[0])
         except Exception as error:
             flight.set_exception(error)
             flight.exception()  # asked for, or asyncio complains where nobody joined
@@ -116,7 +120,7 @@ class Tape:
             self._flights.pop(key, None)
             if not flight.done():
                 flight.set_result(None)
-        return account
+        return done
 
 
 class Taped:
@@ -145,52 +149,58 @@ class Taped:
 
         key = self._step_key(prompt, sampling, limit(0), stream)
 
-        async def make() -> tuple[dict[bytes, bytes], Generation]:
+        async def make() -> tuple[dict[bytes, bytes], Step, Generation]:
             most = min(sampling.max_tokens * steps, left)
             usual = most == sampling.max_tokens and steps == sampling.max_steps
             asked = sampling if usual else replace(sampling, max_tokens=most, max_steps=steps)
             generation = await self.engine.generate(prompt, asked, stream)
             records: dict[bytes, bytes] = {}
-            text, start = prompt, 0
-            for step in cut(generation, limit, sampling.stop or "", sampling.ends, self.text):
-                at = self._step_key(text, sampling, limit(start), stream) if records else key
+            text, start, at = prompt, 0, key
+            written = cut(generation, limit, sampling.stop or "", sampling.ends, self.text)
+            for number, step in enumerate(written):
+                if number:
+                    at = self._step_key(text, sampling, limit(start), stream)
                 records[at] = _pack_step(step)
                 text, start = text + step.tokens, start + len(step.tokens)
-            return records, generation
+            return records, written[0], generation
 
-        record, done = await self.tape.fetch(key, make)
-        return _unpack_step(record), done
+        return await self.tape.fetch(key, make, _unpack_step)
 
     async def score(self, prompt: Tokens, choices: Sequence[int]) -> tuple[Score, Score | None]:
         """Log-probabilities of single next tokens `choices` after `prompt`."""
         key = self._key(b"score", repr(tuple(choices)), prompt)
 
-        async def make() -> tuple[dict[bytes, bytes], Score]:
+        async def make() -> tuple[dict[bytes, bytes], Score, Score]:
             score = await self.engine.score(prompt, choices)
-            return {key: _pack_score(score)}, score
+            return {key: _pack_score(score)}, score, score
 
-        record, done = await self.tape.fetch(key, make)
-        return _unpack_score(record), done
+        return await self.tape.fetch(key, make, _unpack_score)
 
     def _step_key(self, prompt: Tokens, sampling: Sampling, most: int, stream: int) -> bytes:
-        greedy = sampling.temperature == 0
-        how = (sampling.temperature, 1.0 if greedy else sampling.top_p, most, sampling.stop, sampling.ends)
-        return self._key(b"step", repr((how, 0 if greedy else stream)), prompt)
+        how = _manner(sampling, most)
+        return self._key(b"step", f"({how}, {stream if sampling.temperature else 0})", prompt)
 
     def _key(self, kind: bytes, how: str, prompt: Tokens) -> bytes:
-        head = b"\0".join((kind, self.engine.fingerprint.encode(), how.encode(), b""))
-        return hashlib.blake2b(head + packed(prompt), digest_size=16, person=b"tape%d" % FORMAT).digest()
+        head = f"\0{self.engine.fingerprint}\0{how}\0".encode()
+        return hashlib.blake2b(kind + head + packed(prompt), digest_size=16, person=_PERSON).digest()
+
+
+@lru_cache(64)
+def _manner(sampling: Sampling, most: int) -> str:
+    """What of the settings makes a step of at most `most` tokens another one."""
+    top_p = sampling.top_p if sampling.temperature else 1.0
+    return repr((sampling.temperature, top_p, most, sampling.stop, sampling.ends))
 
 
 def _pack_step(step: Step) -> bytes:
     n = len(step.tokens)
-    return struct.pack(f"<BId{n}i{n}d", _ENDINGS.index(step.ended), n, step.seconds, *step.tokens, *step.logprobs)
+    return struct.pack(f"<BId{n}i{n}d", ENDINGS.index(step.ended), n, step.seconds, *step.tokens, *step.logprobs)
 
 
 def _unpack_step(record: bytes) -> Step:
     ended, n, seconds = struct.unpack_from("<BId", record)
     numbers = struct.unpack_from(f"<{n}i{n}d", record, struct.calcsize("<BId"))
-    return Step(numbers[:n], numbers[n:], _ENDINGS[ended], seconds)
+    return Step(numbers[:n], numbers[n:], ENDINGS[ended], seconds)
 
 
 def _pack_score(score: Score) -> bytes:

@@ -137,7 +137,7 @@ class TextModel:
         """Write step `actions[i]` of `states[i]`, all K at once; each is judged as soon as it is written, by a critic
         that compares siblings when all are. ValueError for such a critic and a search that asks for lone steps."""
         slots = np.asarray(actions).astype(np.int64).tolist()
-        if len(states) != len(slots) or any(slot < 0 for slot in slots):
+        if len(states) != len(slots) or min(slots, default=0) < 0:
             raise ValueError(f"{len(states)} states want as many slots, all at least 0; got {slots}")
         if valued not in ("none", "finished", "all"):
             raise ValueError(f"valued must be none, finished or all, got {valued!r}")
@@ -252,15 +252,15 @@ class TextModel:
     def _child(self, parent: TextState, step: Step, stream: int, follow: bool) -> TextState:
         tokens = parent.tokens + step.tokens
         return TextState(
-            tokens=tokens,
-            ended=self._ended(parent, step, tokens),
-            prompt_length=parent.prompt_length,
-            step_start=len(parent.tokens),
-            stream=stream,
-            depth=parent.depth + 1,
-            followed=follow,
-            logprobs=parent.logprobs + step.logprobs,
-            question=parent.question,
+            tokens,
+            self._ended(parent, step, tokens),
+            parent.prompt_length,
+            len(parent.tokens),
+            stream,
+            parent.depth + 1,
+            follow,
+            parent.logprobs + step.logprobs,
+            parent.question,
         )
 
     def _ended(self, parent: TextState, step: Step, tokens: Tokens) -> str:
@@ -268,8 +268,9 @@ class TextModel:
         if step.ended == "length":
             return "length"
         words = self._decode(step.tokens)
-        if any(end in words for end in self.format.ends):
-            return "answer"
+        for end in self.format.ends:
+            if end in words:
+                return "answer"
         if step.ended == "end":
             told = self.format.eos_answers and extract(self._decode(tokens[parent.prompt_length :])) is not None
             return "answer" if told else "end"

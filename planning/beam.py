@@ -147,17 +147,6 @@ def widen(T: Any, S: Any, b: int) -> int:
 
 
 @njit
-def room_for(I: Any, room: Any) -> int:
-    """How many edges all rows may open together, room [B] each; -1 where every row waits for answers."""
-    header = I.shape[1] - 1
-    most, waiting = 0, True
-    for b in range(I.shape[0]):
-        waiting = waiting and I[b, header, FLYING] != 0
-        most += min(max(room[b], 0), header)
-    return -1 if waiting else most
-
-
-@njit
 def sweep(
     I: Any,
     F: Any,
@@ -172,13 +161,15 @@ def sweep(
     why: Any,
     out: Any,
 ) -> int:
-    """The next layer of every row that waits for no answer; fills `out` [4, K] (row, parent, slot, node), returns K.
+    """The next layer of every row that waits for no answer; fills `out` [4, K] (row, parent, slot, node), returns K,
+    or -1 where every row waits.
 
     Layers that were opened by earlier sweeps are walked at no cost until something new is wanted.
     """
     header = I.shape[1] - 1
-    count = 0
+    count, waiting = 0, True
     for b in range(I.shape[0]):
+        waiting = waiting and I[b, header, FLYING] != 0
         if I[b, I[b, header, ROOT], TERMINAL] != ONGOING and why[b] == RUNNING:
             why[b] = EXHAUSTED
         while why[b] == RUNNING and I[b, header, FLYING] == 0:
@@ -193,7 +184,7 @@ def sweep(
             if T[b, COUNT] == 0 or T[b, LAYER] == S[HORIZON]:
                 why[b] = widen(T, S, b)
                 restart(I, T, front, group, b)
-    return count
+    return -1 if waiting else count
 
 
 @njit
@@ -301,20 +292,19 @@ class BeamSearch(TreeSearch):
         shape = (self.rows, self.tree.nodes)
         self.front, self.group = np.empty(shape, np.int32), np.empty(shape, np.int32)
         self.pool, self.cost = np.empty((2, self.tree.nodes), np.int32), np.empty(self.tree.nodes)
+        self.out = np.empty((4, self.rows * self.tree.nodes), np.int32)
         for b in range(self.rows):
             restart(self.tree.I, self.sweeps, self.front, self.group, b)
 
     def ask(self, room: Int) -> Leaves:
         tree = self.tree
-        most = room_for(tree.I, room)
-        if most < 0:
-            return NOTHING
-        out = np.empty((4, most), np.int32)
         count = sweep(
             tree.I, tree.F, tree.P, self.sweeps, self.settings, self.front, self.group, self.pool, self.cost,
-            room, self.why_codes, out,
+            room, self.why_codes, self.out,
         )  # fmt: skip
-        return self._asked(room, out[:, :count].copy(), False, self.planner.valued)
+        if count < 0:
+            return NOTHING
+        return self._asked(room, self.out[:, :count].copy(), False, self.planner.valued)
 
     def _worth(self, row: int, path: list[int]) -> float:
         """Return so far plus discounted value."""

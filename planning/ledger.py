@@ -77,6 +77,17 @@ def reckon(charged: Any, plain: Any, flying: Any, caps: Any, most: int, room: An
         room[b] = max(left, 0.0)
 
 
+@njit
+def settle(
+    charged: Any, spent: Any, plain: Any, flying: Any, caps: Any, most: int, room: Any, row: Any, usage: Any, paid: Any
+) -> None:
+    """What was reserved for these rows is booked as `add` does, and the room is reckoned anew."""
+    add(charged, spent, row, usage, paid)
+    for b in row:
+        flying[b] -= 1
+    reckon(charged, plain, flying, caps, most, room)
+
+
 class Ledger:
     """What `rows` problems have reserved, been charged and spent under one budget."""
 
@@ -130,12 +141,14 @@ class Ledger:
         """Book the answer to a reserved query; usage None is one node and one call each."""
         if usage is None:
             shift(self._plain, self._flying, query.row)
-            if self._cost == 1:
-                return
-        else:
-            self.book(query.row, usage, spent)
-            self.release(query)
-        self._reckon()
+            if self._cost > 1:
+                self._reckon()
+            return
+        paid = usage if spent is None else spent
+        settle(
+            self._charged, self._spent, self._plain, self._flying, self._caps, self._most, self._room,
+            query.row, np.asarray(usage, float), np.asarray(paid, float),
+        )  # fmt: skip
 
     def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
         """Charge rows for what was not reserved, such as the start."""

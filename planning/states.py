@@ -57,15 +57,17 @@ class ListStates:
         """Keep K states; with `parent`, the id of each one's earlier equal sibling (-1: none), None without twins."""
         if len(states) != len(row):
             raise ModelError(f"the model's states are {len(states)}, expected {len(row)}")
-        parents = [-1] * len(row) if parent is None else parent.tolist()
-        same = [-1] * len(row)
-        for i, (b, n, above) in enumerate(zip(row.tolist(), node.tolist(), parents)):
-            self.states[b, n] = states[i]
+        rows, nodes = row.tolist(), node.tolist()
+        for b, n, state in zip(rows, nodes, states):
+            self.states[b, n] = state
             self.twins.pop((b, n), None)  # ids of a reused tree come back with other children
-            if parent is not None:
-                first = self.twins.setdefault((b, above), {}).setdefault(states[i], n)
-                same[i] = -1 if first == n else first
-        return np.array(same, np.int32) if max(same, default=-1) >= 0 else None
+        if parent is None:
+            return None
+        above = zip(rows, parent.tolist())
+        first = [self.twins.setdefault(a, {}).setdefault(state, n) for a, n, state in zip(above, nodes, states)]
+        if first == nodes:
+            return None
+        return np.array([-1 if f == n else f for f, n in zip(first, nodes)], np.int32)
 
 
 def fields_of(states: Any) -> list[torch.Tensor]:

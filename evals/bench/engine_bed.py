@@ -45,7 +45,7 @@ class Taken:
 
     wall, processor: seconds; processor time is of all threads and of the engine's processes. idle: wall seconds in
     which the engine had nothing to do or waited for its caller. full: the part of it before the engine began to run
-    empty at the end (`Recorder.thinner`), None where nobody said when.
+    empty at the end (`Recorder.thinner`), None where nobody said when. early: the calls sent in that part, or all.
     """
 
     calls: Sequence[Call]
@@ -55,6 +55,7 @@ class Taken:
     computed: int
     cached: int
     full: Stretch | None = None
+    early: Sequence[Call] = ()
 
     @property
     def generated(self) -> int:
@@ -122,14 +123,17 @@ class Bed:
         """What `work` takes on the engine with an empty cache."""
         engine = Recorder(self.fresh())
         marks: list[Stretch] = []
-        engine.thinner = lambda: marks.append(self._now(engine).since(begun))
+        engine.thinned = lambda: marks.append(self._now(engine))
         gc.collect()
         begun = self._now(engine)
         asyncio.run(_done(work(engine)))
         wall, processor, _ = self._now(engine).since(begun)
-        counters, full = engine.counters, marks[0] if marks and marks[0].generated else None
+        counters, calls = engine.counters, engine.calls
+        mark = marks[0] if marks and marks[0].generated else None
+        full = mark.since(begun) if mark else None
+        early = [call for call in calls if call.begun <= mark.wall] if mark else calls
         idle = wall - counters.busy_seconds
-        return Taken(engine.calls, wall, processor, idle, counters.computed, counters.cached, full)
+        return Taken(calls, wall, processor, idle, counters.computed, counters.cached, full, early)
 
     def _now(self, engine: Recorder) -> Stretch:
         return Stretch(time.perf_counter(), self.processor_seconds(), engine.counters.generated)

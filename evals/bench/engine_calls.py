@@ -48,7 +48,7 @@ class Call:
 class Recorder:
     """An engine that passes everything on and keeps the calls that were answered.
 
-    thinner: to be called by whoever keeps requests in flight when he has nothing left to begin where one ends.
+    thinned: called when whoever keeps requests in flight has nothing left to begin where one ends (`thinner`).
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -56,8 +56,11 @@ class Recorder:
         self.fingerprint, self.context, self.tokenizer = engine.fingerprint, engine.context, engine.tokenizer
         self.counters: EngineCounters = engine.counters
         self.work = getattr(engine, "work", None)
-        self.thinner: Callable[[], None] = lambda: None
+        self.thinned: Callable[[], None] = lambda: None
         self._calls: list[Call] = []
+
+    def thinner(self) -> None:
+        self.thinned()
 
     @property
     def calls(self) -> list[Call]:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..engines.base import Score, Tokens
 from ..formats import Format
@@ -16,8 +15,7 @@ from ..steps import TextState
 from ..tape import Taped
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What a solution is worth and what that cost.
 
     value: on the critic's scale; NaN where it cannot say, such as where its question does not fit the context.

@@ -26,16 +26,12 @@ class SelfCritique:
 
     async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
         suffix = format.critique(state.step)
+        before, new = len(state.tokens), len(suffix)
         score, done = await taped.score(state.tokens + suffix, format.yes + format.no)
-        chances = [math.exp(logprob) for logprob in score.logprobs]
-        work = work_of(taped.engine)
+        chances = [*map(math.exp, score.logprobs)]
         yes, no = sum(chances[: len(format.yes)]), sum(chances[len(format.yes) :])
-        return Judgement(
-            yes / (yes + no) if yes + no > 0 else math.nan,
-            tokens=len(suffix),
-            seconds=score.seconds,
-            computed=done.computed if done else 0,
-            busy=done.seconds if done else 0.0,
-            flops=work.of(len(state.tokens), len(suffix)),
-            flops_spent=work.of_score(len(state.tokens) + len(suffix), done),
-        )
+        value = yes / (yes + no) if yes + no > 0 else math.nan
+        work = work_of(taped.engine)
+        computed, busy = (done.computed, done.seconds) if done else (0, 0.0)
+        flops, flops_spent = work.of(before, new), work.of_score(before + new, done)
+        return Judgement(value, new, score.seconds, computed, busy, flops, flops_spent)

@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from ...planning.interface import Valued
 from ..answers import extract
@@ -97,7 +97,7 @@ class RapModel(TextModel):
         news = [len(lead), *(0 for _ in streams[1:])]
         drawn = await asyncio.gather(*(self._ask(prompt, new, one, room, bill) for new, one in zip(news, streams)))
         kept, agreeing = majority([(self._decode(one.tokens), one) for one in drawn if one.ended != "length"])
-        return _joined(lead, kept or replace(drawn[0], ended="length")), agreeing / times
+        return _joined(lead, kept or drawn[0]._replace(ended="length")), agreeing / times
 
     @property
     def answers(self) -> int:
@@ -129,7 +129,7 @@ class RapModel(TextModel):
             return judgement
         mean = math.fsum(agreed) / len(agreed)
         alone = isinstance(self.value, NoValue)
-        return replace(judgement, value=mean if alone else math.sqrt(mean * judgement.value))
+        return judgement._replace(value=mean if alone else math.sqrt(mean * judgement.value))
 
 
 def majority(drawn: Sequence[tuple[str, Step]]) -> tuple[Step | None, int]:
