@@ -94,33 +94,30 @@ class Tape:
         """
         joined = False
         while (record := self.store.get(key)) is None:
+            loop = asyncio.get_running_loop()
             flight = self._flights.get(key)
-            if flight is None or flight.get_loop() is not asyncio.get_running_loop():
-                self.misses += 1
-                records, made, account = await self._call(key, make)
-                kept = self.store.get(key)  # another process may have been first
-                return (made if kept is None or kept is records[key] else read(kept)), account
-            joined = True
-            await asyncio.shield(flight)
+            if flight is not None and flight.get_loop() is loop:
+                joined = True
+                await asyncio.shield(flight)
+                continue
+            self.misses += 1
+            flight = self._flights[key] = loop.create_future()
+            try:
+                records, made, account = await make()
+                self.store.put(records)
+            except Exception as error:
+                flight.set_exception(error)
+                flight.exception()  # asked for, or asyncio complains where nobody joined
+                raise
+            finally:
+                self._flights.pop(key, None)
+                if not flight.done():
+                    flight.set_result(None)
+            kept = self.store.get(key)  # another process may have been first
+            return (made if kept is None or kept is records[key] else read(kept)), account
         self.merged += joined
         self.hits += not joined
         return read(record), None
-
-    async def _call(self, key: bytes, make: Callable[[], Awaitable[tuple[dict[bytes, bytes], T, Any]]]) -> Any:
-        """Make the records and store them; those who joined are woken, by the error if there is one."""
-        flight = self._flights[key] = asyncio.get_running_loop().create_future()
-        try:
-            done = await make()
-            self.store.put(done[0])
-        except Exception as error:
-            flight.set_exception(error)
-            flight.exception()  # asked for, or asyncio complains where nobody joined
-            raise
-        finally:
-            self._flights.pop(key, None)
-            if not flight.done():
-                flight.set_result(None)
-        return done
 
 
 class Taped:

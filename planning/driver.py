@@ -183,7 +183,7 @@ async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger,
 def _asked(search: Any, ledger: Ledger) -> list[Leaves]:
     """All that the search wants to know now, one query per group of siblings, reserved."""
     groups = []
-    while not search.done[0] and len(query := search.ask(ledger.room())):
+    while len(query := search.ask(ledger.room())):
         ledger.reserve(query)
         groups += query.groups()
     return groups

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...llm.engines.base import Engine, EngineCounters, Generation, Sampling, Score, Tokens
 from ...llm.engines.cache import TokenTree
 from ...llm.engines.stops import decode
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request and its answer.
 
     sampling: None for a score, which has `choices` instead. begun, ended: seconds on one clock for all calls.

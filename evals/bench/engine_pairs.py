@@ -64,7 +64,7 @@ class Turns:
     def ended(self, side: Side) -> None:
         """A work that is at its end ticks no more and has to give its turn away by itself."""
         side.over = True
-        if side is self.sides[self.now]:
+        if side is self.sides[self.now] and not self.done.is_set():
             self.switch()
 
     def switch(self) -> None:

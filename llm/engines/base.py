@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 Tokens = tuple[int, ...]
 
 
@@ -107,7 +105,7 @@ def _known(prompt: Sequence[int], vocabulary: int) -> Tokens:
         held.extend(prompt)
     except (TypeError, OverflowError):
         return ()
-    return tuple(held) if held and int(np.frombuffer(held, np.uintc).max()) < vocabulary else ()
+    return tuple(held) if held and max(held) < vocabulary else ()
 
 
 def check_sampling(sampling: Sampling) -> None:

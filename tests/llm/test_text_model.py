@@ -165,7 +165,7 @@ async def test_finished_solutions_are_rewarded_with_the_critics_score():
     text = model(engine, SelfCritique())
     (root,), start = await text.start([QUESTION])
     (state,), expansion = await text.expand([root], [0])
-    assert text.answered(state) and text.answer(state) == 7 and start.value[0] == 0.5 and not expansion.dead[0]
+    assert text.answered(state) and text.answer(state) == 7 and start.value[0] == 0.5 and expansion.dead is None
     score = await engine.score(state.tokens + tuple(map(ord, "ok?")), ())
     assert expansion.reward[0] == pytest.approx(math.exp(score.logprobs[0]), abs=1e-6)
     assert expansion.value[0] == 0 == expansion.discount[0] and engine.scored[0] == engine.scored[1]
