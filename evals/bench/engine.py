@@ -27,6 +27,7 @@ from ..tasks.stories import Stories
 from .engine_bed import Bed, Taken
 from .engine_calls import predicted_hits
 from .engine_own import own_costs, second_planner
+from .engine_pairs import flying
 from .engine_work import (
     WORKLOADS,
     Plans,
@@ -43,6 +44,9 @@ from .engine_work import (
 CRITICS = ("self", "rating", "logprob", "none")
 """Those that need nothing beside the model that is measured."""
 
+PAIRS = 2
+"""Comparisons in flight a repeat: they are shorter than a turn, and what the most depends on."""
+
 SAMPLES = 16
 """Best-of-N's solutions, and the width of the beam that is set against it."""
 
@@ -55,12 +59,14 @@ def run(bed: Bed, *, problems: int, rounds: int, nodes: int, planner: str, value
     length = length_of_solutions(bed, questions)
     turn(bed, replace(plans, questions=questions[:4], nodes=8), length)  # compiles and warms up
     turns = [turn(bed, plans, length) for _ in range(repeats)]
+    pairs = [flying(bed, plans, turns[-1]) for _ in range(PAIRS * repeats)]
     other = "bfs" if planner == "mcts" else "mcts"
     usual = middle(turns, clock)
     return {
         "clock": clock, "rows": {name: row(getattr(usual, name), clock) for name in WORKLOADS},
         "against": {name: ratio(turns, name, clock) for name in WORKLOADS if name != "search"},
-        "in_flight": in_flight(turns, clock), "gap": split(usual, price_of_prefill(bed, clock), clock),
+        "in_flight": in_flight(pairs, usual.search.generated, clock),
+        "gap": split(usual, price_of_prefill(bed, clock), clock),
         "cache": cache(bed, usual.search),
         "own": own_costs(bed, plans, max(3, repeats)),
         "second": {"planner": other, **second_planner(bed, plans, replace(plans, planner=_planner(other, bed, 4)))},
@@ -104,10 +110,9 @@ def beam(bed: Bed, questions: Sequence[str], value: str, clock: str, repeats: in
 def bars(result: dict[str, Any]) -> list[tuple[str, float, str, bool]]:
     """What was asked for: its name, the figure, the bar, and whether it is met."""
     against, own = result["against"], result["own"]["search_and_driver"]
-    flying = result["in_flight"]["ratio"]
+    full = result["in_flight"]["ratio"]
     met = [
-        ("search against its requests at once", against["requests"], "at least 0.95", against["requests"] >= 0.95),
-        ("the same while all are in flight", flying, "at least 0.95", flying >= 0.95),
+        (f"search against its requests at once, {result['problems']} in flight", full, "at least 0.95", full >= 0.95),
         ("search and driver, us a node", own, "at most 50", own <= 50),
         ("second planner, requests made again", result["second"]["repeated"], "0", not result["second"]["repeated"]),
         ("beam 16 against best-of-16, seconds a token", result["beam"]["times_best_of_n"], "at most 1.5",

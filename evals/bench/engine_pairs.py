@@ -1,22 +1,30 @@
-"""A search and its own requests on two engines that take turns of a few ticks in one process.
+"""A search against its own requests sent at once, as long as it had problems to begin where one ended.
 
-The speed of a machine drifts within minutes, so that two workloads run one after the other are compared only to a few
-hundredths; here a moment's slowness falls on both. All that happens between two ticks of an engine is its caller's.
+The requests are those that the search had sent by then: with all of them, more would be long prompts and less first
+ones, and the engine's work another. Two engines in one process take turns of a few ticks, since a machine's speed
+drifts within minutes: a moment's slowness falls on both. All that happens between two ticks is the caller's. vLLM works
+in processes of its own, and there the two are run one after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from .engine_bed import Bed, Stretch
 from .engine_calls import Call, Recorder, replay
-from .engine_work import Plans
+from .engine_work import Plans, Turn, whole_of
 
 TICKS = 15
 """Of one engine before it is the other's turn."""
+
+
+def read_clocks() -> tuple[float, float]:
+    """Wall and processor seconds."""
+    return time.perf_counter(), time.process_time()
 
 
 class Side:
@@ -25,7 +33,7 @@ class Side:
     def __init__(self, engine: Any, work: Callable[[Recorder], Awaitable[Any]]) -> None:
         self.recorder, self.work = Recorder(engine), work
         self.decoder, self.tick = engine._decoder, engine._decoder.tick
-        self.task: asyncio.Future[Any] | None = None
+        self.task: asyncio.Task[Any] | None = None
         self.taken, self.over = Stretch(0.0, 0.0, 0), False
         self.recorder.thinned = self.thinned
 
@@ -37,10 +45,10 @@ class Side:
 class Turns:
     """Lets only one of the two engines tick, and counts its time, until both are over."""
 
-    def __init__(self, sides: Sequence[Side]) -> None:
-        self.sides, self.now, self.left = sides, 0, TICKS
+    def __init__(self, sides: Sequence[Side], clocks: Callable[[], tuple[float, float]] = read_clocks) -> None:
+        self.sides, self.now, self.left, self.clocks = sides, 0, TICKS, clocks
         self.done = asyncio.Event()
-        self.since = _clocks()
+        self.since = clocks()
         for number, side in enumerate(sides):
             side.decoder.tick = lambda number=number: self.tick(number)
         self.begin()
@@ -58,7 +66,7 @@ class Turns:
     def begin(self) -> None:
         side = self.sides[self.now]
         if side.task is None:
-            side.task = asyncio.ensure_future(_all(side.work(side.recorder)))
+            side.task = asyncio.create_task(_done(side.work(side.recorder)))
             side.task.add_done_callback(lambda _: self.ended(side))
 
     def ended(self, side: Side) -> None:
@@ -69,7 +77,7 @@ class Turns:
 
     def switch(self) -> None:
         """Close the account of the side whose turn it was; the other's turn, unless it is over already."""
-        now, side = _clocks(), self.sides[self.now]
+        now, side = self.clocks(), self.sides[self.now]
         spent = [after - before for after, before in zip(now, self.since)]
         written = side.decoder.counters.generated
         side.taken = Stretch(side.taken.wall + spent[0], side.taken.processor + spent[1], written)
@@ -80,16 +88,23 @@ class Turns:
         self.begin()
 
 
-def _clocks() -> tuple[float, float]:
-    return time.perf_counter(), time.process_time()
+async def _done(work: Awaitable[Any]) -> None:
+    await work
 
 
-async def _all(work: Awaitable[Any]) -> Any:
-    return await work
+def flying(bed: Bed, plans: Plans, once: Turn) -> tuple[Stretch, Stretch]:
+    """The search and its requests, each while all were in flight; whole where all questions were begun at once."""
+    calls = once.search.early
+    if bed.engine == "transformers":
+        return in_turns(bed, plans, calls)
+    requests = bed.measured(lambda engine: replay(engine, calls, bed.rows))
+    return once.search.full or whole_of(once.search), requests.full or whole_of(requests)
 
 
 def in_turns(bed: Bed, plans: Plans, calls: Sequence[Call]) -> tuple[Stretch, Stretch]:
     """What the search and those of its requests took, each while it had something to begin where one ended."""
+
+    gc.collect()
 
     async def run() -> tuple[Stretch, Stretch]:
         sides = [
@@ -100,7 +115,8 @@ def in_turns(bed: Bed, plans: Plans, calls: Sequence[Call]) -> tuple[Stretch, St
         await turns.done.wait()
         tasks = [side.task for side in sides if side.task is not None]
         for task in tasks:
-            task.cancel()
+            if not task.cancel():
+                await task  # which raises what went wrong
         await asyncio.gather(*tasks, return_exceptions=True)
         return sides[0].taken, sides[1].taken
 

@@ -156,19 +156,18 @@ def ratio(turns: Sequence[Turn], against: str, clock: str) -> float:
     return statistics.median(rate(each.search, clock) / rate(getattr(each, against), clock) for each in turns)
 
 
-def in_flight(turns: Sequence[Turn], clock: str) -> dict[str, float]:
-    """The same against the search's own requests at once, each only while there was something left to begin where one
-    ended, or both whole where there never was: `ratio`, tokens per second of both in the last turn, and the search's
-    share of tokens written by then."""
-    pairs: list[tuple[Taken | Stretch, Taken | Stretch]] = [(each.search, each.requests) for each in turns]
-    parts = [(each.search.full, each.requests.full) for each in turns]
-    if all(search and requests for search, requests in parts):
-        pairs = [(search, requests) for search, requests in parts if search and requests]
+def whole_of(taken: Taken) -> Stretch:
+    """All of a workload."""
+    return Stretch(taken.wall, taken.processor, taken.generated)
+
+
+def in_flight(pairs: Sequence[tuple[Stretch, Stretch]], written: int, clock: str) -> dict[str, float]:
+    """Of pairs (search, its requests) the median `ratio` of tokens per second, both rates of the last, and the search's
+    share of the `written` tokens of a whole run."""
     search, requests = pairs[-1]
     return {
         "ratio": statistics.median(rate(one, clock) / rate(other, clock) for one, other in pairs),
-        "search": rate(search, clock), "requests": rate(requests, clock),
-        "share": search.generated / max(1, turns[-1].search.generated),
+        "search": rate(search, clock), "requests": rate(requests, clock), "share": search.generated / max(1, written),
     }  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +12,9 @@ from forethought.evals.bench.engine import main
 from forethought.evals.bench.engine_bed import Bed, Stretch, Taken
 from forethought.evals.bench.engine_calls import Call, predicted_hits, replay, replay_in_turn, writers
 from forethought.evals.bench.engine_own import Remembered, own_costs, second_planner
+from forethought.evals.bench.engine_pairs import TICKS, Side, Turns, in_turns
 from forethought.evals.bench.engine_shapes import SHAPES, write_shape
-from forethought.evals.bench.engine_work import Plans, Turn, in_flight, ratio, split, turn
+from forethought.evals.bench.engine_work import Plans, Turn, in_flight, split, turn
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Generation, Sampling, Score
 from forethought.llm.engines.work import work_of_folder
@@ -125,16 +125,72 @@ def test_all_workloads_of_a_turn_are_of_the_same_questions_and_tokens(bed):
     assert quiet.writing is quiet.in_turn
 
 
+def test_search_and_requests_take_turns_over_the_same_work_while_all_are_in_flight(bed):
+    questions = [f"{question} {n}" for n in range(6) for question in QUESTIONS]
+    plans = Plans(Beam(), questions, 6, flying=2)
+    once = plans.on(bed)
+    assert 0 < len(once.early) < len(once.calls)
+    assert all(call.begun <= late.begun for call in once.early for late in once.calls if late not in once.early)
+    search, requests = in_turns(bed, plans, once.early)
+    assert search.generated == once.full.generated, "the same search, as long as something was left to begin"
+    written = sum(len(call.written) for call in once.early)
+    assert written - bed.rows * bed.format.max_step_tokens <= requests.generated <= written
+    assert min(search.wall, search.processor, requests.wall, requests.processor) > 0
+
+
 def test_where_nothing_is_ever_full_the_whole_runs_are_compared(bed):
-    once = turn(bed, Plans(Beam(), QUESTIONS, 8), length=60.0)
-    assert once.search.full is None
-    found = in_flight([once], "processor")
-    assert found["ratio"] == ratio([once], "requests", "processor") and found["share"] == 1
-    part = Stretch(1.0, 2.0, 30)
-    both = replace(
-        once, search=replace(once.search, full=part), requests=replace(once.requests, full=Stretch(1.0, 3, 60))
-    )
-    assert in_flight([both], "wall")["ratio"] == 0.5 and in_flight([both], "processor")["ratio"] == 0.75
+    plans = Plans(Beam(), QUESTIONS, 8)
+    once = plans.on(bed)
+    assert once.full is None and list(once.early) == list(once.calls)
+    search, requests = in_turns(bed, plans, once.early)
+    assert search.generated == once.generated
+    assert 0 < requests.generated <= once.generated
+
+
+def test_one_side_is_timed_only_in_its_own_turns(bed):
+    """The clock is a count of ticks here: each side is charged its own, whoever else ticks between."""
+    ticks = []
+    counted = []
+    for number in range(2):
+        engine = bed.fresh()
+        tick = engine._decoder.tick
+        engine._decoder.tick = lambda tick=tick, number=number: (ticks.append(number), tick())
+        counted.append(engine)
+
+    async def work(engine):
+        prompts = [bed.format.prompt_tokens(f"{question} {n}") for n in range(9) for question in QUESTIONS]
+        await asyncio.gather(
+            *(engine.generate(p, Sampling(max_tokens=40, stop=None), i) for i, p in enumerate(prompts))
+        )
+
+    async def run():
+        sides = [Side(engine, work) for engine in counted]
+        turns = Turns(sides, clocks=lambda: (float(len(ticks)), 0.0))
+        await turns.done.wait()
+        return [side.taken.wall for side in sides]
+
+    taken = asyncio.run(run())
+    assert taken == [ticks.count(0), ticks.count(1)] and min(taken) > 2 * TICKS
+    assert ticks[: 2 * TICKS + 1] == [0] * TICKS + [1] * TICKS + [0]
+
+
+def test_a_work_that_fails_is_told(bed):
+    class Broken(Exception):
+        pass
+
+    class Planner:
+        def begin(self, *args, **kwargs):
+            raise Broken
+
+    with pytest.raises(Broken):
+        in_turns(bed, Plans(Planner(), QUESTIONS, 4), Plans(Beam(), QUESTIONS, 4).on(bed).calls)
+
+
+def test_the_ratio_in_flight_is_the_median_of_pairs():
+    pairs = [(Stretch(1.0, 2.0, 30), Stretch(1.0, 3.0, 60)), (Stretch(1.0, 1.0, 60), Stretch(1.0, 1.0, 60))] * 2
+    found = in_flight([*pairs, pairs[0]], 60, "wall")
+    assert found == {"ratio": 0.5, "search": 30.0, "requests": 60.0, "share": 0.5}
+    assert in_flight(pairs[:1], 60, "processor")["ratio"] == 0.75
 
 
 def test_a_second_planner_asks_for_nothing_that_the_first_has_opened(bed):
@@ -180,7 +236,7 @@ def test_the_command_writes_every_figure_and_names_the_device(tmp_path):
     assert result["device"] == "a quiet one" and result["clock"] == "processor"
     assert set(result["rows"]) == {"search", "requests", "in_turn", "writing", "whole"}
     assert result["cache"]["predicted"] == result["cache"]["measured"]
-    assert [bar["name"] for bar in result["bars"]][:1] == ["search against its requests at once"]
+    assert [bar["name"] for bar in result["bars"]][:1] == ["search against its requests at once, 2 in flight"]
 
 
 @pytest.mark.parametrize(
