@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from .engine_bed import Bed, Stretch
+from .engine_bed import Bed, Stretch, settle_garbage
 from .engine_calls import Call, Recorder, replay
 from .engine_work import Plans, Turn, whole_of
 
@@ -103,8 +103,7 @@ def flying(bed: Bed, plans: Plans, once: Turn) -> tuple[Stretch, Stretch]:
 
 def in_turns(bed: Bed, plans: Plans, calls: Sequence[Call]) -> tuple[Stretch, Stretch]:
     """What the search and those of its requests took, each while it had something to begin where one ended."""
-
-    gc.collect()
+    settle_garbage()
 
     async def run() -> tuple[Stretch, Stretch]:
         sides = [
@@ -120,4 +119,6 @@ def in_turns(bed: Bed, plans: Plans, calls: Sequence[Call]) -> tuple[Stretch, St
         await asyncio.gather(*tasks, return_exceptions=True)
         return sides[0].taken, sides[1].taken
 
-    return asyncio.run(run())
+    taken = asyncio.run(run())
+    gc.unfreeze()
+    return taken

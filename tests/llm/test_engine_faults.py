@@ -78,7 +78,7 @@ def test_a_forward_that_fails_is_run_again_by_the_next_call(run, tmp_path, monke
 def starve(run, told):
     """Start in a process that may grow by a few small objects, which its own messages need, and no more."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (used + (48 << 20), resource.RLIM_INFINITY))
     try:
         run("starved")
     except BadInput as error:
