@@ -185,8 +185,8 @@ class Taped:
 @lru_cache(64)
 def _manner(sampling: Sampling, most: int) -> str:
     """What of the settings makes a step of at most `most` tokens another one."""
-    top_p = sampling.top_p if sampling.temperature else 1.0
-    return repr((sampling.temperature, top_p, most, sampling.stop, sampling.ends))
+    top_p = float(sampling.top_p) if sampling.temperature else 1.0
+    return repr((float(sampling.temperature), top_p, most, sampling.stop, sampling.ends))
 
 
 def _pack_step(step: Step) -> bytes:

@@ -46,7 +46,7 @@ class Call(NamedTuple):
 class Recorder:
     """An engine that passes everything on and keeps the calls that were answered.
 
-    thinned: called when whoever keeps requests in flight has nothing left to begin where one ends (`thinner`).
+    thinned: what `thinner` calls.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -58,6 +58,7 @@ class Recorder:
         self._calls: list[Call] = []
 
     def thinner(self) -> None:
+        """To be called by whoever keeps requests in flight when he has nothing left to begin where one ends."""
         self.thinned()
 
     @property

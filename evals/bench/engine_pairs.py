@@ -54,6 +54,7 @@ class Turns:
         self.begin()
 
     def tick(self, number: int) -> None:
+        """In place of a decoder's own: its tick if it is its turn."""
         side = self.sides[number]
         if number != self.now or self.done.is_set():
             return
@@ -64,6 +65,7 @@ class Turns:
             side.tick()
 
     def begin(self) -> None:
+        """Start the work of the side whose turn it is, the first time: to send its requests is part of it."""
         side = self.sides[self.now]
         if side.task is None:
             side.task = asyncio.create_task(_done(side.work(side.recorder)))
