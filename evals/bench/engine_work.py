@@ -4,9 +4,9 @@ A search; its own requests sent at once; the same, each when its prompt has been
 critic's; whole solutions of as many tokens, a request each. All are measured in turns, so that a machine's moods fall
 on all alike.
 
-Sent at once, requests know what a search must wait for: a prompt holds what its parent is still to write. An engine
-that computes no token twice, as the transformers engine, then reads whole lines in one forward instead of writing them
-token by token, which no search can reach; `in_turn` is what is left without that foreknowledge.
+Sent at once, requests know what a search must wait for: a prompt may hold what its parent is still to write. An engine
+that computes no token twice then reads a line in one forward instead of writing it token by token. With as many rows as
+problems in flight, parents are mostly over by then, and search and requests take the engine equally many forwards.
 """
 
 from __future__ import annotations
