@@ -121,6 +121,7 @@ def in_turns(bed: Bed, plans: Plans, calls: Sequence[Call]) -> tuple[Stretch, St
         await asyncio.gather(*tasks, return_exceptions=True)
         return sides[0].taken, sides[1].taken
 
-    taken = asyncio.run(run())
-    gc.unfreeze()
-    return taken
+    try:
+        return asyncio.run(run())
+    finally:
+        gc.unfreeze()
