@@ -20,7 +20,7 @@ from .answers import extract
 from .engines.base import Engine, Sampling, Tokens
 from .engines.work import work_of
 from .formats import Format
-from .reached import Reached, Written, expansion_of
+from .reached import ALIVE, Reached, Written, expansion_of
 from .steps import Step, TextState, stream_of
 from .tape import Tape, Taped
 from .values import Judgement, NoValue, Value
@@ -243,7 +243,7 @@ class TextModel:
         if max(slots) == 0 and parent.depth == 0:
             raise ValueError(f"{self.value.name} {SIBLINGS}; this one asks for a single step")
         written = await asyncio.gather(*(self._write(parent, slot, False) for slot in range(max(slots) + 1)))
-        children = list(dict.fromkeys(one.child for one in written if one.child.ended in ("", "answer")))
+        children = list(dict.fromkeys(one.child for one in written if one.child.ended in ALIVE))
         if max(slots) == 0:  # the budget left room for one: nothing to compare it with
             return dict.fromkeys(children, Judgement(math.nan))
         worth = await compare(self._taped, self.format, parent, children) if children else []
@@ -279,6 +279,6 @@ class TextModel:
     async def _judge(self, child: TextState, valued: Valued) -> Judgement:
         if valued == "none" or (valued == "finished" and not child.ended):
             return _UNJUDGED
-        if child.ended not in ("", "answer"):
+        if child.ended not in ALIVE:
             return Judgement(self.value.low)
         return await self.value.score(self._taped, self.format, child)

@@ -7,7 +7,8 @@ import gc
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +57,11 @@ class Taken:
     cached: int
     full: Stretch | None = None
     early: Sequence[Call] = ()
+
+    @property
+    def whole(self) -> Stretch:
+        """All of it."""
+        return Stretch(self.wall, self.processor, self.generated)
 
     @property
     def generated(self) -> int:
@@ -123,12 +129,11 @@ class Bed:
         """What `work` takes on the engine with an empty cache."""
         engine = Recorder(self.fresh())
         marks: list[Stretch] = []
-        engine.thinned = lambda: marks.append(self._now(engine))
-        settle_garbage()
-        begun = self._now(engine)
-        asyncio.run(_done(work(engine)))
-        wall, processor, _ = self._now(engine).since(begun)
-        gc.unfreeze()
+        engine.thinner = lambda: marks.append(self._now(engine))
+        with old_garbage_aside():
+            begun = self._now(engine)
+            asyncio.run(_done(work(engine)))
+            wall, processor, _ = self._now(engine).since(begun)
         counters, calls = engine.counters, engine.calls
         mark = marks[0] if marks and marks[0].generated else None
         full = mark.since(begun) if mark else None
@@ -163,11 +168,16 @@ class Bed:
             self._folder.cleanup()
 
 
-def settle_garbage() -> None:
-    """Collect garbage, and count none of what is there as such later: else a workload that makes many objects pays for
-    looking through the libraries' and through all calls that were recorded before. `gc.unfreeze` takes it back."""
+@contextmanager
+def old_garbage_aside() -> Iterator[None]:
+    """Garbage is looked for only among what is made within: else a workload that makes many objects pays for looking
+    through those of the libraries, and through all calls that were recorded before."""
     gc.collect()
     gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _loaded(source: str, device: str, dummy: bool) -> tuple[Any, Any]:

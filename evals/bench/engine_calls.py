@@ -46,7 +46,7 @@ class Call(NamedTuple):
 class Recorder:
     """An engine that passes everything on and keeps the calls that were answered.
 
-    thinned: what `thinner` calls.
+    thinner: to be called by whoever keeps requests in flight when he has nothing left to begin where one ends.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -54,12 +54,8 @@ class Recorder:
         self.fingerprint, self.context, self.tokenizer = engine.fingerprint, engine.context, engine.tokenizer
         self.counters: EngineCounters = engine.counters
         self.work = getattr(engine, "work", None)
-        self.thinned: Callable[[], None] = lambda: None
+        self.thinner: Callable[[], None] = lambda: None
         self._calls: list[Call] = []
-
-    def thinner(self) -> None:
-        """To be called by whoever keeps requests in flight when he has nothing left to begin where one ends."""
-        self.thinned()
 
     @property
     def calls(self) -> list[Call]:

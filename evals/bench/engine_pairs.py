@@ -9,14 +9,13 @@ in processes of its own, and there the two are run one after the other.
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from .engine_bed import Bed, Stretch, settle_garbage
+from .engine_bed import Bed, Stretch, Taken, old_garbage_aside
 from .engine_calls import Call, Recorder, replay
-from .engine_work import Plans, Turn, whole_of
+from .engine_work import Plans
 
 TICKS = 15
 """Of one engine before it is the other's turn."""
@@ -30,14 +29,14 @@ def read_clocks() -> tuple[float, float]:
 class Side:
     """One engine and the work on it; `taken` is what it took until it said that it was thinning out, or to its end."""
 
-    def __init__(self, engine: Any, work: Callable[[Recorder], Awaitable[Any]]) -> None:
+    def __init__(self, engine: Any, work: Callable[[Recorder], Coroutine[Any, Any, Any]]) -> None:
         self.recorder, self.work = Recorder(engine), work
         self.decoder, self.tick = engine._decoder, engine._decoder.tick
         self.task: asyncio.Task[Any] | None = None
         self.taken, self.over = Stretch(0.0, 0.0, 0), False
-        self.recorder.thinned = self.thinned
+        self.recorder.thinner = self.thinner
 
-    def thinned(self) -> None:
+    def thinner(self) -> None:
         """Nothing is left to begin where something ends; of no account before anything was written."""
         self.over = self.decoder.counters.generated > 0
 
@@ -68,7 +67,7 @@ class Turns:
         """Start the work of the side whose turn it is, the first time: to send its requests is part of it."""
         side = self.sides[self.now]
         if side.task is None:
-            side.task = asyncio.create_task(_done(side.work(side.recorder)))
+            side.task = asyncio.create_task(side.work(side.recorder))
             side.task.add_done_callback(lambda _: self.ended(side))
 
     def ended(self, side: Side) -> None:
@@ -90,22 +89,22 @@ class Turns:
         self.begin()
 
 
-async def _done(work: Awaitable[Any]) -> None:
-    await work
-
-
-def flying(bed: Bed, plans: Plans, once: Turn) -> tuple[Stretch, Stretch]:
-    """The search and its requests, each while all were in flight; whole where all questions were begun at once."""
-    calls = once.search.early
+def flying(bed: Bed, plans: Plans, search: Taken) -> tuple[Stretch, Stretch]:
+    """A search that was measured before and its requests, each while all were in flight; whole where all questions
+    were begun at once."""
     if bed.engine == "transformers":
-        return in_turns(bed, plans, calls)
-    requests = bed.measured(lambda engine: replay(engine, calls, bed.rows))
-    return once.search.full or whole_of(once.search), requests.full or whole_of(requests)
+        return in_turns(bed, plans, search.early)
+    return one_by_one(bed, search)
+
+
+def one_by_one(bed: Bed, search: Taken) -> tuple[Stretch, Stretch]:
+    """The search as it was measured, and its requests measured now."""
+    requests = bed.measured(lambda engine: replay(engine, search.early, bed.rows))
+    return search.full or search.whole, requests.full or requests.whole
 
 
 def in_turns(bed: Bed, plans: Plans, calls: Sequence[Call]) -> tuple[Stretch, Stretch]:
     """What the search and those of its requests took, each while it had something to begin where one ended."""
-    settle_garbage()
 
     async def run() -> tuple[Stretch, Stretch]:
         sides = [
@@ -121,7 +120,5 @@ def in_turns(bed: Bed, plans: Plans, calls: Sequence[Call]) -> tuple[Stretch, St
         await asyncio.gather(*tasks, return_exceptions=True)
         return sides[0].taken, sides[1].taken
 
-    try:
+    with old_garbage_aside():
         return asyncio.run(run())
-    finally:
-        gc.unfreeze()

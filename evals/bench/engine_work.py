@@ -156,11 +156,6 @@ def ratio(turns: Sequence[Turn], against: str, clock: str) -> float:
     return statistics.median(rate(each.search, clock) / rate(getattr(each, against), clock) for each in turns)
 
 
-def whole_of(taken: Taken) -> Stretch:
-    """All of a workload."""
-    return Stretch(taken.wall, taken.processor, taken.generated)
-
-
 def in_flight(pairs: Sequence[tuple[Stretch, Stretch]], written: int, clock: str) -> dict[str, float]:
     """Of pairs (search, its requests) the median `ratio` of tokens per second, both rates of the last, and the search's
     share of the `written` tokens of a whole run."""

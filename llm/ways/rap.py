@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from ...planning.interface import Valued
 from ..answers import extract
 from ..engines.base import Tokens
-from ..reached import Written
+from ..reached import ALIVE, Written
 from ..steps import Step, TextState, stream_of
 from ..text_model import TextModel
 from ..values import Judgement, NoValue
@@ -125,7 +125,7 @@ class RapModel(TextModel):
         judgement = await super()._judge(child, valued)
         judged = valued == "all" or (valued == "finished" and child.ended)
         agreed = getattr(child, "agreed", ())
-        if not judged or not agreed or child.ended not in ("", "answer"):
+        if not judged or not agreed or child.ended not in ALIVE:
             return judgement
         mean = math.fsum(agreed) / len(agreed)
         alone = isinstance(self.value, NoValue)
