@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
 from ..planning.interface import ModelError
-from .engines.base import Generation, Tokens
+from .engines.base import Generation, Sampling, Tokens
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # a frozen one takes four times as long to make
 class TextState:
-    """A question and the steps written so far. Two states are equal when their tokens and `ended` are.
+    """A question and the steps written so far, not to be changed. Two are equal when their tokens and `ended` are.
 
     tokens: prompt and solution; a child's are its parent's plus new ones, never re-tokenised text.
     ended: "" while open; "answer" (finished); else a dead end: "end" (end of sequence without an answer), "length" (a
@@ -83,14 +83,12 @@ def stream_of(seed: int, parent: Tokens, slot: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def cut(
-    generation: Generation, limit: Callable[[int], int], stop: str, ends: Sequence[str], text: Callable[[Tokens], str]
-) -> list[Step]:
+def cut(generation: Generation, sampling: Sampling, room: int, text: Callable[[Tokens], str]) -> list[Step]:
     """The steps of a request for one or many steps, each as a request of its own would have written it.
 
-    limit: the most tokens of a step that begins after so many new tokens; a long request may run on where a short one
-    would have been cut, and is cut there. The end of sequence right after a complete step becomes an empty step, since
-    a request for the complete step alone would not have seen it. At least one step comes back.
+    sampling: of a request for one step. room: new tokens that there was room for. A long request may run on where a
+    short one would have been cut, and is cut there. The end of sequence right after a complete step becomes an empty
+    step, since a request for the complete step alone would not have seen it. At least one step comes back.
 
     Errors: ModelError where the engine's fields do not fit together.
     """
@@ -98,34 +96,31 @@ def cut(
         raise _unfit(generation)
     share = generation.seconds / max(1, sum(map(len, generation.steps)))
     steps: list[Step] = []
-    start = 0
     for at, (tokens, logprobs) in enumerate(zip(generation.steps, generation.logprobs), 1):
-        count, most = len(tokens), limit(start)
+        count, most = len(tokens), min(sampling.max_tokens, room)
         if len(logprobs) != count:
             raise _unfit(generation)
         ending = generation.ended if at == len(generation.steps) else "stop"
-        ended = _ended(tokens, ending, most, stop, ends, text)
+        ended = _ended(tokens, ending, most, sampling, text)
         steps.append(Step(tuple(tokens[:most]), tuple(logprobs[:most]), ended, share * count))
         if ended == "length":
             return steps
         if ended == "stop" and ending == "end":
             steps.append(Step((), (), "end"))
-        start += count
+        room -= count
     return steps or [Step((), (), generation.ended, generation.seconds)]
 
 
-def _ended(
-    tokens: Tokens, ending: str, most: int, stop: str, ends: Sequence[str], text: Callable[[Tokens], str]
-) -> str:
+def _ended(tokens: Tokens, ending: str, most: int, sampling: Sampling, text: Callable[[Tokens], str]) -> str:
     """How a request for this step alone, of at most `most` tokens, would have ended."""
     if len(tokens) > most:
         return "length"
     if ending == "stop":
         return "stop"
     words = text(tokens)
-    if not stop or stop not in words:
+    if not sampling.stop or sampling.stop not in words:
         return "length" if len(tokens) == most else ending
-    return ending if ending == "end" and any(end in words for end in ends) else "stop"
+    return ending if ending == "end" and any(end in words for end in sampling.ends) else "stop"
 
 
 def _unfit(generation: Generation) -> ModelError:

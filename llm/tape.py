@@ -24,6 +24,7 @@ FORMAT = 1
 _PERSON = b"tape%d" % FORMAT
 
 T = TypeVar("T")
+Done = TypeVar("Done", Generation, Score)
 
 
 class Store(Protocol):
@@ -75,7 +76,7 @@ class Tape:
     def __init__(self, store: Store | None = None) -> None:
         self.store: Store = MemoryStore() if store is None else store
         self.hits = self.misses = self.merged = 0
-        self._flights: dict[bytes, asyncio.Future[None]] = {}
+        self._flights: dict[bytes, tuple[asyncio.AbstractEventLoop, list[asyncio.Future[None]]]] = {}
 
     def __len__(self) -> int:
         return len(self.store)
@@ -85,39 +86,51 @@ class Tape:
         self.store.close()
 
     async def fetch(
-        self, key: bytes, make: Callable[[], Awaitable[tuple[dict[bytes, bytes], T, Any]]], read: Callable[[bytes], T]
-    ) -> tuple[T, Any]:
-        """What the record of `key` says, and the call's own account of itself if this very fetch made it, else None.
+        self,
+        key: bytes,
+        call: Callable[[], Awaitable[Done]],
+        records_of: Callable[[Done], tuple[dict[bytes, bytes], T]],
+        read: Callable[[bytes], T],
+    ) -> tuple[T, Done | None]:
+        """What the record of `key` says, and what the engine did if this very fetch called it, else None.
 
-        make: returns records by key, that of `key` among them, what that one says, and the account. Whoever asks first
-        calls; who joins shares its error, and calls anew where it was cancelled. read: what a record says.
+        Whoever asks first calls; who joins shares its error, and calls anew where it was cancelled. records_of: from
+        what was done the records by key, that of `key` among them, and what that one says. read: what a record says.
         """
         joined = False
         while (record := self.store.get(key)) is None:
             loop = asyncio.get_running_loop()
             flight = self._flights.get(key)
-            if flight is not None and flight.get_loop() is loop:
+            if flight is not None and flight[0] is loop:
                 joined = True
-                await asyncio.shield(flight)
+                flight[1].append(landed := loop.create_future())
+                await landed
                 continue
             self.misses += 1
-            flight = self._flights[key] = loop.create_future()
+            self._flights[key] = flight = loop, []
+            failed = None
             try:
-                records, made, account = await make()
+                done = await call()
+                records, made = records_of(done)
                 self.store.put(records)
             except Exception as error:
-                flight.set_exception(error)
-                flight.exception()  # asked for, or asyncio complains where nobody joined
+                failed = error
                 raise
             finally:
                 self._flights.pop(key, None)
-                if not flight.done():
-                    flight.set_result(None)
+                _tell(flight[1], failed)
             kept = self.store.get(key)  # another process may have been first
-            return (made if kept is None or kept is records[key] else read(kept)), account
+            return (made if kept is None or kept is records[key] else read(kept)), done
         self.merged += joined
         self.hits += not joined
         return read(record), None
+
+
+def _tell(joined: Sequence[asyncio.Future[None]], failed: Exception | None) -> None:
+    """Wake up those who joined a call that is over."""
+    for landed in joined:
+        if not landed.done():
+            landed.set_exception(failed) if failed else landed.set_result(None)
 
 
 class Taped:
@@ -140,41 +153,36 @@ class Taped:
         most new tokens in all, by default what the engine's context leaves.
         """
         left = self.engine.context - len(prompt) if room is None else room
+        key = self._step_key(prompt, sampling, left, stream)
 
-        def limit(start: int) -> int:
-            return min(sampling.max_tokens, left - start)
-
-        key = self._step_key(prompt, sampling, limit(0), stream)
-
-        async def make() -> tuple[dict[bytes, bytes], Step, Generation]:
+        def call() -> Awaitable[Generation]:
             most = min(sampling.max_tokens * steps, left)
             usual = most == sampling.max_tokens and steps == sampling.max_steps
             asked = sampling if usual else replace(sampling, max_tokens=most, max_steps=steps)
-            generation = await self.engine.generate(prompt, asked, stream)
-            records: dict[bytes, bytes] = {}
-            text, start, at = prompt, 0, key
-            written = cut(generation, limit, sampling.stop or "", sampling.ends, self.text)
-            for number, step in enumerate(written):
-                if number:
-                    at = self._step_key(text, sampling, limit(start), stream)
-                records[at] = _pack_step(step)
-                text, start = text + step.tokens, start + len(step.tokens)
-            return records, written[0], generation
+            return self.engine.generate(prompt, asked, stream)
 
-        return await self.tape.fetch(key, make, _unpack_step)
+        def records_of(done: Generation) -> tuple[dict[bytes, bytes], Step]:
+            first, *others = cut(done, sampling, left, self.text)
+            records, text, room = {key: _pack_step(first)}, prompt, left
+            for before, step in zip((first, *others), others):
+                text, room = text + before.tokens, room - len(before.tokens)
+                records[self._step_key(text, sampling, room, stream)] = _pack_step(step)
+            return records, first
+
+        return await self.tape.fetch(key, call, records_of, _unpack_step)
 
     async def score(self, prompt: Tokens, choices: Sequence[int]) -> tuple[Score, Score | None]:
         """Log-probabilities of single next tokens `choices` after `prompt`."""
         key = self._key(b"score", repr(tuple(choices)), prompt)
 
-        async def make() -> tuple[dict[bytes, bytes], Score, Score]:
-            score = await self.engine.score(prompt, choices)
-            return {key: _pack_score(score)}, score, score
+        def records_of(done: Score) -> tuple[dict[bytes, bytes], Score]:
+            return {key: _pack_score(done)}, done
 
-        return await self.tape.fetch(key, make, _unpack_score)
+        return await self.tape.fetch(key, lambda: self.engine.score(prompt, choices), records_of, _unpack_score)
 
-    def _step_key(self, prompt: Tokens, sampling: Sampling, most: int, stream: int) -> bytes:
-        how = _manner(sampling, most)
+    def _step_key(self, prompt: Tokens, sampling: Sampling, left: int, stream: int) -> bytes:
+        """left: room for so many new tokens."""
+        how = _manner(sampling, min(sampling.max_tokens, left))
         return self._key(b"step", f"({how}, {stream if sampling.temperature else 0})", prompt)
 
     def _key(self, kind: bytes, how: str, prompt: Tokens) -> bytes:

@@ -286,6 +286,7 @@ class BeamSearch(TreeSearch):
         beam, children, horizon = planner.widths(actions, size)
         grow = planner.beam is None, planner.children is None and actions.n is None
         cap = max(self.tree.nodes, beam, children)
+        self.flying = self.tree.header(FLYING)
         self.settings = np.array([*grow, horizon, planner.trees, cap], np.int64)
         self.sweeps = np.zeros((self.rows, 7), np.int32)
         self.sweeps[:, :2] = beam, children
@@ -297,6 +298,8 @@ class BeamSearch(TreeSearch):
             restart(self.tree.I, self.sweeps, self.front, self.group, b)
 
     def ask(self, room: Int) -> Leaves:
+        if self.rows == 1 and self.flying[0]:  # as `sweep` would find at the price of handing it twelve arrays
+            return NOTHING
         tree = self.tree
         count = sweep(
             tree.I, tree.F, tree.P, self.sweeps, self.settings, self.front, self.group, self.pool, self.cost,

@@ -7,7 +7,7 @@ so a reader can write his own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,10 +161,10 @@ async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger,
         while True:
             groups = _asked(search, ledger)
             if len(groups) == 1 and not flying:  # a task of its own would take a fifth of the search's time
-                await _land(_expand(model, states, groups[0]), groups[0], search, states, ledger, booked)
+                await _land(_answer(model, states, groups[0]), groups[0], search, states, ledger, booked)
                 continue
             for group in groups:
-                task = asyncio.create_task(_expand(model, states, group))
+                task = asyncio.create_task(_answer(model, states, group))
                 task.add_done_callback(ready.put_nowait)
                 flying[task] = group
             if not flying:
@@ -189,8 +189,13 @@ def _asked(search: Any, ledger: Ledger) -> list[Leaves]:
     return groups
 
 
-async def _expand(model: Any, states: ListStates, group: Leaves) -> tuple[Any, Expansion]:
-    return await model.expand(states.get(group.row, group.parent), group.slot, follow=group.follow, valued=group.valued)
+def _answer(model: Any, states: ListStates, group: Leaves) -> Coroutine[Any, Any, tuple[Any, Expansion]]:
+    """What the model will say of a group."""
+    under = states.get(group.row, group.parent)
+    call: Coroutine[Any, Any, tuple[Any, Expansion]] = model.expand(
+        under, group.slot, follow=group.follow, valued=group.valued
+    )
+    return call
 
 
 async def _land(

@@ -29,7 +29,9 @@ from .records import (
     TERMINAL,
     VISITS,
     R,
+    best_solution,
     plant,
+    solutions,
 )
 
 FLOAT32 = np.dtype(np.float32)
@@ -161,12 +163,9 @@ class Tree:
             return []
         root = int(self.root[row])
         base, scale = float(self.F[row, root, RETURN]), float(self.F[row, root, GAMMA])
-        I = self.I[row, : self.nodes]
-        ids = np.flatnonzero((I[:, TERMINAL] == SOLVED) & (I[:, STATUS] == OPENED) & (I[:, ORDER] > 0))
-        return [
-            Finished(int(n), (float(self.F[row, n, RETURN]) - base) / scale, int(I[n, VISITS]))
-            for n in ids[np.argsort(I[ids, ORDER], kind="stable")]
-        ]
+        ids = solutions(self.I, row)
+        returns, visits = self.F[row, ids, RETURN].tolist(), self.I[row, ids, VISITS].tolist()
+        return [Finished(n, (r - base) / scale, v) for n, r, v in zip(ids.tolist(), returns, visits)]
 
     def best_open(self, row: int) -> int:
         """The unfinished leaf to complete when there is no solution: the largest return so far plus discounted value,
@@ -180,8 +179,7 @@ class Tree:
 
     def best_finished(self, row: int) -> int:
         """The solution of the largest return, the earliest of equals; -1 where there is none."""
-        finished = self.finished(row)
-        return max(finished, key=lambda f: f.value).node if finished else -1
+        return int(best_solution(self.I, self.F, row))
 
     def best_answer(self, row: int) -> int:
         """The best solution, or where there is none the leaf to complete."""

@@ -134,7 +134,7 @@ def predicted_hits(calls: Sequence[Call], tokenizer: Any, block: int = 1) -> int
     block: tokens that are found together or not at all; above 1 the last token of a prompt is never among them, as
     vLLM computes it anew to have something to draw from.
     """
-    tree = TokenTree(2 + sum(len(call.prompt) + len(call.written) for call in calls), 1 << 32)
+    tree = TokenTree(2 + sum(len(call.prompt) + len(call.written) for call in calls))
     events = [(call.begun, False, call) for call in calls] + [(call.ended, True, call) for call in calls]
     hits = 0
     for _, over, call in sorted(events, key=lambda event: event[:2]):

@@ -80,32 +80,41 @@ class EngineCounters:
     notes: dict[str, float] = field(default_factory=dict)
 
 
-def checked_prompt(prompt: Sequence[int], new: int, context: int, vocabulary: int) -> Tokens:
-    """The prompt as whole numbers; ValueError where it is empty, leaves no room for `new` tokens or holds others than
-    the vocabulary's."""
-    known = _known(prompt, vocabulary)
-    prompt = known or tuple(map(int, prompt))
-    if not prompt:
+def prompt_ids(prompt: Sequence[int], new: int, context: int, vocabulary: int) -> array[int]:
+    """The prompt as whole numbers from 0 on, in one look at each, since a search sends its longest texts again and
+    again; ValueError where it is empty, leaves no room for `new` tokens or holds others. What is above the vocabulary
+    is for `check_known`, which whoever keeps prompts needs for what he has not kept alone."""
+    try:
+        ids = array("I", prompt if type(prompt) is tuple else tuple(prompt))
+    except TypeError:
+        return prompt_ids(tuple(map(int, prompt)), new, context, vocabulary)
+    except OverflowError:
+        raise _unknown(vocabulary) from None
+    if not ids:
         raise ValueError("the prompt is empty: give at least one token")
-    if len(prompt) + new > context:
+    if len(ids) + new > context:
         raise ValueError(
-            f"the prompt has {len(prompt)} tokens; the context holds {context}"
+            f"the prompt has {len(ids)} tokens; the context holds {context}"
             + (", the first new token included" if new else "")
         )
-    if not known and not 0 <= min(prompt) <= max(prompt) < vocabulary:
-        raise ValueError(f"a prompt token is outside the vocabulary of {vocabulary}")
-    return prompt
+    return ids
 
 
-def _known(prompt: Sequence[int], vocabulary: int) -> Tokens:
-    """The prompt, if all of it is whole numbers of the vocabulary, in a quarter of the time of a look at each: a search
-    sends its longest texts again and again. Nothing where that look is wanted."""
-    held = array("I")
-    try:
-        held.extend(prompt)
-    except (TypeError, OverflowError):
-        return ()
-    return tuple(held) if held and max(held) < vocabulary else ()
+def check_known(ids: Sequence[int], vocabulary: int) -> None:
+    """ValueError for an id that is not below the vocabulary."""
+    if max(ids, default=0) >= vocabulary:
+        raise _unknown(vocabulary)
+
+
+def checked_prompt(prompt: Sequence[int], new: int, context: int, vocabulary: int) -> Tokens:
+    """The prompt as whole numbers of the vocabulary; errors of `prompt_ids` and `check_known`."""
+    ids = tuple(prompt_ids(prompt, new, context, vocabulary))
+    check_known(ids, vocabulary)
+    return ids
+
+
+def _unknown(vocabulary: int) -> ValueError:
+    return ValueError(f"a prompt token is outside the vocabulary of {vocabulary}")
 
 
 def check_sampling(sampling: Sampling) -> None:

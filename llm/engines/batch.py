@@ -8,6 +8,7 @@ computed again: the row goes on from the stored hidden state. Knows neither asyn
 from __future__ import annotations
 
 import time
+from array import array
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .attention import Layout
-from .base import EngineCounters, Generation, Sampling, Score, Tokens
+from .base import EngineCounters, Generation, Sampling, Score, Tokens, check_known
 from .cache import ROOT, PagedCache, TokenTree
 from .network import Network
 from .noise import draw, uniforms
@@ -36,7 +37,7 @@ def _filler(count: int) -> int:
 class Request:
     """One continuation (`sampling`) or score (`choices`) and how far it has come. `done` is told when it is over."""
 
-    prompt: Tokens
+    prompt: array[int]
     done: Any
     sampling: Sampling | None = None
     stream: int = 0
@@ -67,7 +68,7 @@ class Decoder:
     def __init__(self, network: Network, context: int, eos: frozenset[int], max_batch: int, slots: int) -> None:
         """context: the longest sequence; max_batch: rows in flight; slots: positions kept, more than `context`."""
         self.network, self.context, self.eos = network, context, eos
-        self.tree, self.cache = TokenTree(slots, network.vocabulary), PagedCache(network.layers, slots)
+        self.tree, self.cache = TokenTree(slots), PagedCache(network.layers, slots)
         self.counters = EngineCounters()
         self.waiting: deque[Request] = deque()
         self.rows: list[Request] = []
@@ -118,7 +119,10 @@ class Decoder:
             if self._reserved + self._most(row) >= self.tree.size:
                 return
             self.waiting.popleft()
-            self._join(row)
+            try:
+                self._join(row)
+            except ValueError as error:
+                _refuse(row, error)
 
     def _most(self, row: Request) -> int:
         """The positions a row may come to hold."""
@@ -126,13 +130,15 @@ class Decoder:
 
     def _join(self, row: Request) -> None:
         path = self.tree.match(row.prompt)
+        fresh = row.prompt[len(path) :]
+        check_known(fresh, self.network.vocabulary)
         row.place = self._places.pop()
         row.cached = row.length = len(path)
         row.slot = path[-1] if path else ROOT
         self._tables[row.place, : len(path)] = path
         self._reserved += self._most(row)
         self.rows.append(row)
-        for token in row.prompt[len(path) :]:
+        for token in fresh:
             self._step_to(row, token)
         self.counters.cached += row.cached
 

@@ -16,16 +16,19 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 ROOT = 0
 """The slot of the empty sequence; as no position belongs to it, padding is written there."""
 
+IDS = 1 << 32
+"""More than there are token ids in any vocabulary: what is none is found nowhere, and never taken for another."""
+
 
 class TokenTree:
-    """A prefix tree of token sequences. A slot is a token at a position after a certain prefix.
+    """A prefix tree of token sequences, ids from 0 to below `IDS`. A slot is a token at a position after a certain prefix.
 
     Oldest slots are evicted first. A slot is never older than what follows it, provided that `touch` is called with
     whole paths and that paths in use are touched before `evict`: so an eviction never leaves an orphan.
     """
 
-    def __init__(self, slots: int, vocabulary: int) -> None:
-        self.size, self.vocabulary = slots, vocabulary
+    def __init__(self, slots: int) -> None:
+        self.size = slots
         self.clock = 0
         self._key = np.zeros(slots, dtype=np.int64)
         self._used = np.full(slots, -1, dtype=np.int64)
@@ -41,14 +44,14 @@ class TokenTree:
 
     def find(self, parent: int, token: int) -> int | None:
         """The slot of `token` right after the sequence of `parent`."""
-        return self._child.get(parent * self.vocabulary + token)
+        return self._child.get(parent * IDS + token)
 
     def match(self, tokens: Sequence[int]) -> list[int]:
         """The slots of the longest prefix of `tokens` that is held."""
         path, slot = [], ROOT
-        child, vocabulary = self._child, self.vocabulary
+        child = self._child
         for token in tokens:
-            following = child.get(slot * vocabulary + token)
+            following = child.get(slot * IDS + token)
             if following is None:
                 break
             path.append(following)
@@ -58,7 +61,7 @@ class TokenTree:
     def add(self, parent: int, token: int) -> int:
         """A new slot for `token` after `parent`. Raises IndexError without room: `evict` first."""
         slot = self._free.pop()
-        key = parent * self.vocabulary + token
+        key = parent * IDS + token
         self._child[key] = slot
         self._key[slot] = key
         self._used[slot] = self.clock

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from .base import EngineCounters, Generation, Sampling, Score, Tokens, check_sampling, checked_prompt
+from .base import EngineCounters, Generation, Sampling, Score, check_sampling, prompt_ids
 from .batch import Decoder, Request
 from .network import Network, eos_of, fingerprint, load
 from .stops import Delimiters
@@ -73,15 +73,14 @@ class TransformersEngine:
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
         """Continue `prompt`. Raises ValueError for a prompt that leaves no room in the context."""
-        prompt = self._checked(prompt, 1)
         check_sampling(sampling)
         ends = self._step_ends(sampling.stop, sampling.ends) if sampling.stop else None
-        done: Generation = await self._submit(prompt, sampling=sampling, stream=stream, ends=ends)
+        done: Generation = await self._submit(prompt, 1, sampling=sampling, stream=stream, ends=ends)
         return done
 
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
         """Log-probabilities of single next tokens `choices` after `prompt`."""
-        done: Score = await self._submit(self._checked(prompt, 0), choices=tuple(map(int, choices)))
+        done: Score = await self._submit(prompt, 0, choices=tuple(map(int, choices)))
         return done
 
     async def close(self) -> None:
@@ -92,20 +91,19 @@ class TransformersEngine:
             await asyncio.gather(self._pump, return_exceptions=True)
         self._decoder.drop(RuntimeError("the engine was closed"))
 
-    def _checked(self, prompt: Sequence[int], new: int) -> Tokens:
-        return checked_prompt(prompt, new, self.context, self.vocabulary)
-
-    async def _submit(self, prompt: tuple[int, ...], **wanted: Any) -> Any:
+    def _submit(self, prompt: Sequence[int], new: int, **wanted: Any) -> asyncio.Future[Any]:
+        """What the decode loop answers to a request that it is given now."""
+        ids = prompt_ids(prompt, new, self.context, self.vocabulary)
         if self._closed:
             raise RuntimeError("the engine was closed")
         loop = asyncio.get_running_loop()
         if self._pump is None or self._pump.done() or self._pump.get_loop() is not loop:
             self._decoder.drop(RuntimeError("the event loop of this request is gone"))
             self._pump = loop.create_task(self._run())
-        request = Request(prompt, loop.create_future(), **wanted)
+        request = Request(ids, loop.create_future(), **wanted)
         self._decoder.counters.requests += 1
         self._decoder.waiting.append(request)
-        return await request.done
+        return request.done
 
     async def _run(self) -> None:
         await asyncio.sleep(0)

@@ -11,7 +11,7 @@ import torch
 from fakes import LINES, Letters, LineEngine, text_model
 
 from forethought.llm.embedded.stories import held_out
-from forethought.llm.engines.base import Generation
+from forethought.llm.engines.base import Generation, Sampling
 from forethought.llm.formats import ChatFormat, PlainFormat
 from forethought.llm.load import BUILTIN, load_text_model
 from forethought.llm.reached import Row
@@ -301,7 +301,7 @@ def test_the_first_record_stays_and_sizes_are_counted():
 def test_a_long_request_is_cut_into_what_short_ones_would_have_written(steps, ended, limit, wanted):
     tokens = [tuple(map(ord, step)) for step in steps]
     made = Generation(tokens, [(0.0,) * len(step) for step in tokens], ended, seconds=2.0)
-    found = cut(made, lambda start: limit, "\n", ("####",), Letters().decode)
+    found = cut(made, Sampling(max_tokens=limit, ends=("####",)), 99, Letters().decode)
     assert [Letters().decode(step.tokens) + "|" + step.ended for step in found] == wanted
     assert all(len(step.logprobs) == len(step.tokens) for step in found)
 
@@ -309,7 +309,7 @@ def test_a_long_request_is_cut_into_what_short_ones_would_have_written(steps, en
 @pytest.mark.parametrize("broken", [Generation([(1,)], [()], "stop"), Generation([(1,)], [(0.0,)], "done")])
 def test_an_engine_that_breaks_its_contract_is_named(broken):
     with pytest.raises(ModelError, match="Generation"):
-        cut(broken, lambda start: 9, "\n", (), Letters().decode)
+        cut(broken, Sampling(max_tokens=9), 99, Letters().decode)
 
 
 async def test_values_of_log_probabilities_and_of_no_critic():

@@ -100,7 +100,7 @@ async def test_a_full_cache_forgets_the_oldest_and_stays_right(tiny_llama):
 
 
 def test_eviction_takes_what_was_touched_longest_ago_and_leaves_no_orphan():
-    tree, paths = TokenTree(20, 100), []
+    tree, paths = TokenTree(20), []
     for first in (1, 2, 3):
         tree.clock += 1
         slot, path = 0, []
