@@ -15,8 +15,11 @@ from typing import NamedTuple
 from ..planning.interface import ModelError
 from .engines.base import Generation, Sampling, Tokens
 
+TAIL = 16
+"""Tokens that a state's hash is of: those that siblings differ in."""
 
-@dataclass(slots=True, unsafe_hash=True)  # a frozen one takes four times as long to make
+
+@dataclass(slots=True)  # a frozen one takes four times as long to make
 class TextState:
     """A question and the steps written so far, not to be changed. Two are equal when their tokens and `ended` are.
 
@@ -39,6 +42,9 @@ class TextState:
     followed: bool = field(default=False, compare=False)
     logprobs: tuple[float, ...] = field(default=(), compare=False, repr=False)
     question: str = field(default="", compare=False, repr=False)
+
+    def __hash__(self) -> int:
+        return hash((self.tokens[-TAIL:], self.ended))
 
     @property
     def solution(self) -> Tokens:

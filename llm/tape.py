@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
@@ -143,9 +143,9 @@ class Taped:
         """The text of tokens, as the engine looked for delimiters in it."""
         return decode(self.engine.tokenizer, tokens)
 
-    async def step(
+    def step(
         self, prompt: Tokens, sampling: Sampling, stream: int, steps: int = 1, room: int | None = None
-    ) -> tuple[Step, Generation | None]:
+    ) -> Coroutine[Any, Any, tuple[Step, Generation | None]]:
         """The step that `stream` writes after `prompt`.
 
         sampling: `max_tokens` is the most of each step; `max_steps` is ignored. steps: where the step is not on the
@@ -169,16 +169,16 @@ class Taped:
                 records[self._step_key(text, sampling, room, stream)] = _pack_step(step)
             return records, first
 
-        return await self.tape.fetch(key, call, records_of, _unpack_step)
+        return self.tape.fetch(key, call, records_of, _unpack_step)
 
-    async def score(self, prompt: Tokens, choices: Sequence[int]) -> tuple[Score, Score | None]:
+    def score(self, prompt: Tokens, choices: Sequence[int]) -> Coroutine[Any, Any, tuple[Score, Score | None]]:
         """Log-probabilities of single next tokens `choices` after `prompt`."""
-        key = self._key(b"score", repr(tuple(choices)), prompt)
+        key = self._key(b"score", _told(tuple(choices)), prompt)
 
         def records_of(done: Score) -> tuple[dict[bytes, bytes], Score]:
             return {key: _pack_score(done)}, done
 
-        return await self.tape.fetch(key, lambda: self.engine.score(prompt, choices), records_of, _unpack_score)
+        return self.tape.fetch(key, lambda: self.engine.score(prompt, choices), records_of, _unpack_score)
 
     def _step_key(self, prompt: Tokens, sampling: Sampling, left: int, stream: int) -> bytes:
         """left: room for so many new tokens."""
@@ -188,6 +188,9 @@ class Taped:
     def _key(self, kind: bytes, how: str, prompt: Tokens) -> bytes:
         head = f"\0{self.engine.fingerprint}\0{how}\0".encode()
         return hashlib.blake2b(kind + head + packed(prompt), digest_size=16, person=_PERSON).digest()
+
+
+_told = lru_cache(64)(repr)
 
 
 @lru_cache(64)

@@ -36,9 +36,10 @@ SIBLINGS = "compares siblings and is for searches that ask for all children of a
 async def together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """What these give, all of them under way at once; one that fails ends the others. The first has no task of its own,
     which would take a tenth of what a search does for a node."""
-    tasks = [asyncio.create_task(call) for call in calls[1:]]
+    first, *others = calls
+    tasks = [asyncio.create_task(other) for other in others]
     try:
-        return [*[await call for call in calls[:1]], *[await task for task in tasks]]
+        return [await first, *[await task for task in tasks]]
     except BaseException:
         for task in tasks:
             task.cancel()
@@ -151,7 +152,7 @@ class TextModel:
     ) -> tuple[list[TextState], Expansion]:
         """Write step `actions[i]` of `states[i]`, all K at once; each is judged as soon as it is written, by a critic
         that compares siblings when all are. ValueError for such a critic and a search that asks for lone steps."""
-        slots = np.asarray(actions).astype(np.int64).tolist()
+        slots = [int(slot) for slot in np.asarray(actions).tolist()]
         if len(states) != len(slots) or min(slots, default=0) < 0:
             raise ValueError(f"{len(states)} states want as many slots, all at least 0; got {slots}")
         if valued not in ("none", "finished", "all"):
@@ -160,8 +161,10 @@ class TextModel:
         if compare is not None and valued != "none":
             reached = await self._compared(compare, states, slots, follow, valued)
         else:
+            if not slots:
+                return [], expansion_of([])
             walks = [self._walk(state, slot, follow, valued) for state, slot in zip(states, slots)]
-            reached = await together(walks)
+            reached = [await walks[0]] if len(walks) == 1 else await together(walks)
         return [one.state for one in reached], expansion_of(reached)
 
     async def close(self) -> None:

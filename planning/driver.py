@@ -7,7 +7,7 @@ so a reader can write his own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ from .keys import keys_of
 from .ledger import PLAIN, Budget, Ledger
 from .rollout import rollout
 from .states import ListStates, store_for
+
+Booked = dict[tuple[int, int], Usage]
 
 MOST_CLOSING = 1000
 """Steps after which closing gives up: a world without an end (most control problems) is never solved."""
@@ -107,7 +109,7 @@ def plan(
     return _outcome(search, states, ledger, {})
 
 
-def _outcome(search: Any, states: Any, ledger: Ledger, booked: dict[tuple[int, int], Usage]) -> Outcome:
+def _outcome(search: Any, states: Any, ledger: Ledger, booked: Booked) -> Outcome:
     closing = np.zeros_like(ledger.charged)
     return Outcome(search.plan(), search, states, ledger.charged, ledger.spent, closing, node_usage=booked)
 
@@ -145,23 +147,25 @@ async def aplan(
     ledger = Ledger(budget, 1, model.cost, getattr(model, "most_tokens", 0))
     if root.usage is not None:
         ledger.book(np.zeros(1, np.int32), root.usage, root.spent)
-    booked: dict[tuple[int, int], Usage] = {}
+    booked: Booked = {}
     await _converse(search, model, states, ledger, booked)
     outcome = _outcome(search, states, ledger, booked)
     await _end(outcome, model, close)
     return outcome
 
 
-async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger, booked: dict[Any, Usage]) -> None:
+async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger, booked: Booked) -> None:
     """Ask, await whichever call lands first, tell; until the search is done."""
-    flying: dict[asyncio.Task[Any], Leaves] = {}
+    flying: dict[asyncio.Task[Any] | None, Leaves] = {}
     # asyncio.wait would hang a callback on all of `flying` each time
     ready: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
     try:
         while True:
             groups = _asked(search, ledger)
             if len(groups) == 1 and not flying:  # a task of its own would take a fifth of the search's time
-                await _land(_answer(model, states, groups[0]), groups[0], search, states, ledger, booked)
+                flying[None] = groups[0]
+                _land(await _answer(model, states, groups[0]), groups[0], search, states, ledger, booked)
+                del flying[None]
                 continue
             for group in groups:
                 task = asyncio.create_task(_answer(model, states, group))
@@ -170,14 +174,17 @@ async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger,
             if not flying:
                 return
             landed = {await ready.get(), *(ready.get_nowait() for _ in range(ready.qsize()))}
-            for task in [t for t in flying if t in landed]:
-                await _land(task, flying.pop(task), search, states, ledger, booked)
+            for done in [task for task in flying if task in landed]:
+                _land(done.result(), flying[done], search, states, ledger, booked)
+                del flying[done]
     finally:
-        for task, group in flying.items():
-            task.cancel()
+        for group in flying.values():
             search.drop(group)
             ledger.release(group)
-        await asyncio.gather(*flying, return_exceptions=True)
+        tasks = [task for task in flying if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _asked(search: Any, ledger: Ledger) -> list[Leaves]:
@@ -198,18 +205,13 @@ def _answer(model: Any, states: ListStates, group: Leaves) -> Coroutine[Any, Any
     return call
 
 
-async def _land(
-    call: Awaitable[Any], group: Leaves, search: Any, states: ListStates, ledger: Ledger, booked: dict[Any, Usage]
+def _land(
+    answer: tuple[Any, Expansion], group: Leaves, search: Any, states: ListStates, ledger: Ledger, booked: Booked
 ) -> None:
-    """Tell the search what a call answered; give the leaves back if it failed."""
-    try:
-        reached, expansion = await call
-        expansion.same_as = keep(states, group, reached)
-        search.tell(group, expansion)
-    except BaseException:
-        search.drop(group)
-        ledger.release(group)
-        raise
+    """Keep what a call reached, tell the search and book it."""
+    reached, expansion = answer
+    expansion.same_as = keep(states, group, reached)
+    search.tell(group, expansion)
     ledger.charge(group, expansion.usage, expansion.spent)
     for i, node in enumerate(group.node.tolist()):
         booked[0, node] = PLAIN if expansion.usage is None else expansion.usage[i]

@@ -24,7 +24,6 @@ from .records import (
     ROOT,
     SLOT,
     SOLUTIONS,
-    SOLVED,
     STATUS,
     TERMINAL,
     VISITS,

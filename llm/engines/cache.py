@@ -21,7 +21,7 @@ IDS = 1 << 32
 
 
 class TokenTree:
-    """A prefix tree of token sequences, ids from 0 to below `IDS`. A slot is a token at a position after a certain prefix.
+    """A prefix tree of token sequences, each id below `IDS`. A slot is a token at a position after a certain prefix.
 
     Oldest slots are evicted first. A slot is never older than what follows it, provided that `touch` is called with
     whole paths and that paths in use are touched before `evict`: so an eviction never leaves an orphan.

@@ -27,7 +27,7 @@ _NUMBERED = re.compile(r"(?:\(?[0-9]{1,2}[.):]+|[-*•])\s+(?=\S)")
 _READERS = (SelfCritique, Rating, Rollout)
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, eq=False)
 class Proposed(TextState):
     """A state whose last step comes from a list. inserted: tokens at its end that no request of this tree has computed
     where they stand now, so that the first to read them pays for them."""

@@ -41,7 +41,7 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 """Solutions by sub-questions: our own problems, in the form of their appendix's prompts."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, eq=False)
 class Agreed(TextState):
     """A state of questions and answers. agreed: per step the share of the answers that agree with the one kept."""
 
