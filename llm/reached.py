@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from ..planning.interface import UNITS, Expansion
+from ..planning.interface import UNITS, Expansion, Usage
 from .engines.base import Generation
 from .engines.work import UNKNOWN, Work
 from .steps import Step, TextState
 from .values import Judgement
+from .values.base import UNJUDGED
 
 
 class Row(NamedTuple):
@@ -34,16 +35,15 @@ ALIVE = ("", "answer")
 """How a state is `ended` that is no dead end."""
 
 
-@dataclass(slots=True)
-class Reached:
+class Reached(NamedTuple):
     """One answer: the state, its numbers, its rows of charged and spent usage, [len(UNITS)] each."""
 
     state: TextState
     reward: float
     discount: float
     value: float
-    usage: Iterable[float]
-    spent: Iterable[float]
+    usage: Sequence[float] | Usage
+    spent: Sequence[float] | Usage
 
 
 @dataclass(slots=True)
@@ -72,24 +72,21 @@ class Written:
 
 
 def expansion_of(reached: Sequence[Reached]) -> Expansion:
-    """The numbers of K answers as arrays [K], cut from two: to make one of numpy's takes longer than to fill it."""
-    reward: list[float] = []
-    discount: list[float] = []
-    value: list[float] = []
-    usage: list[float] = []
-    spent: list[float] = []
-    dead: list[bool] = []
-    for one in reached:
-        reward.append(one.reward)
-        discount.append(one.discount)
-        value.append(one.value)
-        usage.extend(one.usage)
-        spent.extend(one.spent)
-        dead.append(one.state.ended not in ALIVE)
-    numbers = np.array(reward + discount + value, np.float32).reshape(3, len(reached))
-    bills = np.array(usage + spent, np.float64).reshape(2, len(reached), len(UNITS))
-    dead_ends = np.array(dead, np.bool_) if True in dead else None
-    return Expansion(numbers[0], numbers[1], numbers[2], usage=bills[0], spent=bills[1], dead=dead_ends)
+    """The numbers of K answers as arrays [K]."""
+    if not reached:
+        return Expansion(
+            *np.empty((3, 0), np.float32), usage=np.empty((0, len(UNITS))), spent=np.empty((0, len(UNITS)))
+        )
+    states, reward, discount, value, usage, spent = zip(*reached)
+    dead = [state.ended not in ALIVE for state in states]
+    return Expansion(
+        np.array(reward, np.float32),
+        np.array(discount, np.float32),
+        np.array(value, np.float32),
+        usage=np.array(usage, np.float64),
+        spent=np.array(spent, np.float64),
+        dead=np.array(dead, np.bool_) if True in dead else None,
+    )
 
 
 def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, work: Work) -> Row:
@@ -103,19 +100,11 @@ def _spent(parent: TextState, done: Generation | None, judgement: Judgement, wor
     """What the engine did just now; `done` is None where it was not asked."""
     if done is None:
         return Row(1, 0, 0, 0, 0, judgement.computed, judgement.busy, judgement.flops_spent)
-    _, calls, generated, prompt, cached, _, seconds, flops = spent_on(len(parent.tokens), done, work)
-    busy, operations = seconds + judgement.busy, flops + judgement.flops_spent
-    return Row(1, calls, generated, prompt, cached, judgement.computed, busy, operations)
+    return spent_on(len(parent.tokens), done, work, 1, judgement)
 
 
-def spent_on(prompt: int, done: Generation, work: Work) -> Row:
-    """What the engine did for one request after `prompt` tokens, the node aside."""
-    written = sum(map(len, done.steps))
-    return Row(
-        model_calls=1,
-        generated_tokens=written,
-        prompt_tokens=prompt - done.cached,
-        cached_tokens=done.cached,
-        seconds=done.seconds,
-        flops=work.of(done.cached, prompt - done.cached + written),
-    )
+def spent_on(prompt: int, done: Generation, work: Work, nodes: int = 0, judgement: Judgement = UNJUDGED) -> Row:
+    """What the engine did for one request after `prompt` tokens and for the critic."""
+    written, cached = sum(map(len, done.steps)), done.cached
+    flops = work.of(cached, prompt - cached + written) + judgement.flops_spent
+    return Row(nodes, 1, written, prompt - cached, cached, judgement.computed, done.seconds + judgement.busy, flops)

@@ -24,10 +24,10 @@ from .reached import ALIVE, Reached, Written, expansion_of
 from .steps import Step, TextState, stream_of
 from .tape import Tape, Taped
 from .values import Judgement, NoValue, Value
+from .values.base import UNJUDGED
 
 T = TypeVar("T")
 
-_UNJUDGED = Judgement(0.0)
 _Compare = Callable[[Taped, Format, TextState, Sequence[TextState]], Awaitable[Sequence[Judgement]]]
 
 SIBLINGS = "compares siblings and is for searches that ask for all children of a state at once (beam, `Beam(b, c)`)"
@@ -296,7 +296,7 @@ class TextModel:
 
     async def _judge(self, child: TextState, valued: Valued) -> Judgement:
         if valued == "none" or (valued == "finished" and not child.ended):
-            return _UNJUDGED
+            return UNJUDGED
         if child.ended not in ALIVE:
             return Judgement(self.value.low)
         return await self.value.score(self._taped, self.format, child)

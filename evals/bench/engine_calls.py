@@ -78,11 +78,11 @@ class Recorder:
         await self.engine.close()
 
 
-async def replay(engine: Engine, calls: Sequence[Call], places: int = 0) -> list[Generation | Score]:
-    """The answers to all of these calls, sent at once in their order.
-
-    places: a `Recorder` is told (`thinner`) when fewer than so many are left.
-    """
+async def replay(
+    engine: Engine, calls: Sequence[Call], places: int = 0, thinner: Callable[[], None] = lambda: None
+) -> list[Generation | Score]:
+    """The answers to all of these calls, sent at once in their order. thinner: called when fewer than `places` are
+    left."""
     left = len(calls)
 
     async def send(call: Call) -> Generation | Score:
@@ -90,7 +90,7 @@ async def replay(engine: Engine, calls: Sequence[Call], places: int = 0) -> list
         done = await _send(engine, call)
         left -= 1
         if left == places - 1:
-            engine.thinner()  # type: ignore[attr-defined]
+            thinner()
         return done
 
     return await asyncio.gather(*[send(call) for call in calls])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from .engine_bed import Bed, Stretch, Taken, old_garbage_aside
-from .engine_calls import Call, Recorder, replay
+from .engine_calls import Call, replay
 from .engine_work import Plans
 
 TICKS = 15
@@ -27,14 +27,17 @@ def read_clocks() -> tuple[float, float]:
 
 
 class Side:
-    """One engine and the work on it; `taken` is what it took until it said that it was thinning out, or to its end."""
+    """One engine and the work on it; `taken` is what it took until it said that it was thinning out, or to its end.
 
-    def __init__(self, engine: Any, work: Callable[[Recorder], Coroutine[Any, Any, Any]]) -> None:
-        self.recorder, self.work = Recorder(engine), work
+    work: is given the engine itself, without a recorder, whose notes would be counted with what they are of, and whom
+    to tell when it has nothing left to begin where something ends.
+    """
+
+    def __init__(self, engine: Any, work: Callable[[Any, Callable[[], None]], Coroutine[Any, Any, Any]]) -> None:
+        self.engine, self.work = engine, work
         self.decoder, self.tick = engine._decoder, engine._decoder.tick
         self.task: asyncio.Task[Any] | None = None
         self.taken, self.over = Stretch(0.0, 0.0, 0), False
-        self.recorder.thinner = self.thinner
 
     def thinner(self) -> None:
         """Nothing is left to begin where something ends; of no account before anything was written."""
@@ -67,7 +70,7 @@ class Turns:
         """Start the work of the side whose turn it is, the first time: to send its requests is part of it."""
         side = self.sides[self.now]
         if side.task is None:
-            side.task = asyncio.create_task(side.work(side.recorder))
+            side.task = asyncio.create_task(side.work(side.engine, side.thinner))
             side.task.add_done_callback(lambda _: self.ended(side))
 
     def ended(self, side: Side) -> None:
@@ -99,7 +102,7 @@ def flying(bed: Bed, plans: Plans, search: Taken) -> tuple[Stretch, Stretch]:
 
 def one_by_one(bed: Bed, search: Taken) -> tuple[Stretch, Stretch]:
     """The search as it was measured, and its requests measured now."""
-    requests = bed.measured(lambda engine: replay(engine, search.early, bed.rows))
+    requests = bed.measured(lambda engine: replay(engine, search.early, bed.rows, engine.thinner))
     return search.full or search.whole, requests.full or requests.whole
 
 
@@ -108,8 +111,8 @@ def in_turns(bed: Bed, plans: Plans, calls: Sequence[Call]) -> tuple[Stretch, St
 
     async def run() -> tuple[Stretch, Stretch]:
         sides = [
-            Side(bed.fresh(), lambda engine: plans.run(bed.model(engine, plans.value), engine.thinner)),
-            Side(bed.fresh(), lambda engine: replay(engine, calls, bed.rows)),
+            Side(bed.fresh(), lambda engine, thinner: plans.run(bed.model(engine, plans.value), thinner)),
+            Side(bed.fresh(), lambda engine, thinner: replay(engine, calls, bed.rows, thinner)),
         ]
         turns = Turns(sides)
         await turns.done.wait()

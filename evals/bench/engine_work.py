@@ -83,7 +83,7 @@ def turn(bed: Bed, plans: Plans, length: float) -> Turn:
     """Each workload once; length: the mean tokens of a whole solution."""
     search = plans.on(bed)
     writing = [call for call in search.calls if isinstance(call.answer, Generation)]
-    requests = bed.measured(lambda engine: replay(engine, search.calls, bed.rows))
+    requests = bed.measured(lambda engine: replay(engine, search.calls, bed.rows, engine.thinner))
     in_turn = _in_turn(bed, search.calls)
     alone = _in_turn(bed, writing) if len(writing) < len(search.calls) else in_turn
     whole = samples(bed, plans.questions, max(1, round(search.generated / length / len(plans.questions))))

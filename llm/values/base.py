@@ -33,6 +33,10 @@ class Judgement(NamedTuple):
     flops_spent: float = 0.0
 
 
+UNJUDGED = Judgement(0.0)
+"""Of states that nobody asks about."""
+
+
 class Value(Protocol):
     """A critic of solutions.
 

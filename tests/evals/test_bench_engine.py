@@ -82,7 +82,7 @@ def test_the_full_part_of_a_workload_ends_where_nothing_is_left_to_begin(bed):
     others = sum(len(call.written) for call in few.calls if call.prompt[: len(last)] != last)
     assert 0 < few.full.generated <= others < few.generated
     assert 0 < few.full.processor < few.processor and 0 < few.full.wall < few.wall
-    again = bed.measured(lambda engine: replay(engine, few.calls, 3)).full
+    again = bed.measured(lambda engine: replay(engine, few.calls, 3, engine.thinner)).full
     longest = sorted(len(call.written) for call in few.calls)[-2:]
     assert few.generated - sum(longest) <= again.generated <= few.generated, "two requests are left"
 
@@ -167,7 +167,7 @@ def test_one_side_is_timed_only_in_its_own_turns(bed):
         engine._decoder.tick = lambda tick=tick, number=number: (ticks.append(number), tick())
         counted.append(engine)
 
-    async def work(engine):
+    async def work(engine, thinner):
         prompts = [bed.format.prompt_tokens(f"{question} {n}") for n in range(9) for question in QUESTIONS]
         await asyncio.gather(
             *(engine.generate(p, Sampling(max_tokens=40, stop=None), i) for i, p in enumerate(prompts))
