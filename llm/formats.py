@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -115,7 +116,7 @@ class PlainFormat:
         self.yes, self.no = _verdicts(tokenizer, yes, no)
 
     def prompt_tokens(self, question: str) -> Tokens:
-        ids = list(self._tokenizer.encode(self._prompt.replace("{question}", question)))
+        ids = encoded(self._tokenizer, self._prompt.replace("{question}", question))
         if ids and ids[-1] == getattr(self._tokenizer, "eos_token_id", None):
             ids.pop()
         return tuple(ids)
@@ -242,6 +243,24 @@ def _from_settings(tokenizer: Any, path: Path) -> Format:
         return kinds[kind](tokenizer, **settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def encoded(tokenizer: Any, text: str) -> list[int]:
+    """`tokenizer.encode(text)`, by the tokenizers library itself where transformers would add nothing but half of the
+    time: to a class that encodes in its usual way, with nothing set that it would have to take back first."""
+    if _usual(type(tokenizer)):
+        library = tokenizer.backend_tokenizer
+        set_ = library.truncation, library.padding, library.encode_special_tokens, tokenizer.split_special_tokens
+        if not any(set_):
+            return list(library.encode(text).ids)
+    return list(tokenizer.encode(text))
+
+
+@lru_cache
+def _usual(kind: type) -> bool:
+    """Whether tokenizers of this class encode as transformers' own that are made of a tokenizers library's."""
+    ways = (getattr(getattr(kind, name, None), "__qualname__", "") for name in ("encode", "_encode_plus"))
+    return [*ways] == ["PreTrainedTokenizerBase.encode", "TokenizersBackend._encode_plus"]
 
 
 def _ids(tokenizer: Any, text: str) -> Tokens:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from ..planning.interface import ModelError
@@ -29,7 +30,7 @@ class TextState:
     prompt_length: tokens that are the prompt. step_start: where the last step begins.
     stream: 63-bit name of the noise that wrote the last step. depth: steps so far, 0 at the root.
     followed: reached by a `follow` expansion, so that the same request wrote what lies below its slot 0.
-    logprobs: log-probabilities of the solution's tokens, [len(tokens) - prompt_length].
+    step_logprobs: per step the log-probabilities of its tokens.
     question: what was asked, for critics that read it in words of their own.
     """
 
@@ -40,7 +41,7 @@ class TextState:
     stream: int = field(default=0, compare=False)
     depth: int = field(default=0, compare=False)
     followed: bool = field(default=False, compare=False)
-    logprobs: tuple[float, ...] = field(default=(), compare=False, repr=False)
+    step_logprobs: tuple[tuple[float, ...], ...] = field(default=(), compare=False, repr=False)
     question: str = field(default="", compare=False, repr=False)
 
     def __hash__(self) -> int:
@@ -55,6 +56,11 @@ class TextState:
     def step(self) -> Tokens:
         """The tokens of the last step; empty at the root."""
         return self.tokens[self.step_start :]
+
+    @property
+    def logprobs(self) -> tuple[float, ...]:
+        """Log-probabilities of the solution's tokens, [len(solution)]."""
+        return tuple(chain.from_iterable(self.step_logprobs))
 
 
 class Step(NamedTuple):

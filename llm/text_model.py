@@ -277,7 +277,7 @@ class TextModel:
             stream,
             parent.depth + 1,
             follow,
-            parent.logprobs + step.logprobs,
+            (*parent.step_logprobs, step.logprobs),
             parent.question,
         )
 

@@ -26,5 +26,5 @@ class LogProb:
     async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
         if getattr(taped.engine, "mute", False):
             raise EngineGone("the server gives no log-probabilities; choose --value none or rollout")
-        logprobs = state.logprobs if self.whole else state.logprobs[len(state.logprobs) - len(state.step) :]
+        logprobs = state.logprobs if self.whole else (state.step_logprobs or ((),))[-1]
         return Judgement(math.exp(sum(logprobs) / len(logprobs)) if logprobs else self.low)

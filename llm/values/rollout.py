@@ -70,4 +70,4 @@ def _before(state: TextState) -> TextState:
     """An open state itself; a finished one without its last step."""
     if not state.ended:
         return state
-    return replace(state, tokens=state.tokens[: state.step_start], ended="", depth=state.depth - 1, logprobs=())
+    return replace(state, tokens=state.tokens[: state.step_start], ended="", depth=state.depth - 1, step_logprobs=())
