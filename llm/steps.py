@@ -9,7 +9,6 @@ import hashlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -78,11 +77,6 @@ class Step(NamedTuple):
 ENDINGS = ("stop", "end", "length")
 """How a continuation or a step may end."""
 
-RECENT = 1024
-"""Packed texts that are kept: siblings' streams and tape keys all begin with their parent's."""
-
-
-@lru_cache(RECENT)
 def packed(tokens: Tokens) -> bytes:
     """Token ids as bytes, four each."""
     return struct.pack(f"<{len(tokens)}i", *tokens)

@@ -188,6 +188,17 @@ def sweep(
 
 
 @njit
+def last_slot(I: Any, b: int) -> int:
+    """The highest slot of row b's root that leads to an answered node, -1 for none."""
+    last, child = -1, I[b, I[b, I.shape[1] - 1, ROOT], FIRST]
+    while child >= 0:
+        if I[b, child, STATUS] == OPENED:
+            last = max(last, I[b, child, SLOT])
+        child = I[b, child, NEXT]
+    return last
+
+
+@njit
 def nodes_below(I: Any, b: int, share: Any) -> None:
     """How many answered nodes lie below each slot of the root of row b, into share [A]."""
     header = I.shape[1] - 1
@@ -329,8 +340,7 @@ class BeamSearch(TreeSearch):
     def weights(self) -> NDArray[np.float32]:
         """[B, A] shares of the nodes below each slot of the roots."""
         tree = self.tree
-        first = [tree.slots_along(b, [0, *tree.children(b, int(r))]) for b, r in enumerate(tree.root)]
-        wide = tree.slots or max([int(s.max()) + 1 for s in first if len(s)], default=1)
+        wide = tree.slots or max(1, 1 + max(last_slot(tree.I, b) for b in range(self.rows)))
         weights = np.zeros((self.rows, wide), np.float32)
         for b in range(self.rows):
             nodes_below(tree.I, b, weights[b])

@@ -110,8 +110,9 @@ def plan(
 
 
 def _outcome(search: Any, states: Any, ledger: Ledger, booked: Booked) -> Outcome:
-    closing = np.zeros_like(ledger.charged)
-    return Outcome(search.plan(), search, states, ledger.charged, ledger.spent, closing, node_usage=booked)
+    charged = ledger.charged
+    closing = np.zeros(charged.shape)
+    return Outcome(search.plan(), search, states, charged, ledger.spent, closing, node_usage=booked)
 
 
 def _store(start: Any, search: Any, after: Outcome | None, rows: int) -> Any:
@@ -188,11 +189,11 @@ async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger,
 
 
 def _asked(search: Any, ledger: Ledger) -> list[Leaves]:
-    """All that the search wants to know now, one query per group of siblings, reserved."""
-    groups = []
-    while len(query := search.ask(ledger.room())):
+    """What the search wants to know now, one query per group of siblings, reserved."""
+    query = search.ask(ledger.room())
+    groups: list[Leaves] = query.groups()
+    if groups:
         ledger.reserve(query)
-        groups += query.groups()
     return groups
 
 
