@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
-from .engines.base import Engine, Generation, Sampling, Score, Tokens
+from .engines.base import Engine, Generation, Sampling, Score, Tokens, shared_ids
 from .engines.stops import decode
 from .steps import ENDINGS, Step, cut, packed
 
@@ -208,7 +208,7 @@ def _pack_step(step: Step) -> bytes:
 def _unpack_step(record: bytes) -> Step:
     ended, n, seconds = struct.unpack_from("<BId", record)
     numbers = struct.unpack_from(f"<{n}i{n}d", record, struct.calcsize("<BId"))
-    return Step(numbers[:n], numbers[n:], ENDINGS[ended], seconds)
+    return Step(shared_ids(numbers[:n]), numbers[n:], ENDINGS[ended], seconds)
 
 
 def _pack_score(score: Score) -> bytes:

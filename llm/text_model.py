@@ -17,7 +17,7 @@ import numpy as np
 
 from ..planning.interface import UNITS, Expansion, Slots, Valued
 from .answers import extract
-from .engines.base import Engine, Sampling, Tokens
+from .engines.base import Engine, Sampling, Tokens, shared_ids
 from .engines.work import work_of
 from .formats import Format
 from .reached import ALIVE, Reached, Written, expansion_of
@@ -199,7 +199,7 @@ class TextModel:
     def _root(self, question: str) -> TextState:
         if not isinstance(question, str) or not question.strip():
             raise ValueError(f"a question must be a text that is not empty, got {question!r}")
-        prompt = self.format.prompt_tokens(question)
+        prompt = shared_ids(self.format.prompt_tokens(question))
         state = TextState(prompt, prompt_length=len(prompt), step_start=len(prompt), question=question)
         if self._room(state) < 1:
             raise ValueError(

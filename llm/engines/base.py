@@ -80,6 +80,18 @@ class EngineCounters:
     notes: dict[str, float] = field(default_factory=dict)
 
 
+_SHARED: list[int] = []
+
+
+def shared_ids(ids: Sequence[int]) -> Tokens:
+    """The same whole numbers, none negative, as objects that all texts share. A search comes back to each of its texts
+    after a forward that has emptied the processor's caches, and would have to fetch every number anew."""
+    missing = max(ids, default=-1) + 1 - len(_SHARED)
+    if missing > 0:
+        _SHARED.extend(range(len(_SHARED), len(_SHARED) + missing))
+    return tuple(map(_SHARED.__getitem__, ids))
+
+
 def prompt_ids(prompt: Sequence[int], new: int, context: int, vocabulary: int) -> array[int]:
     """The prompt as whole numbers from 0 on, in one look at each, since a search sends its longest texts again and
     again; ValueError where it is empty, leaves no room for `new` tokens or holds others. What is above the vocabulary

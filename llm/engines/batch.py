@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .attention import Layout
-from .base import EngineCounters, Generation, Sampling, Score, Tokens, check_known
+from .base import EngineCounters, Generation, Sampling, Score, Tokens, check_known, shared_ids
 from .cache import ROOT, PagedCache, TokenTree
 from .network import Network
 from .noise import draw, uniforms
@@ -211,7 +211,7 @@ class Decoder:
         u = uniforms([row.stream for row in rows], [row.length for row in rows])
         settings = [row.sampling for row in rows if row.sampling]
         tokens, logprobs = draw(logits, [s.temperature for s in settings], [s.top_p for s in settings], u)
-        for row, token, logprob in zip(rows, tokens, logprobs):
+        for row, token, logprob in zip(rows, shared_ids(tokens), logprobs):
             self._accept(row, token, logprob)
 
     def _finish_scores(self, rows: list[Request], logits: Tensor) -> None:
