@@ -257,7 +257,7 @@ def encoded(tokenizer: Any, text: str) -> list[int]:
 
 
 @lru_cache
-def _usual(kind: type) -> bool:
+def _usual(kind: Any) -> bool:
     """Whether tokenizers of this class encode as transformers' own that are made of a tokenizers library's."""
     ways = (getattr(getattr(kind, name, None), "__qualname__", "") for name in ("encode", "_encode_plus"))
     return [*ways] == ["PreTrainedTokenizerBase.encode", "TokenizersBackend._encode_plus"]

@@ -74,9 +74,8 @@ class Written:
 def expansion_of(reached: Sequence[Reached]) -> Expansion:
     """The numbers of K answers as arrays [K]."""
     if not reached:
-        return Expansion(
-            *np.empty((3, 0), np.float32), usage=np.empty((0, len(UNITS))), spent=np.empty((0, len(UNITS)))
-        )
+        nothing, free = np.empty(0, np.float32), np.empty((0, len(UNITS)))
+        return Expansion(nothing, nothing, nothing, usage=free, spent=free)
     states, reward, discount, value, usage, spent = zip(*reached)
     dead = [state.ended not in ALIVE for state in states]
     return Expansion(

@@ -77,6 +77,7 @@ class Step(NamedTuple):
 ENDINGS = ("stop", "end", "length")
 """How a continuation or a step may end."""
 
+
 def packed(tokens: Tokens) -> bytes:
     """Token ids as bytes, four each."""
     return struct.pack(f"<{len(tokens)}i", *tokens)

@@ -57,10 +57,10 @@ NOTHING = Leaves(*np.empty((4, 0), np.int32))
 
 
 @njit
-def restart(I: Any, T: Any, front: Any, group: Any, b: int) -> None:
-    """Begin a sweep of row b at its root."""
+def restart(I: Any, T: Any, front: Any, b: int) -> None:
+    """Begin a sweep of row b at its root: the only node of its frontier, front [B, 2, N] (node, sub-beam)."""
     T[b, LAYER], T[b, COUNT], T[b, BEAM_CUT], T[b, WIDTH_CUT] = 0, 1, 0, 0
-    front[b, 0], group[b, 0] = I[b, I.shape[1] - 1, ROOT], 0
+    front[b, 0, 0], front[b, 1, 0] = I[b, I.shape[1] - 1, ROOT], 0
 
 
 @njit
@@ -72,7 +72,7 @@ def open_layer(
     width = S[TREES] if S[TREES] > 1 and T[b, LAYER] == 0 else T[b, WIDTH]
     opened = 0
     for k in range(T[b, COUNT]):
-        node = front[b, k]
+        node = front[b, 0, k]
         while I[b, node, NEXT_SLOT] >= 0 and I[b, node, CHILDREN] < width and I[b, node, DRAWS] < 2 * width:
             child = open_slot(I, F, P, b, node, I[b, node, NEXT_SLOT]) if opened < left else -1
             if child < 0:
@@ -84,13 +84,13 @@ def open_layer(
 
 
 @njit
-def gather(I: Any, F: Any, T: Any, S: Any, front: Any, group: Any, pool: Any, cost: Any, b: int) -> int:
+def gather(I: Any, F: Any, T: Any, S: Any, front: Any, pool: Any, cost: Any, b: int) -> int:
     """The frontier's open children, by parent and slot, into pool [2, N] (node, sub-beam), minus their worth into
     cost [N]; returns how many."""
     first_of_trees = S[TREES] > 1 and T[b, LAYER] == 0
     found = 0
     for k in range(T[b, COUNT]):
-        node, start = front[b, k], found
+        node, start = front[b, 0, k], found
         if I[b, node, NEXT_SLOT] >= 0 and not first_of_trees:
             T[b, WIDTH_CUT] = 1
         child = I[b, node, FIRST]
@@ -105,16 +105,18 @@ def gather(I: Any, F: Any, T: Any, S: Any, front: Any, group: Any, pool: Any, co
             child = I[b, child, NEXT]
         for at in range(start, found):
             n = pool[0, at]
-            pool[1, at] = at if first_of_trees else group[b, k]
+            pool[1, at] = at if first_of_trees else front[b, 1, k]
             cost[at] = -(F[b, n, RETURN] + F[b, n, GAMMA] * F[b, n, RAW])
     return found
 
 
 @njit
-def deepen(I: Any, F: Any, T: Any, S: Any, front: Any, group: Any, pool: Any, cost: Any, b: int) -> None:
+def deepen(I: Any, F: Any, T: Any, S: Any, front: Any, b: int) -> None:
     """The layer is complete: its best open states, at most BEAM per sub-beam, become the frontier. Ties go to the
     child of the better parent, then to the lower slot, so that neither drops nor the order of tells matters."""
-    found = gather(I, F, T, S, front, group, pool, cost, b)
+    header = I.shape[1] - 1
+    pool, cost = np.empty((2, I[b, header, NEXT_NODE]), np.int32), np.empty(I[b, header, NEXT_NODE])
+    found = gather(I, F, T, S, front, pool, cost, b)
     T[b, LAYER] += 1
     T[b, REACHED] = max(T[b, REACHED], T[b, LAYER])
     members = np.zeros(max(S[TREES], 1), np.int32)
@@ -123,7 +125,7 @@ def deepen(I: Any, F: Any, T: Any, S: Any, front: Any, group: Any, pool: Any, co
         tree = pool[1, at]
         if members[tree] < T[b, BEAM]:
             members[tree] += 1
-            front[b, kept], group[b, kept] = pool[0, at], tree
+            front[b, 0, kept], front[b, 1, kept] = pool[0, at], tree
             kept += 1
     if kept < found:
         T[b, BEAM_CUT] = 1
@@ -147,29 +149,15 @@ def widen(T: Any, S: Any, b: int) -> int:
 
 
 @njit
-def sweep(
-    I: Any,
-    F: Any,
-    P: Any,
-    T: Any,
-    S: Any,
-    front: Any,
-    group: Any,
-    pool: Any,
-    cost: Any,
-    room: Any,
-    why: Any,
-    out: Any,
-) -> int:
-    """The next layer of every row that waits for no answer; fills `out` [4, K] (row, parent, slot, node), returns K,
-    or -1 where every row waits.
+def sweep(I: Any, F: Any, P: Any, T: Any, S: Any, front: Any, room: Any, why: Any, out: Any) -> Any:
+    """The next layer of every row that waits for no answer, int32 [4, K] (row, parent, slot, node); `out` [4, B * N] is
+    written on the way.
 
     Layers that were opened by earlier sweeps are walked at no cost until something new is wanted.
     """
     header = I.shape[1] - 1
-    count, waiting = 0, True
+    count = 0
     for b in range(I.shape[0]):
-        waiting = waiting and I[b, header, FLYING] != 0
         if I[b, I[b, header, ROOT], TERMINAL] != ONGOING and why[b] == RUNNING:
             why[b] = EXHAUSTED
         while why[b] == RUNNING and I[b, header, FLYING] == 0:
@@ -180,11 +168,11 @@ def sweep(
             if cut:
                 why[b] = BUDGET
                 break
-            deepen(I, F, T, S, front, group, pool, cost, b)
+            deepen(I, F, T, S, front, b)
             if T[b, COUNT] == 0 or T[b, LAYER] == S[HORIZON]:
                 why[b] = widen(T, S, b)
-                restart(I, T, front, group, b)
-    return -1 if waiting else count
+                restart(I, T, front, b)
+    return out[:, :count].copy()
 
 
 @njit
@@ -301,24 +289,19 @@ class BeamSearch(TreeSearch):
         self.settings = np.array([*grow, horizon, planner.trees, cap], np.int64)
         self.sweeps = np.zeros((self.rows, 7), np.int32)
         self.sweeps[:, :2] = beam, children
-        shape = (self.rows, self.tree.nodes)
-        self.front, self.group = np.empty(shape, np.int32), np.empty(shape, np.int32)
-        self.pool, self.cost = np.empty((2, self.tree.nodes), np.int32), np.empty(self.tree.nodes)
+        self.front = np.empty((self.rows, 2, self.tree.nodes), np.int32)
         self.out = np.empty((4, self.rows * self.tree.nodes), np.int32)
         for b in range(self.rows):
-            restart(self.tree.I, self.sweeps, self.front, self.group, b)
+            restart(self.tree.I, self.sweeps, self.front, b)
 
     def ask(self, room: Int) -> Leaves:
-        if self.rows == 1 and self.flying[0]:  # as `sweep` would find at the price of handing it twelve arrays
+        if self.flying[0] and self.flying.all():
             return NOTHING
         tree = self.tree
-        count = sweep(
-            tree.I, tree.F, tree.P, self.sweeps, self.settings, self.front, self.group, self.pool, self.cost,
-            room, self.why_codes, self.out,
+        found = sweep(
+            tree.I, tree.F, tree.P, self.sweeps, self.settings, self.front, room, self.why_codes, self.out
         )  # fmt: skip
-        if count < 0:
-            return NOTHING
-        return self._asked(room, self.out[:, :count].copy(), False, self.planner.valued)
+        return self._asked(room, found, False, self.planner.valued)
 
     def _worth(self, row: int, path: list[int]) -> float:
         """Return so far plus discounted value."""

@@ -18,6 +18,10 @@ from .jit import njit
 
 NODES, CALLS, GENERATED = UNITS.index("nodes"), UNITS.index("model_calls"), UNITS.index("generated_tokens")
 SECONDS = UNITS.index("seconds")
+CHARGED, SPENT = range(2)
+"""The two bills of a ledger, float64 [2, B, units]."""
+PLAINLY, FLYING, ROOM = range(3)
+"""Its counts, int32 [3, B]: answers of one node and one call, calls under way, how many more there is room for."""
 MOST_NODES = 65_536
 """As large as a search grows whose budget is not in nodes."""
 
@@ -49,43 +53,41 @@ class Budget:
 
 
 @njit
-def shift(to: Any, off: Any, row: Any) -> None:
-    """One unit from `off` to `to` for each row named."""
+def shift(counts: Any, to: int, off: int, row: Any) -> None:
+    """One unit from line `off` to line `to` of the counts for each row named."""
     for b in row:
-        to[b] += 1
-        off[b] -= 1
+        counts[to, b] += 1
+        counts[off, b] -= 1
 
 
 @njit
-def add(charged: Any, spent: Any, row: Any, usage: Any, paid: Any) -> None:
-    """Rows of usage [K, units] put to `charged`, and of what the engine did to `spent`."""
+def add(bills: Any, row: Any, usage: Any, paid: Any) -> None:
+    """Rows of usage [K, units] put to what is charged, and of what the engine did to what is spent."""
     for k in range(len(row)):
-        for unit in range(charged.shape[1]):
-            charged[row[k], unit] += usage[k, unit]
-            spent[row[k], unit] += paid[k, unit]
+        for unit in range(bills.shape[2]):
+            bills[CHARGED, row[k], unit] += usage[k, unit]
+            bills[SPENT, row[k], unit] += paid[k, unit]
 
 
 @njit
-def reckon(charged: Any, plain: Any, flying: Any, caps: Any, most: int, room: Any) -> None:
-    """Fill in the room [B]: how many calls fit under every cap [C] (unit, cap, most of a call) with those under way."""
-    for b in range(len(room)):
+def reckon(bills: Any, counts: Any, caps: Any, most: int) -> None:
+    """Fill in the room: how many calls fit under every cap [C] (unit, cap, most of a call) with those under way."""
+    for b in range(counts.shape[1]):
         left = float(most)
         for c in range(len(caps)):
             unit, cap, each = int(caps[c, 0]), caps[c, 1], caps[c, 2]
-            one = plain[b] if unit in (NODES, CALLS) else 0
-            left = min(left, (cap - charged[b, unit] - one - flying[b] * each) // each)
-        room[b] = max(left, 0.0)
+            one = counts[PLAINLY, b] if unit in (NODES, CALLS) else 0
+            left = min(left, (cap - bills[CHARGED, b, unit] - one - counts[FLYING, b] * each) // each)
+        counts[ROOM, b] = max(left, 0.0)
 
 
 @njit
-def settle(
-    charged: Any, spent: Any, plain: Any, flying: Any, caps: Any, most: int, room: Any, row: Any, usage: Any, paid: Any
-) -> None:
+def settle(bills: Any, counts: Any, caps: Any, most: int, row: Any, usage: Any, paid: Any) -> None:
     """What was reserved for these rows is booked as `add` does, and the room is reckoned anew."""
-    add(charged, spent, row, usage, paid)
+    add(bills, row, usage, paid)
     for b in row:
-        flying[b] -= 1
-    reckon(charged, plain, flying, caps, most, room)
+        counts[FLYING, b] -= 1
+    reckon(bills, counts, caps, most)
 
 
 class Ledger:
@@ -93,8 +95,7 @@ class Ledger:
 
     def __init__(self, budget: Budget, rows: int, cost: int = 1, most_tokens: int = 0) -> None:
         self.budget, self.rows = budget, rows
-        self._charged, self._spent = np.zeros((rows, len(UNITS))), np.zeros((rows, len(UNITS)))
-        self._plain, self._flying = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
+        self._bills, self._counts = np.zeros((2, rows, len(UNITS))), np.zeros((3, rows), np.int32)
         self._cost = cost
         caps = (
             (NODES, budget.nodes, cost),
@@ -105,18 +106,18 @@ class Ledger:
         self._caps = np.array(known, float).reshape(-1, 3)
         self.begun = time.perf_counter()
         self._most = MOST_NODES if budget.nodes is None else min(budget.nodes // cost, np.iinfo(np.int32).max)
-        self._room = np.empty(rows, np.int32)
+        self._room = self._counts[ROOM]
         self._reckon()
 
     @property
     def charged(self) -> Usage:
         """[B, units] what these plans would have paid alone."""
-        return self._charged + self._plain[:, None] * PLAIN
+        return self._bills[CHARGED] + self._counts[PLAINLY, :, None] * PLAIN
 
     @property
     def spent(self) -> Usage:
         """[B, units] what the engine did."""
-        return self._spent + self._plain[:, None] * PLAIN
+        return self._bills[SPENT] + self._counts[PLAINLY, :, None] * PLAIN
 
     def late(self) -> bool:
         """Whether the stop time has passed."""
@@ -127,30 +128,28 @@ class Ledger:
         return np.zeros(self.rows, np.int32) if self.late() else self._room
 
     def _reckon(self) -> None:
-        reckon(self._charged, self._plain, self._flying, self._caps, self._most, self._room)
+        reckon(self._bills, self._counts, self._caps, self._most)
 
     def reserve(self, query: Any) -> None:
         """Set aside the most that the call for `query` may cost."""
-        shift(self._flying, self._room, query.row)
+        shift(self._counts, FLYING, ROOM, query.row)
 
     def release(self, query: Any) -> None:
         """Give a reservation back: the call failed."""
-        shift(self._room, self._flying, query.row)
+        shift(self._counts, ROOM, FLYING, query.row)
 
     def charge(self, query: Any, usage: Usage | None, spent: Usage | None = None) -> None:
         """Book the answer to a reserved query; usage None is one node and one call each."""
         if usage is None:
-            shift(self._plain, self._flying, query.row)
+            shift(self._counts, PLAINLY, FLYING, query.row)
             if self._cost > 1:
                 self._reckon()
             return
-        paid = usage if spent is None else spent
-        settle(
-            self._charged, self._spent, self._plain, self._flying, self._caps, self._most, self._room,
-            query.row, np.asarray(usage, float), np.asarray(paid, float),
-        )  # fmt: skip
+        usage = np.asarray(usage, float)
+        paid = usage if spent is None else np.asarray(spent, float)
+        settle(self._bills, self._counts, self._caps, self._most, query.row, usage, paid)
 
     def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
         """Charge rows for what was not reserved, such as the start."""
-        paid = usage if spent is None else spent
-        add(self._charged, self._spent, row, np.asarray(usage, float), np.asarray(paid, float))
+        usage = np.asarray(usage, float)
+        add(self._bills, row, usage, usage if spent is None else np.asarray(spent, float))
