@@ -248,7 +248,7 @@ def _from_settings(tokenizer: Any, path: Path) -> Format:
 def encoded(tokenizer: Any, text: str) -> list[int]:
     """`tokenizer.encode(text)`, by the tokenizers library itself where transformers would add nothing but half of the
     time: to a class that encodes in its usual way, with nothing set that it would have to take back first."""
-    if _usual(type(tokenizer)):
+    if _usual(tokenizer.__class__):
         library = tokenizer.backend_tokenizer
         set_ = library.truncation, library.padding, library.encode_special_tokens, tokenizer.split_special_tokens
         if not any(set_):
