@@ -9,6 +9,7 @@ in processes of its own, and there the two are run one after the other.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -82,6 +83,7 @@ class Turns:
     def switch(self) -> None:
         """Close the account of the side whose turn it was; the other's turn, unless it is over already."""
         now, side = self.clocks(), self.sides[self.now]
+        gc.freeze()  # else whoever collects garbage next looks through the other's thousands of tasks too
         spent = [after - before for after, before in zip(now, self.since)]
         written = side.decoder.counters.generated
         side.taken = Stretch(side.taken.wall + spent[0], side.taken.processor + spent[1], written)
