@@ -129,8 +129,12 @@ class Tape:
 def _tell(joined: Sequence[asyncio.Future[None]], failed: Exception | None) -> None:
     """Wake up those who joined a call that is over."""
     for landed in joined:
-        if not landed.done():
-            landed.set_exception(failed) if failed else landed.set_result(None)
+        if landed.done():  # cancelled
+            continue
+        if failed is None:
+            landed.set_result(None)
+        else:
+            landed.set_exception(failed)
 
 
 class Taped:
@@ -173,7 +177,7 @@ class Taped:
 
     def score(self, prompt: Tokens, choices: Sequence[int]) -> Coroutine[Any, Any, tuple[Score, Score | None]]:
         """Log-probabilities of single next tokens `choices` after `prompt`."""
-        key = self._key(b"score", _told(tuple(choices)), prompt)
+        key = self._key(b"score", _told(tuple(map(int, choices))), prompt)
 
         def records_of(done: Score) -> tuple[dict[bytes, bytes], Score]:
             return {key: _pack_score(done)}, done

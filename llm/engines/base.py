@@ -81,14 +81,17 @@ class EngineCounters:
 
 
 _SHARED: list[int] = []
+_MOST_SHARED = 1 << 20
 
 
 def shared_ids(ids: Sequence[int]) -> Tokens:
-    """The same whole numbers, none negative, as objects that all texts share. A search comes back to each of its texts
-    after a forward that has emptied the processor's caches, and would have to fetch every number anew."""
-    missing = max(ids, default=-1) + 1 - len(_SHARED)
-    if missing > 0:
-        _SHARED.extend(range(len(_SHARED), len(_SHARED) + missing))
+    """The same ids as objects that all texts share. A search comes back to each of its texts after a forward that has
+    emptied the processor's caches, and would have to fetch every number anew."""
+    top = max(ids, default=0)
+    if top >= _MOST_SHARED or min(ids, default=0) < 0:  # no vocabulary has such, a broken tape may
+        return tuple(map(int, ids))
+    if top >= len(_SHARED):
+        _SHARED.extend(range(len(_SHARED), top + 1))
     return tuple(map(_SHARED.__getitem__, ids))
 
 

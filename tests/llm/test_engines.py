@@ -12,7 +12,7 @@ import torch
 from plain import COLD, FREE, flat, gather, greedy, logits_after, prompts
 from transformers import AutoModelForCausalLM
 
-from forethought.llm.engines.base import Sampling, checked_prompt
+from forethought.llm.engines.base import Sampling, checked_prompt, shared_ids
 from forethought.llm.engines.stops import decode
 from forethought.llm.engines.transformers import TransformersEngine
 
@@ -187,6 +187,13 @@ def test_a_prompt_is_plain_whole_numbers_of_the_vocabulary():
     for wrong in ((3, 64), (-1, 3), [np.int64(64)], (2**40,), (-(2**40),)):
         with pytest.raises(ValueError, match="outside the vocabulary of 64"):
             checked_prompt(wrong, 1, 4, 64)
+
+
+def test_texts_share_their_ids_and_what_is_no_id_stays_as_it_is():
+    one, other = shared_ids([300, 7, 70_000]), shared_ids(np.array([70_000, 300]))
+    assert one == (300, 7, 70_000) and other == (70_000, 300)
+    assert one[0] is other[1] and one[2] is other[0]
+    assert shared_ids([]) == () and shared_ids((-1, 2**31 - 1)) == (-1, 2**31 - 1)
 
 
 def test_an_engine_serves_one_event_loop_after_the_other(subject):

@@ -17,7 +17,7 @@ from forethought.llm.load import BUILTIN, load_text_model
 from forethought.llm.reached import Row
 from forethought.llm.steps import TextState, cut, stream_of
 from forethought.llm.tape import MemoryStore, Tape
-from forethought.llm.text_model import TextModel
+from forethought.llm.text_model import TextModel, together
 from forethought.llm.values import LogProb, NoValue, SelfCritique, value_named
 from forethought.planning.interface import UNITS, ModelError
 
@@ -211,6 +211,23 @@ async def test_leaves_run_together_and_answers_do_not_depend_on_their_order():
     assert together.reward.dtype == np.float32 and together.usage.shape == (6, len(UNITS)) == together.spent.shape
     nothing, empty = await text.expand([], [])
     assert nothing == [] and empty.usage.shape == (0, len(UNITS)) and len(empty.value) == 0
+
+
+async def test_a_sibling_that_fails_ends_the_others():
+    ended = []
+
+    async def walk(number):
+        try:
+            await asyncio.sleep(0.01 * number if number else 60)
+            raise ValueError(number)
+        finally:
+            ended.append(number)
+
+    with pytest.raises(ValueError, match="1"):
+        await together([walk(1), walk(0)])
+    with pytest.raises(ValueError, match="2"):
+        await together([walk(2), walk(0), walk(0)])
+    assert sorted(ended) == [0, 0, 0, 1, 2], "nothing is left running"
 
 
 def test_a_row_of_usage_has_the_units_in_their_order():

@@ -118,6 +118,17 @@ def test_eviction_takes_what_was_touched_longest_ago_and_leaves_no_orphan():
     assert tree.match([2, 50, 51]) == [] and tree.match([3, 50, 51]) == paths[2]
 
 
+async def test_an_id_above_the_vocabulary_is_never_taken_for_a_cached_token(engine):
+    """A prefix cache that numbers its edges by slot and id could find one edge for two such pairs."""
+    await engine.generate([5, 6, 7], FREE, 0)
+    tops = engine.vocabulary, 1 << 16, 1 << 31, 1 << 32
+    for wrong in (slot * top + token for slot in (1, 2, 3) for token in (5, 6, 7) for top in tops):
+        for asked in (engine.score([wrong], [1]), engine.generate([5, wrong], FREE, 0)):
+            with pytest.raises(ValueError, match="outside the vocabulary"):
+                await asked
+    assert (await engine.generate([5, 6, 7], FREE, 0)).cached == 3
+
+
 async def test_a_delimiter_may_span_tokens_and_a_final_text_ends(engine):
     probe = await gather(engine.generate([3, 4, 5], FREE, s) for s in range(20))
     texts = [flat(g) for g in probe]

@@ -15,8 +15,13 @@ from forethought.planning import Box, Budget, Expansion, Slots, aplan, keys_of, 
 from forethought.planning.beam import BFS, Beam, affordable
 from forethought.planning.interface import Size
 from forethought.planning.records import (
+    OPENED,
+    ORDER,
     PARENT,
     SLOT,
+    SOLVED,
+    STATUS,
+    TERMINAL,
 )
 from forethought.planning.states import ListStates
 
@@ -259,7 +264,10 @@ def test_text_ends_at_its_best_solution_or_else_its_best_open_state():
         for b in range(10):
             solved = [f.value for f in out.plan.finished[b]]
             tree = out.search.tree
-            assert out.plan.best[b] == (tree.best_finished(b) if solved else tree.best_open(b))
+            told = sorted(range(1, tree.nodes), key=lambda n: tree.I[b, n, ORDER])
+            ids = [n for n in told if tree.I[b, n, TERMINAL] == SOLVED and tree.I[b, n, STATUS] == OPENED]
+            assert [f.node for f in out.plan.finished[b]] == ids
+            assert out.plan.best[b] == (ids[int(np.argmax(solved))] if solved else tree.best_open(b))
             if solved:
                 assert out.plan.value[b] == pytest.approx(max(solved), abs=1e-6)
 
