@@ -295,7 +295,7 @@ class BeamSearch(TreeSearch):
             restart(self.tree.I, self.sweeps, self.front, b)
 
     def ask(self, room: Int) -> Leaves:
-        if self.flying[0] and self.flying.all():
+        if self.rows == 0 or (self.flying[0] and self.flying.all()):
             return NOTHING
         tree = self.tree
         found = sweep(
@@ -323,7 +323,7 @@ class BeamSearch(TreeSearch):
     def weights(self) -> NDArray[np.float32]:
         """[B, A] shares of the nodes below each slot of the roots."""
         tree = self.tree
-        wide = tree.slots or max(1, 1 + max(last_slot(tree.I, b) for b in range(self.rows)))
+        wide = tree.slots or max([1, *(1 + last_slot(tree.I, b) for b in range(self.rows))])
         weights = np.zeros((self.rows, wide), np.float32)
         for b in range(self.rows):
             nodes_below(tree.I, b, weights[b])
