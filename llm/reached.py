@@ -12,8 +12,7 @@ from ..planning.interface import UNITS, Expansion, Usage
 from .engines.base import Generation
 from .engines.work import UNKNOWN, Work
 from .steps import Step, TextState
-from .values import Judgement
-from .values.base import UNJUDGED
+from .values import UNJUDGED, Judgement
 
 
 class Row(NamedTuple):

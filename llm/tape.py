@@ -100,14 +100,14 @@ class Tape:
         joined = False
         while (record := self.store.get(key)) is None:
             loop = asyncio.get_running_loop()
-            flight = self._flights.get(key)
-            if flight is not None and flight[0] is loop:
+            home, waiting = self._flights.get(key, (None, []))
+            if home is loop:
                 joined = True
-                flight[1].append(landed := loop.create_future())
+                waiting.append(landed := loop.create_future())
                 await landed
                 continue
             self.misses += 1
-            self._flights[key] = flight = loop, []
+            self._flights[key] = loop, (waiting := [])
             failed = None
             try:
                 done = await call()
@@ -118,7 +118,7 @@ class Tape:
                 raise
             finally:
                 self._flights.pop(key, None)
-                _tell(flight[1], failed)
+                _wake(waiting, failed)
             kept = self.store.get(key)  # another process may have been first
             return (made if kept is None or kept is records[key] else read(kept)), done
         self.merged += joined
@@ -126,9 +126,9 @@ class Tape:
         return read(record), None
 
 
-def _tell(joined: Sequence[asyncio.Future[None]], failed: Exception | None) -> None:
+def _wake(waiting: Sequence[asyncio.Future[None]], failed: Exception | None) -> None:
     """Wake up those who joined a call that is over."""
-    for landed in joined:
+    for landed in waiting:
         if landed.done():  # cancelled
             continue
         if failed is None:
@@ -177,7 +177,7 @@ class Taped:
 
     def score(self, prompt: Tokens, choices: Sequence[int]) -> Coroutine[Any, Any, tuple[Score, Score | None]]:
         """Log-probabilities of single next tokens `choices` after `prompt`."""
-        key = self._key(b"score", _told(tuple(map(int, choices))), prompt)
+        key = self._key(b"score", _in_words(tuple(map(int, choices))), prompt)
 
         def records_of(done: Score) -> tuple[dict[bytes, bytes], Score]:
             return {key: _pack_score(done)}, done
@@ -194,7 +194,8 @@ class Taped:
         return hashlib.blake2b(kind + head + packed(prompt), digest_size=16, person=_PERSON).digest()
 
 
-_told = lru_cache(64)(repr)
+_in_words = lru_cache(64)(repr)
+"""Of the choices of a score: a critic has few and asks about them thousands of times."""
 
 
 @lru_cache(64)

@@ -23,8 +23,7 @@ from .formats import Format
 from .reached import ALIVE, Reached, Written, expansion_of
 from .steps import Step, TextState, stream_of
 from .tape import Tape, Taped
-from .values import Judgement, NoValue, Value
-from .values.base import UNJUDGED
+from .values import UNJUDGED, Judgement, NoValue, Value
 
 T = TypeVar("T")
 
@@ -36,6 +35,8 @@ SIBLINGS = "compares siblings and is for searches that ask for all children of a
 async def together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """What these give, all of them under way at once; one that fails ends the others. The first has no task of its own,
     which would take a tenth of what a search does for a node."""
+    if not calls:
+        return []
     first, *others = calls
     tasks = [asyncio.create_task(other) for other in others]
     try:
@@ -161,8 +162,6 @@ class TextModel:
         if compare is not None and valued != "none":
             reached = await self._compared(compare, states, slots, follow, valued)
         else:
-            if not slots:
-                return [], expansion_of([])
             walks = [self._walk(state, slot, follow, valued) for state, slot in zip(states, slots)]
             reached = [await walks[0]] if len(walks) == 1 else await together(walks)
         return [one.state for one in reached], expansion_of(reached)

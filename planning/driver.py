@@ -30,6 +30,7 @@ from .rollout import rollout
 from .states import ListStates, store_for
 
 Booked = dict[tuple[int, int], Usage]
+"""What each (row, node) was charged."""
 
 MOST_CLOSING = 1000
 """Steps after which closing gives up: a world without an end (most control problems) is never solved."""
@@ -51,7 +52,7 @@ class Outcome:
     spent: Usage
     closing: Usage
     ends: list[Any] = field(default_factory=list)
-    node_usage: dict[tuple[int, int], Usage] = field(default_factory=dict)
+    node_usage: Booked = field(default_factory=dict)
 
 
 def answer(model: Any, states: Any, query: Any) -> Any:
@@ -157,7 +158,7 @@ async def aplan(
 
 async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger, booked: Booked) -> None:
     """Ask, await whichever call lands first, tell; until the search is done."""
-    flying: dict[asyncio.Task[Any] | None, Leaves] = {}
+    flying: dict[asyncio.Task[Any] | None, Leaves] = {}  # None: the one that is awaited right here
     # asyncio.wait would hang a callback on all of `flying` each time
     ready: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
     try:

@@ -304,34 +304,6 @@ def answer_leaves(I: Any, F: Any, P: Any, row: Any, node: Any, *numbers: Any) ->
 
 
 @njit
-def solutions(I: Any, b: int) -> Any:
-    """Ids of the finished leaves of row b in the order told, int32 [K]."""
-    header = I.shape[1] - 1
-    ids = np.empty(I[b, header, SOLUTIONS], np.int32)
-    found = 0
-    for n in range(I[b, header, NEXT_NODE]):
-        if I[b, n, TERMINAL] != SOLVED or I[b, n, STATUS] != OPENED or I[b, n, ORDER] == 0:
-            continue
-        at = found
-        while at > 0 and I[b, ids[at - 1], ORDER] > I[b, n, ORDER]:
-            ids[at] = ids[at - 1]
-            at -= 1
-        ids[at] = n
-        found += 1
-    return ids[:found]
-
-
-@njit
-def best_solution(I: Any, F: Any, b: int) -> int:
-    """The finished leaf of row b of the largest return, the earliest told of equals; -1 where there is none."""
-    best = -1
-    for n in solutions(I, b):
-        if best < 0 or F[b, n, RETURN] > F[b, best, RETURN]:
-            best = n
-    return best
-
-
-@njit
 def plant(I: Any, F: Any, P: Any, discount: Any, value: Any, logits: Any) -> int:
     """Make node 0 of every row its root; a value that is not finite counts as 0. Returns how many values are finite,
     -1 where a discount is not."""

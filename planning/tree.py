@@ -1,4 +1,4 @@
-"""A batch of trees as arrays: made from a root, and read off. The layout and the kernels are `records.py`'s."""
+"""A batch of trees as arrays: made from a root, and read off. The layout and what changes it are `records.py`'s."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from .interface import Expansion, Finished, Int, ModelError
+from .jit import njit
 from .records import (
     DEPTH,
     FIRST,
     GAMMA,
     MERGED,
     NEXT,
+    NEXT_NODE,
     ONGOING,
     OPENED,
     ORDER,
@@ -24,13 +26,12 @@ from .records import (
     ROOT,
     SLOT,
     SOLUTIONS,
+    SOLVED,
     STATUS,
     TERMINAL,
     VISITS,
     R,
-    best_solution,
     plant,
-    solutions,
 )
 
 FLOAT32 = np.dtype(np.float32)
@@ -66,6 +67,30 @@ def place_of(x: Any, shape: tuple[int, ...]) -> int:
     if isinstance(x, torch.FloatTensor) and x.shape == shape and x.is_contiguous():
         return x.data_ptr()
     return 0
+
+
+@njit
+def solutions(I: Any, b: int) -> Any:
+    """Ids of the finished leaves of row b in the order told, int32 [K]."""
+    header = I.shape[1] - 1
+    ids = np.empty(I[b, header, SOLUTIONS], np.int32)
+    orders = np.empty(I[b, header, SOLUTIONS], np.int32)
+    found = 0
+    for n in range(I[b, header, NEXT_NODE]):
+        if I[b, n, TERMINAL] == SOLVED and I[b, n, STATUS] == OPENED and I[b, n, ORDER] > 0:
+            ids[found], orders[found] = n, I[b, n, ORDER]
+            found += 1
+    return ids[np.argsort(orders[:found], kind="mergesort")]
+
+
+@njit
+def best_solution(I: Any, F: Any, b: int) -> int:
+    """The finished leaf of row b of the largest return, the earliest told of equals; -1 where there is none."""
+    best = -1
+    for n in solutions(I, b):
+        if best < 0 or F[b, n, RETURN] > F[b, best, RETURN]:
+            best = n
+    return best
 
 
 class Tree:

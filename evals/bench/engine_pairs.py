@@ -46,7 +46,8 @@ class Side:
 
 
 class Turns:
-    """Lets only one of the two engines tick, and counts its time, until both are over."""
+    """Lets only one of the two engines tick, and counts its time, until both are over. To be used within
+    `old_garbage_aside`, which looks at garbage again that was put aside at the turns."""
 
     def __init__(self, sides: Sequence[Side], clocks: Callable[[], tuple[float, float]] = read_clocks) -> None:
         self.sides, self.now, self.left, self.clocks = sides, 0, TICKS, clocks

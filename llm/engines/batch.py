@@ -119,10 +119,7 @@ class Decoder:
             if self._reserved + self._most(row) >= self.tree.size:
                 return
             self.waiting.popleft()
-            try:
-                self._join(row)
-            except ValueError as error:
-                _refuse(row, error)
+            self._join(row)
 
     def _most(self, row: Request) -> int:
         """The positions a row may come to hold."""
@@ -131,7 +128,10 @@ class Decoder:
     def _join(self, row: Request) -> None:
         path = self.tree.match(row.prompt)
         fresh = row.prompt[len(path) :]
-        check_known(fresh, self.network.vocabulary)
+        try:
+            check_known(fresh, self.network.vocabulary)
+        except ValueError as error:
+            return _refuse(row, error)
         row.place = self._places.pop()
         row.cached = row.length = len(path)
         row.slot = path[-1] if path else ROOT

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engines.base import Engine
-from .base import Comparison, Judgement, Value
+from .base import UNJUDGED, Comparison, Judgement, Value
 from .logprob import LogProb
 from .none import NoValue
 from .oracle import Oracle
@@ -96,6 +96,7 @@ VALUES: dict[str, Callable[[Means], Value]] = {
 }
 
 __all__ = [
+    "UNJUDGED",
     "VALUES",
     "Comparison",
     "Judgement",
