@@ -1,28 +1,12 @@
 """Control: physical systems, learned models of them, and agents that plan with either."""
 
-from .agents import MPCAgent
+from .agents import MPCPolicy
 from .agents.pets import PETS
-from .collect import collect, random_policy
+from .data.collector import collect, random_policy
+from .data.transitions import Transitions, join
 from .dynamics import Bouncer, CartPole, Pendulum, Reacher, SwingUp
-from .episodes import Episodes, Worlds, random_episodes, run_episodes, steps_of
-from .models import (
-    AnalyticModel,
-    Cautious,
-    EnsembleConfig,
-    EnsembleModel,
-    Fit,
-    GridActions,
-    Hold,
-    MLPConfig,
-    MLPModel,
-    ResidualModel,
-    WithValue,
-    config_for,
-    fit_ensemble,
-    fit_mlp,
-    fit_residual,
-    load_model,
-)
+from .envs import DynamicsEnv
+from .episodes import BatchedEnv, Episodes, random_episodes, run_episodes, steps_of
 from .tasks import (
     BOUNCER,
     CARTPOLE,
@@ -37,9 +21,25 @@ from .tasks import (
     view,
     view_of,
 )
-from .transitions import Transitions, join
-from .values import BalanceValue, GridValue, pendulum_value
-from .worlds import DynamicsEnv
+from .values.values import BalanceValue, GridValue, pendulum_value
+from .world_models import (
+    ActionRepeat,
+    AnalyticModel,
+    DisagreementPenalty,
+    DiscretizedActions,
+    EnsembleConfig,
+    EnsembleModel,
+    Fit,
+    MLPConfig,
+    MLPModel,
+    ResidualModel,
+    TerminalValue,
+    config_for,
+    fit_ensemble,
+    fit_mlp,
+    fit_residual,
+    load_model,
+)
 
 __all__ = [
     "BOUNCER",
@@ -49,31 +49,31 @@ __all__ = [
     "REACHER",
     "SWINGUP",
     "TASKS",
+    "ActionRepeat",
     "AnalyticModel",
     "BalanceValue",
+    "BatchedEnv",
     "Bouncer",
     "CartPole",
-    "Cautious",
     "ControlTask",
+    "DisagreementPenalty",
+    "DiscretizedActions",
     "DynamicsEnv",
     "EnsembleConfig",
     "EnsembleModel",
     "Episodes",
     "Fit",
-    "GridActions",
     "GridValue",
-    "Hold",
     "MLPConfig",
     "MLPModel",
-    "MPCAgent",
+    "MPCPolicy",
     "Pendulum",
     "Reacher",
     "ResidualModel",
     "SwingUp",
+    "TerminalValue",
     "Transitions",
     "View",
-    "WithValue",
-    "Worlds",
     "collect",
     "config_for",
     "describe",

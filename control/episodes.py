@@ -15,10 +15,10 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from ..planning.budget import Budget
 from ..planning.driver import Outcome
 from ..planning.interface import UNITS, Usage
-from ..planning.ledger import Budget
-from .agents.mpc import MPCAgent
+from .policies.mpc import MPCPolicy
 from .tasks import ControlTask
 
 
@@ -42,7 +42,7 @@ class Episodes:
         return self.charged / np.maximum(self.lengths, 1)[:, None]
 
 
-class Worlds:
+class BatchedEnv:
     """One environment per seed, all at the same step. An ended one stays at its last observation."""
 
     def __init__(self, env_id: str, seeds: Sequence[int], **settings: Any) -> None:
@@ -68,7 +68,7 @@ class Worlds:
             env.close()
 
 
-Watch = Callable[[Worlds], None]
+Watch = Callable[[BatchedEnv], None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Step:
     planning: float
 
 
-def steps_of(agent: MPCAgent, worlds: Worlds) -> Iterator[Step]:
+def steps_of(agent: MPCPolicy, worlds: BatchedEnv) -> Iterator[Step]:
     """Plan, take the first action, look again, until every episode has ended; each step once it is taken."""
     while worlds.live.any():
         seen, live, begun = worlds.seen.copy(), worlds.live.copy(), time.perf_counter()
@@ -116,7 +116,7 @@ def run_episodes(
 
     model: as the planner is to see it, `view(task, model, name)`. task: a `ControlTask`, or a gymnasium id.
     seeds: of `reset`, one episode each. nodes_per_decision or budget: the cap of each decision.
-    seed: of the planner's own choices. warm: see `MPCAgent`. watch: called after each step.
+    seed: of the planner's own choices. warm: see `MPCPolicy`. watch: called after each step.
     settings: for `gymnasium.make`.
 
     Errors: ValueError for no seeds, for both or neither cap, and whatever planner and model raise.
@@ -124,8 +124,8 @@ def run_episodes(
     if not len(seeds) or (budget is None) == (nodes_per_decision is None):
         raise ValueError("run_episodes wants at least one seed, and either nodes_per_decision or budget")
     cap = budget or Budget(nodes=nodes_per_decision)
-    agent = MPCAgent(planner, model, cap, seeds=seeds, seed=seed, warm=warm)
-    worlds = Worlds(task if isinstance(task, str) else task.env_id, seeds, **settings)
+    agent = MPCPolicy(planner, model, cap, seeds=seeds, seed=seed, warm=warm)
+    worlds = BatchedEnv(task if isinstance(task, str) else task.env_id, seeds, **settings)
     charged, spent, planning = np.zeros((len(seeds), len(UNITS))), np.zeros((len(seeds), len(UNITS))), 0.0
     for step in steps_of(agent, worlds):
         planning += step.planning
@@ -139,7 +139,7 @@ def run_episodes(
 
 def random_episodes(task: ControlTask | str, seeds: Sequence[int], **settings: Any) -> NDArray[np.float64]:
     """Returns [E] of the policy that draws every action evenly: the floor of every comparison."""
-    worlds = Worlds(task if isinstance(task, str) else task.env_id, seeds, **settings)
+    worlds = BatchedEnv(task if isinstance(task, str) else task.env_id, seeds, **settings)
     for env, seed in zip(worlds.envs, seeds):
         env.action_space.seed(int(seed))
     while worlds.live.any():

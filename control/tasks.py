@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from ..planning.interface import Box
+from ..planning.interface import BoxActions
 from .dynamics import Bouncer, CartPole, Dynamics, Pendulum, Reacher, SwingUp
-from .models.analytic import AnalyticModel, ValueFn
-from .models.ensemble import EnsembleModel
-from .models.wrappers import GridActions, Hold, WithValue
-from .values import BalanceValue, pendulum_value
-from .worlds import STEPS
+from .envs import STEPS
+from .values.values import BalanceValue, pendulum_value
+from .world_models.analytic import AnalyticModel, ValueFn
+from .world_models.ensemble.model import EnsembleModel
+from .world_models.wrappers import ActionRepeat, DiscretizedActions, TerminalValue
 
 PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n", "icem")
 """Those for vectors and for slots (trees are offered a grid of vectors)."""
@@ -29,10 +29,10 @@ DERIVATIVE_PLANNERS = ("ilqr", "ddp", "gradient", "lbfgs", "polished")
 
 @dataclass(frozen=True)
 class View:
-    """How a planner sees a model. torques: values offered per component of a Box, None for vectors as they are.
+    """How a planner sees a model. torques: values offered per component of a BoxActions, None for vectors as they are.
     hold: steps an action lasts. leaf: whether the task's leaf value stands at the leaves."""
 
-    torques: int | None = None
+    bins: int | None = None
     hold: int = 1
     leaf: bool = False
 
@@ -63,7 +63,7 @@ class ControlTask:
 
     @property
     def discrete(self) -> bool:
-        return not isinstance(self.dynamics.actions, Box)
+        return not isinstance(self.dynamics.actions, BoxActions)
 
     def analytic(self) -> AnalyticModel:
         """The equations as a model, undiscounted and without a leaf value; a `View` adds that."""
@@ -80,7 +80,7 @@ PENDULUM = ControlTask(
     value_name="GridValue (value iteration, 61 x 61)",
     gamma=0.99,
     views={
-        name: View(torques=5, leaf=True) if name in ("mcts", "bfs") else View()
+        name: View(bins=5, leaf=True) if name in ("mcts", "bfs") else View()
         for name in (*PLANNERS, *DERIVATIVE_PLANNERS)
     },
     settings={
@@ -115,8 +115,8 @@ CARTPOLE = ControlTask(
 )
 
 
-def of_our_own(name: str, dynamics: Dynamics, horizon: int, torques: int) -> ControlTask:
-    """A task of `worlds.py`, which has a time limit there and no leaf value: trees see `torques` values a component."""
+def of_our_own(name: str, dynamics: Dynamics, horizon: int, bins: int) -> ControlTask:
+    """A task of `worlds.py`, which has a time limit there and no leaf value: trees see `bins` values a component."""
     shot = {"horizon": horizon, "std": 1.0, "smoothing": 0.1}
     return ControlTask(
         name=name,
@@ -125,7 +125,7 @@ def of_our_own(name: str, dynamics: Dynamics, horizon: int, torques: int) -> Con
         steps=STEPS[dynamics.env_id],
         horizon=horizon,
         views={
-            planner: View(torques=torques, hold=2) if planner in ("mcts", "bfs") else View()
+            planner: View(bins=bins, hold=2) if planner in ("mcts", "bfs") else View()
             for planner in (*PLANNERS, *DERIVATIVE_PLANNERS)
         },
         settings={
@@ -163,10 +163,10 @@ def view(task: ControlTask, model: Any, planner: str, **changes: Any) -> Any:
         model = model.propagated("mean")  # a trajectory of several particles has no one feedback law
     if settings.leaf and task.value is not None:
         learned = task.value_from if hasattr(model, "config") else None
-        model = WithValue(model, task.value() if learned is None else learned(model), task.gamma)
+        model = TerminalValue(model, task.value() if learned is None else learned(model), task.gamma)
     if settings.hold > 1:
-        model = Hold(model, settings.hold)
-    return model if settings.torques is None else GridActions(model, settings.torques)
+        model = ActionRepeat(model, settings.hold)
+    return model if settings.bins is None else DiscretizedActions(model, settings.bins)
 
 
 def view_of(task: ControlTask, planner: str, **changes: Any) -> View:
@@ -181,7 +181,7 @@ def view_of(task: ControlTask, planner: str, **changes: Any) -> View:
     settings = replace(task.views[planner], **changes)
     if settings.leaf and task.value is None:
         raise ValueError(f"{task.name} has no leaf value")
-    if task.discrete and settings.torques is not None:
+    if task.discrete and settings.bins is not None:
         raise ValueError(f"{task.name} has discrete actions, torques cannot be set")
     return settings
 
@@ -189,7 +189,7 @@ def view_of(task: ControlTask, planner: str, **changes: Any) -> View:
 def describe(task: ControlTask, planner: str, **changes: Any) -> str:
     """The view in words, for a report: "5 torques, held 4 steps, leaf value GridValue (...)"."""
     settings = view_of(task, planner, **changes)
-    words = ["vectors" if settings.torques is None else f"{settings.torques} torques a component"]
+    words = ["vectors" if settings.bins is None else f"{settings.bins} torques a component"]
     if task.discrete:
         words = ["the environment's actions"]
     if planner in DERIVATIVE_PLANNERS:

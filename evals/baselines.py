@@ -13,8 +13,8 @@ import gymnasium
 import numpy as np
 from rich.console import Console
 
-from ..control.agents.scalars import Row, tensorboard, write_csv
-from .shell import check_out
+from ..control.agents.log import Row, tensorboard, write_csv
+from .cli_common import check_out
 from .tasks import BadInput
 
 NEED = "baselines want stable-baselines3: pip install 'forethought[baselines]'"

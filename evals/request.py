@@ -7,9 +7,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from .choose import RULES
-from .methods import METHODS, UNITS_OF_BUDGET, check_names
-from .shell import check_out
+from .cli_common import check_out
+from .planners import METHODS, UNITS_OF_BUDGET, check_names
+from .records.answer_selection import RULES
 from .tasks import CONTROL, TASKS, BadInput
 
 DEFAULT_PLANNERS = {
@@ -162,9 +162,9 @@ def _check(request: Request) -> None:
 
 
 def _check_text(request: Request) -> None:
+    from ..llm.critics import parts_of
     from ..llm.load import ENGINES, RUNS_A_MODEL
-    from ..llm.values import parts_of
-    from ..llm.ways import WAYS
+    from ..llm.reasoning import WAYS
 
     check_names([request.engine], tuple(ENGINES), "engine")
     check_names([request.reasoning], tuple(WAYS), "way of reasoning")
@@ -194,8 +194,8 @@ def _check_text(request: Request) -> None:
 
 
 def _check_reward(request: Request) -> None:
-    from ..llm.values.process_reward import AGGREGATES
-    from ..llm.values.reward_formats import REWARD_FORMATS
+    from ..llm.critics.process_reward import AGGREGATES
+    from ..llm.critics.reward_formats import REWARD_FORMATS
 
     if not request.reward_model:
         raise BadInput("prm and orm want a reward model: --reward-model FOLDER_OR_HUB_ID --reward-format NAME")
@@ -205,7 +205,7 @@ def _check_reward(request: Request) -> None:
 
 def _on_tape(tape: Path | None, model: str | None) -> str:
     """The model that a replay stands for, as the tape has it: its name, its fingerprint where two have one name."""
-    from ..llm.tape_file import TapeFile
+    from ..llm.tape.sqlite import TapeFile
 
     try:
         file = TapeFile(str(tape), only_read=True)

@@ -9,19 +9,19 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from .critics import Means, value_named
+from .critics.reward_formats import HEADS, REWARD_FORMATS
 from .engines.base import Sampling
+from .engines.flops import UNKNOWN, Work, work_of, work_of_folder
 from .engines.replay import ReplayEngine
-from .engines.work import UNKNOWN, Work, work_of, work_of_folder
-from .formats import format_for
-from .tape import MemoryStore, Tape
-from .tape_file import TapeFile
+from .reasoning import way_named
+from .reasoning.rap import EXAMPLES as BY_QUESTIONS
+from .tape.sqlite import TapeFile
+from .tape.tape import MemoryStore, Tape
+from .text.formats import format_for
 from .text_model import TextModel
-from .values import Means, value_named
-from .values.reward_formats import HEADS, REWARD_FORMATS
-from .ways import way_named
-from .ways.rap import EXAMPLES as BY_QUESTIONS
 
-BUILTIN = Path(__file__).parent / "embedded" / "reasoner"
+BUILTIN = Path(__file__).parent / "builtin" / "reasoner"
 """Where the built-in model's files are, in a checkout and in a wheel."""
 
 BUILTIN_REWARD = BUILTIN.parent / "prm"
@@ -152,10 +152,10 @@ def _reward(name: str, engine: str, wanted: Wanted) -> Any:
 
 def _reward_engine(engine: str, source: str, head: bool, device: str) -> Any:
     if engine == "vllm":
-        from .engines.vllm_reward import vllm_reward_engine
+        from .engines.vllm.reward import vllm_reward_engine
 
         return vllm_reward_engine(source, head=head, device=device)
-    from .engines.reward import reward_engine
+    from .engines.transformers.reward import reward_engine
 
     return reward_engine(source, head=head, device=device)
 
@@ -185,14 +185,14 @@ def _folder(source: str) -> str | None:
 
 
 def _transformers(wanted: Wanted) -> tuple[Any, str | None]:
-    from .engines.transformers import TransformersEngine
+    from .engines.transformers.engine import TransformersEngine
 
     source = source_of(wanted.model)
     return TransformersEngine(source, device=wanted.device, **wanted.options), _folder(source)
 
 
 def _vllm(wanted: Wanted) -> tuple[Any, str | None]:
-    from .engines.vllm import VllmEngine
+    from .engines.vllm.engine import VllmEngine
 
     source = source_of(wanted.model)
     return VllmEngine(source, device=wanted.device, **wanted.options), _folder(source)
@@ -201,7 +201,7 @@ def _vllm(wanted: Wanted) -> tuple[Any, str | None]:
 def _openai(wanted: Wanted) -> tuple[Any, str | None]:
     from transformers import AutoTokenizer
 
-    from .engines.openai import OpenAIEngine
+    from .engines.http.openai import OpenAIEngine
 
     source = source_of(wanted.model)
     engine = OpenAIEngine(str(wanted.model), AutoTokenizer.from_pretrained(source), **wanted.options)

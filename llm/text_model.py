@@ -15,15 +15,15 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from ..planning.interface import UNITS, Expansion, Slots, Valued
-from .answers import extract
+from ..planning.interface import UNITS, Evaluate, Expansion, IndexedActions, SampledActions
+from .critics import UNJUDGED, Judgement, NoValue, Value
 from .engines.base import Engine, Sampling, Tokens, shared_ids
-from .engines.work import work_of
-from .formats import Format
-from .reached import ALIVE, Reached, Written, expansion_of
-from .steps import Step, TextState, stream_of
-from .tape import Tape, Taped
-from .values import UNJUDGED, Judgement, NoValue, Value
+from .engines.flops import work_of
+from .step_result import ALIVE, Reached, Written, expansion_of
+from .tape.tape import Tape, Taped
+from .text.answers import extract
+from .text.formats import Format
+from .text.steps import Step, TextState, stream_of
 
 T = TypeVar("T")
 
@@ -52,19 +52,19 @@ class TextModel:
     """An `AsyncModel` over text. States are lists of `TextState`, actions slots of an unbounded offer.
 
     A slot of the root, and any slot k > 0, opens a stream of noise, named by (seed, parent's tokens, k); slot 0 below
-    the root inherits its parent's. With `follow` one request writes the whole solution and the tape keeps its steps, so
+    the root inherits its parent's. With `to_end` one request writes the whole solution and the tape keeps its steps, so
     a later `expand` at slot 0, followed or not, finds them there.
 
     Reward 0 and discount 1 until the solution ends. A finished state (`ended == "answer"`) has discount 0, value 0 and
-    as reward the critic's score of the solution, 0 with `valued="none"`. A dead end (`ended` "end", "length", "depth")
-    has discount 0, `dead` and the critic's low end as reward (0 with "none"); no critic is asked, and it is no answer.
+    as reward the critic's score of the solution, 0 with `evaluate="none"`. A dead end (`ended` "end", "length", "depth")
+    has discount 0, `dead_end` and the critic's low end as reward (0 with "none"); no critic is asked, and it is no answer.
     Open states have the critic's score as value with "all", else 0. The root has the middle of the critic's scale:
     there is nothing to judge yet. An ended state that is expanded stays what it is, at no cost.
 
     Charged (`usage`): what this planner would have paid alone, whatever the tape holds and whoever came first:
       nodes 1 per expansion, 0 for the root.
-      model_calls 1 per generation request; 0 where `follow` at slot 0 continues a state that this planner itself
-        reached with `follow`: the same request wrote it; 0 where the context has no room. A critic's call shows in
+      model_calls 1 per generation request; 0 where `to_end` at slot 0 continues a state that this planner itself
+        reached with `to_end`: the same request wrote it; 0 where the context has no room. A critic's call shows in
         `value_tokens` only.
       generated_tokens: those of the step.
       prompt_tokens: the prompt's, once, in `start`. cached_tokens: the parent's tokens, per generation request.
@@ -107,8 +107,8 @@ class TextModel:
         self.work = work_of(engine)
 
     @property
-    def actions(self) -> Slots:
-        return Slots(None)
+    def actions(self) -> IndexedActions:
+        return SampledActions()
 
     @property
     def cost(self) -> int:
@@ -149,20 +149,20 @@ class TextModel:
         return states, Expansion(zeros, ones, value, usage=usage, spent=np.zeros_like(usage))
 
     async def expand(
-        self, states: Sequence[TextState], actions: Any, *, follow: bool = False, valued: Valued = "all"
+        self, states: Sequence[TextState], actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[list[TextState], Expansion]:
         """Write step `actions[i]` of `states[i]`, all K at once; each is judged as soon as it is written, by a critic
         that compares siblings when all are. ValueError for such a critic and a search that asks for lone steps."""
         slots = [int(slot) for slot in np.asarray(actions).tolist()]
         if len(states) != len(slots) or min(slots, default=0) < 0:
             raise ValueError(f"{len(states)} states want as many slots, all at least 0; got {slots}")
-        if valued not in ("none", "finished", "all"):
-            raise ValueError(f"valued must be none, finished or all, got {valued!r}")
+        if evaluate not in ("none", "finished", "all"):
+            raise ValueError(f"valued must be none, finished or all, got {evaluate!r}")
         compare = getattr(self.value, "compare", None)
-        if compare is not None and valued != "none":
-            reached = await self._compared(compare, states, slots, follow, valued)
+        if compare is not None and evaluate != "none":
+            reached = await self._compared(compare, states, slots, to_end, evaluate)
         else:
-            walks = [self._walk(state, slot, follow, valued) for state, slot in zip(states, slots)]
+            walks = [self._walk(state, slot, to_end, evaluate) for state, slot in zip(states, slots)]
             reached = [await walks[0]] if len(walks) == 1 else await together(walks)
         return [one.state for one in reached], expansion_of(reached)
 
@@ -207,32 +207,32 @@ class TextModel:
             )
         return state
 
-    async def _walk(self, state: TextState, slot: int, follow: bool, valued: Valued) -> Reached:
-        written = await self._write(state, slot, follow)
-        return written.judged(await self._judge(written.child, valued))
+    async def _walk(self, state: TextState, slot: int, to_end: bool, evaluate: Evaluate) -> Reached:
+        written = await self._write(state, slot, to_end)
+        return written.judged(await self._judge(written.child, evaluate))
 
-    async def _write(self, state: TextState, slot: int, follow: bool) -> Written:
+    async def _write(self, state: TextState, slot: int, to_end: bool) -> Written:
         if state.ended:
             return Written(state, state, Step((), (), "end"), 0, None)
         fresh = slot > 0 or state.depth == 0
         stream = stream_of(self.seed, state.tokens, slot) if fresh else state.stream
-        calls = int(fresh or not (follow and state.followed))
+        calls = int(fresh or not (to_end and state.followed))
         room = self._room(state)
         if room < 1:
             calls, step, done = 0, Step((), (), "length"), None
         else:
-            steps = self.max_steps - state.depth if follow else 1
+            steps = self.max_steps - state.depth if to_end else 1
             step, done = await self._taped.step(state.tokens, self.sampling, stream, steps, room)
-        return Written(state, self._child(state, step, stream, follow), step, calls, done, self.work)
+        return Written(state, self._child(state, step, stream, to_end), step, calls, done, self.work)
 
     async def _compared(
-        self, compare: _Compare, states: Sequence[TextState], slots: Sequence[int], follow: bool, valued: Valued
+        self, compare: _Compare, states: Sequence[TextState], slots: Sequence[int], to_end: bool, evaluate: Evaluate
     ) -> list[Reached]:
         """Write all, then let the critic compare those of one parent; siblings asked for earlier are on the tape."""
-        alone = follow or valued != "all"
+        alone = to_end or evaluate != "all"
         if alone and any(state.depth == 0 for state in states):
             raise ValueError(f"{self.value.name} {SIBLINGS}; this one wants values of finished solutions only")
-        written = await asyncio.gather(*(self._write(state, slot, follow) for state, slot in zip(states, slots)))
+        written = await asyncio.gather(*(self._write(state, slot, to_end) for state, slot in zip(states, slots)))
         if alone:  # the closing of a search that ended without a solution, which asks for no worth
             return [one.judged(Judgement(math.nan)) for one in written]
         groups: dict[TextState, list[int]] = {}
@@ -266,7 +266,7 @@ class TextModel:
         worth = await compare(self._taped, self.format, parent, children) if children else []
         return dict(zip(children, worth))
 
-    def _child(self, parent: TextState, step: Step, stream: int, follow: bool) -> TextState:
+    def _child(self, parent: TextState, step: Step, stream: int, to_end: bool) -> TextState:
         tokens = parent.tokens + step.tokens
         return TextState(
             tokens,
@@ -275,7 +275,7 @@ class TextModel:
             len(parent.tokens),
             stream,
             parent.depth + 1,
-            follow,
+            to_end,
             (*parent.step_logprobs, step.logprobs),
             parent.question,
         )
@@ -293,8 +293,8 @@ class TextModel:
             return "answer" if told else "end"
         return "depth" if parent.depth + 1 >= self.max_steps else ""
 
-    async def _judge(self, child: TextState, valued: Valued) -> Judgement:
-        if valued == "none" or (valued == "finished" and not child.ended):
+    async def _judge(self, child: TextState, evaluate: Evaluate) -> Judgement:
+        if evaluate == "none" or (evaluate == "finished" and not child.ended):
             return UNJUDGED
         if child.ended not in ALIVE:
             return Judgement(self.value.low)

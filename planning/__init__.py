@@ -1,36 +1,38 @@
 """The search core: planners, searches, trees and drivers that know nothing of any world."""
 
 from .beam import BFS, Beam
+from .budget import Budget, Ledger
+from .chained import Given, WarmStarted
 from .constraints import Masked, Penalised
-from .disturbance import Disturbed
 from .driver import Outcome, aplan, first_actions, plan, receding_horizon
-from .elites import EliteActions, elites
-from .gradient import GradientShooting
-from .ilqr import DDP, ILQR
 from .interface import (
     UNITS,
     AsyncModel,
-    Box,
-    Candidates,
+    BoxActions,
+    DiscreteActions,
+    EdgeQuery,
     Expansion,
     Finished,
-    Leaves,
+    IndexedActions,
     Model,
     ModelError,
     Plan,
     Planner,
     Returns,
+    SampledActions,
     Search,
+    SequenceQuery,
     Size,
-    Slots,
 )
 from .keys import keys_of
-from .ledger import Budget, Ledger
 from .mcts import MCTS
-from .mixing import ValueMixing
 from .policy_prior import PolicyPrior
-from .polish import Given, Polished
 from .shooting import CEM, ICEM, MPPI, BestOfN
+from .trajopt.gradient import GradientShooting
+from .trajopt.ilqr import DDP, ILQR
+from .wrappers.disturbance import NoisyActions
+from .wrappers.elite_actions import EliteActions, elites
+from .wrappers.lambda_return import LambdaReturn
 
 __all__ = [
     "BFS",
@@ -44,31 +46,33 @@ __all__ = [
     "AsyncModel",
     "Beam",
     "BestOfN",
-    "Box",
+    "BoxActions",
     "Budget",
-    "Candidates",
-    "Disturbed",
+    "DiscreteActions",
+    "EdgeQuery",
     "EliteActions",
     "Expansion",
     "Finished",
     "Given",
     "GradientShooting",
-    "Leaves",
+    "IndexedActions",
+    "LambdaReturn",
     "Ledger",
     "Masked",
     "Model",
     "ModelError",
+    "NoisyActions",
     "Outcome",
     "Penalised",
     "Plan",
     "Planner",
     "PolicyPrior",
-    "Polished",
     "Returns",
+    "SampledActions",
     "Search",
+    "SequenceQuery",
     "Size",
-    "Slots",
-    "ValueMixing",
+    "WarmStarted",
     "aplan",
     "elites",
     "first_actions",

@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .interface import ActionSpace, Expansion, Int, Keys, Leaves, Size, Slots, Valued
+from .interface import (
+    ActionSpace,
+    EdgeQuery,
+    Evaluate,
+    Expansion,
+    IndexedActions,
+    Int,
+    Keys,
+    SampledActions,
+    Size,
+    action_count,
+)
 from .jit import njit
 from .records import (
     BUDGET,
@@ -52,7 +63,7 @@ GROW_BEAM, GROW_WIDTH, HORIZON, TREES, CAP = range(5)
 """Words of the settings, int64 S: which widths grow, deepest layer (0: no limit), DVTS's sub-beams, widest width."""
 
 
-NOTHING = Leaves(*np.empty((4, 0), np.int32))
+NOTHING = EdgeQuery(*np.empty((4, 0), np.int32))
 """The query of a search whose every row waits for answers."""
 
 
@@ -149,7 +160,7 @@ def widen(T: Any, S: Any, b: int) -> int:
 
 
 @njit
-def sweep(I: Any, F: Any, P: Any, T: Any, S: Any, front: Any, room: Any, why: Any, out: Any) -> Any:
+def sweep(I: Any, F: Any, P: Any, T: Any, S: Any, front: Any, remaining: Any, stop_reason: Any, out: Any) -> Any:
     """The next layer of every row that waits for no answer, int32 [4, K] (row, parent, slot, node); `out` [4, B * N] is
     written on the way.
 
@@ -158,19 +169,19 @@ def sweep(I: Any, F: Any, P: Any, T: Any, S: Any, front: Any, room: Any, why: An
     header = I.shape[1] - 1
     count = 0
     for b in range(I.shape[0]):
-        if I[b, I[b, header, ROOT], TERMINAL] != ONGOING and why[b] == RUNNING:
-            why[b] = EXHAUSTED
-        while why[b] == RUNNING and I[b, header, FLYING] == 0:
-            opened, cut = open_layer(I, F, P, T, S, front, b, room[b], out, count)
+        if I[b, I[b, header, ROOT], TERMINAL] != ONGOING and stop_reason[b] == RUNNING:
+            stop_reason[b] = EXHAUSTED
+        while stop_reason[b] == RUNNING and I[b, header, FLYING] == 0:
+            opened, cut = open_layer(I, F, P, T, S, front, b, remaining[b], out, count)
             count += opened
             if opened > 0:
                 break
             if cut:
-                why[b] = BUDGET
+                stop_reason[b] = BUDGET
                 break
             deepen(I, F, T, S, front, b)
             if T[b, COUNT] == 0 or T[b, LAYER] == S[HORIZON]:
-                why[b] = widen(T, S, b)
+                stop_reason[b] = widen(T, S, b)
                 restart(I, T, front, b)
     return out[:, :count].copy()
 
@@ -234,24 +245,24 @@ def affordable(nodes: int, children: int, horizon: int) -> int:
 
 @dataclass(frozen=True)
 class Beam:
-    """Breadth-first search with a beam (Tree of Thoughts, Yao et al. 2023, algorithm 1) over `Slots`.
+    """Breadth-first search with a beam (Tree of Thoughts, Yao et al. 2023, algorithm 1) over `DiscreteActions` or `SampledActions`.
 
     beam, children: how many states a frontier keeps and how many distinct children each of them gets (draws are capped
         at twice that). Both given, as in `Beam(beam=5, children=3)`, is Tree of Thoughts' BFS: one sweep. A width that
         is None grows: sweep follows sweep on the same tree, (1, 1) (1, 2) (2, 2) (2, 4) (4, 4) ..., each paying only
-        for what is new, until the budget is gone. Over `Slots(n)` children None means all n (with priors alike, the
+        for what is new, until the budget is gone. Over `DiscreteActions(n)` children None means all n (with priors alike, the
         first few would be an arbitrary few), and the beam starts as wide as a budget in nodes can complete.
-    horizon: deepest layer; None: until nothing is open for `Slots(None)`, 16 for `Slots(n)`, where nothing may end.
+    horizon: deepest layer; None: until nothing is open for `SampledActions()`, 16 for `DiscreteActions(n)`, where nothing may end.
     trees: that many children of the root, each with a beam of its own: diverse verifier tree search (Beeching et al.
         2024, "Scaling test-time compute with open models").
-    valued: which states the model is to judge.
+    evaluate: which states the model is to judge.
     """
 
     beam: int | None = None
     children: int | None = None
     horizon: int | None = None
     trees: int = 1
-    valued: Valued = "all"
+    evaluate: Evaluate = "all"
 
     def __post_init__(self) -> None:
         for name in ("beam", "children", "horizon", "trees"):
@@ -262,14 +273,16 @@ class Beam:
     def begin(
         self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None
     ) -> BeamSearch:
-        """Start a search; nothing in it is random, and nothing is carried over. ValueError for `Box`."""
-        if not isinstance(actions, Slots):
-            raise ValueError("Beam wants Slots; offer a Box's vectors one by one: GridActions(model, n)")
+        """Start a search; nothing in it is random, and nothing is carried over. ValueError for `BoxActions`."""
+        if not isinstance(actions, IndexedActions):
+            raise ValueError(
+                "Beam wants indexed actions; offer the vectors of BoxActions one by one: DiscretizedActions(model, n)"
+            )
         return BeamSearch(self, root, actions, size)
 
-    def widths(self, slots: Slots, size: Size) -> tuple[int, int, int]:
+    def widths(self, slots: IndexedActions, size: Size) -> tuple[int, int, int]:
         """The first sweep's beam and children, and the deepest layer (0: no limit)."""
-        if slots.n is None:
+        if isinstance(slots, SampledActions):
             return self.beam or 1, self.children or 1, self.horizon or 0
         children, horizon = min(self.children or slots.n, slots.n), self.horizon or 16
         start = affordable(size.nodes, children, horizon) if size.exact and self.trees == 1 else 1
@@ -279,11 +292,11 @@ class Beam:
 class BeamSearch(TreeSearch):
     """One run of `Beam` over B problems; see `interface.Search`. One frontier of each row is in flight at a time."""
 
-    def __init__(self, planner: Beam, root: Expansion, actions: Slots, size: Size) -> None:
+    def __init__(self, planner: Beam, root: Expansion, actions: IndexedActions, size: Size) -> None:
         self.planner, self.actions = planner, actions
-        super().__init__(Tree(root, size.nodes + 1, actions.n or 0))
+        super().__init__(Tree(root, size.nodes + 1, action_count(actions)))
         beam, children, horizon = planner.widths(actions, size)
-        grow = planner.beam is None, planner.children is None and actions.n is None
+        grow = planner.beam is None, planner.children is None and isinstance(actions, SampledActions)
         cap = max(self.tree.nodes, beam, children)
         self.flying = self.tree.header(FLYING)
         self.settings = np.array([*grow, horizon, planner.trees, cap], np.int64)
@@ -294,14 +307,14 @@ class BeamSearch(TreeSearch):
         for b in range(self.rows):
             restart(self.tree.I, self.sweeps, self.front, b)
 
-    def ask(self, room: Int) -> Leaves:
+    def ask(self, remaining: Int) -> EdgeQuery:
         if self.rows == 0 or (self.flying[0] and self.flying.all()):
             return NOTHING
         tree = self.tree
         found = sweep(
-            tree.I, tree.F, tree.P, self.sweeps, self.settings, self.front, room, self.why_codes, self.out
+            tree.I, tree.F, tree.P, self.sweeps, self.settings, self.front, remaining, self.why_codes, self.out
         )  # fmt: skip
-        return self._asked(room, found, False, self.planner.valued)
+        return self._asked(remaining, found, False, self.planner.evaluate)
 
     def _worth(self, row: int, path: list[int]) -> float:
         """Return so far plus discounted value."""
@@ -309,9 +322,9 @@ class BeamSearch(TreeSearch):
         return float(word[RETURN] + word[GAMMA] * word[RAW])
 
     def _best(self, row: int) -> int:
-        """Of `Slots(None)` the best finished leaf, else the best open one. Of `Slots(n)` the best of the finished, the
+        """Of `SampledActions()` the best finished leaf, else the best open one. Of `DiscreteActions(n)` the best of the finished, the
         stuck and the deepest complete layer: states of one depth, since among costs every shallow state looks best."""
-        if self.actions.n is None:
+        if isinstance(self.actions, SampledActions):
             return self.tree.best_answer(row)
         tree, layer = self.tree, int(self.sweeps[row, REACHED])
         if layer == 0:

@@ -5,12 +5,12 @@ noise named by (row's key, candidate, depth), and its counts. What is asked, tol
 
 | | an edge is drawn with mass |
 |---|---|
-| `Slots(n)` | prior x softmax(logits) + count; without counts softmax(logits) alone |
-| `Slots(None)` | count; prior on a fresh sample, that is the next slot nobody has drawn; without counts a fresh one |
+| `DiscreteActions(n)` | prior x softmax(logits) + count; without counts softmax(logits) alone |
+| `SampledActions()` | count; prior on a fresh sample, that is the next slot nobody has drawn; without counts a fresh one |
 
 Counts are the candidates' weights, scaled by 1 / (sum of squared weights) so that k equal elites count k, added up
 along their paths. So candidate i of a best-of-N over text takes slot i of the root and slot 0 from there on; one that
-is led to a state that others have left (`same_as`) goes on with its next slot, so that samples stay independent.
+is led to a state that others have left (`duplicate_of`) goes on with its next slot, so that samples stay independent.
 """
 
 from __future__ import annotations
@@ -251,8 +251,8 @@ def advance(
     scores: Any,
     prior: float,
     keys: Any,
-    room: Any,
-    why: Any,
+    remaining: Any,
+    stop_reason: Any,
     out: Any,
     count: int,
 ) -> int:
@@ -260,9 +260,9 @@ def advance(
     returns its new length. A row whose iteration is over has UNDER_WAY 0 and ADMITTED = GOAL."""
     header = I.shape[1] - 1
     for b in range(I.shape[0]):
-        if why[b] != RUNNING or (T[b, UNDER_WAY] == 0 and T[b, ADMITTED] == T[b, GOAL]):
+        if stop_reason[b] != RUNNING or (T[b, UNDER_WAY] == 0 and T[b, ADMITTED] == T[b, GOAL]):
             continue
-        left, begun, held = room[b], count, -1
+        left, begun, held = remaining[b], count, -1
         k = T[b, FIRST_ACTIVE]
         while True:
             if k == T[b, ADMITTED]:
@@ -283,9 +283,9 @@ def advance(
             k += 1
         over = T[b, UNDER_WAY] == 0 and T[b, ADMITTED] == T[b, GOAL]
         if I[b, I[b, header, ROOT], CLOSED] == 1 and T[b, UNDER_WAY] == 0:
-            why[b] = EXHAUSTED
+            stop_reason[b] = EXHAUSTED
         elif count == begun and I[b, header, FLYING] == 0 and not over:
-            why[b] = BUDGET
+            stop_reason[b] = BUDGET
     return count
 
 

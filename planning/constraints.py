@@ -7,7 +7,7 @@ several particles each has one, and they are reduced as returns are, so that a p
 | how | with | for |
 |---|---|---|
 | rejection | the model itself | best-of-N, CEM, iCEM, MPPI over vectors |
-| rejection of slots | `Masked(model)` | MCTS, beams, best-of-N, CEM and MPPI over `Slots(n)` |
+| rejection of slots | `Masked(model)` | MCTS, beams, best-of-N, CEM and MPPI over `DiscreteActions(n)` |
 | penalty | `Penalised(model, weight)` | every planner; those that use derivatives have no other way |
 
 Rejection: feasible candidates rank before all others, and these by how little they violate (Deb 2000, "An efficient
@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .interface import Box, Expansion, ModelError, Slots, Valued
+from .interface import BoxActions, DiscreteActions, Evaluate, Expansion, IndexedActions, ModelError
 from .rollout import excess, take
-from .wrapping import Wrapped
+from .wrappers.base import ModelWrapper
 
 PENALISE = "wrap it in Penalised(model, weight)"
 
@@ -59,11 +59,11 @@ def refuse(model: Any, who: str) -> None:
 
 def refuse_slots(model: Any) -> None:
     """Errors: ValueError where a model over slots offers a constraint that no tree would look at."""
-    if isinstance(model.actions, Slots) and getattr(model, "constraint", None) is not None:
+    if isinstance(model.actions, IndexedActions) and getattr(model, "constraint", None) is not None:
         raise ValueError(f"the model has a constraint, which trees do not see: Masked(model), or {PENALISE}")
 
 
-class Penalised(Wrapped):
+class Penalised(ModelWrapper):
     """A model whose steps cost `weight` x sum of max(0, g)^power, and that has no constraint any more.
 
     power: 1 is exact (feasible at the optimum from some finite weight on, with a kink there); 2 is smooth and violates
@@ -81,24 +81,24 @@ class Penalised(Wrapped):
         self.weight, self.power = weight, power
 
     def expand(
-        self, states: Any, actions: Any, *, follow: bool = False, valued: Valued = "all"
+        self, states: Any, actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[Any, Expansion]:
-        given = actions if isinstance(self.actions, Box) else torch.as_tensor(actions)
+        given = actions if isinstance(self.actions, BoxActions) else torch.as_tensor(actions)
         over = excess(self.model.constraint(states, given), len(given), self.power)
-        reached, said = self.model.expand(states, actions, follow=follow, valued=valued)
+        reached, said = self.model.expand(states, actions, to_end=to_end, evaluate=evaluate)
         reward = torch.as_tensor(said.reward)
         return reached, replace(said, reward=reward - self.weight * over.to(reward))
 
 
-class Masked(Wrapped):
-    """A model over `Slots(n)` that offers in each state the slots with g <= 0 alone, or the least violating ones."""
+class Masked(ModelWrapper):
+    """A model over `DiscreteActions(n)` that offers in each state the slots with g <= 0 alone, or the least violating ones."""
 
     constraint = None  # type: ignore[assignment]
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        if not isinstance(model.actions, Slots) or model.actions.n is None:
-            raise ValueError(f"Masked wants a model over Slots(n), got {model.actions}")
+        if not isinstance(model.actions, DiscreteActions):
+            raise ValueError(f"Masked wants a model over DiscreteActions(n), got {model.actions}")
         if getattr(model, "constraint", None) is None:
             raise ValueError(f"{type(model).__name__} offers no constraint(states, actions) to mask by")
 
@@ -106,9 +106,9 @@ class Masked(Wrapped):
         return self._masked(*self.model.start(problems))
 
     def expand(
-        self, states: Any, actions: Any, *, follow: bool = False, valued: Valued = "all"
+        self, states: Any, actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[Any, Expansion]:
-        return self._masked(*self.model.expand(states, actions, follow=follow, valued=valued))
+        return self._masked(*self.model.expand(states, actions, to_end=to_end, evaluate=evaluate))
 
     def _masked(self, states: Any, said: Expansion) -> tuple[Any, Expansion]:
         count, slots = len(torch.as_tensor(said.reward)), int(self.model.actions.n)

@@ -21,14 +21,14 @@ SIZE = (8, 4)
 
 
 @njit
-def lay(D: Any, I: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, why: Any) -> None:
+def lay(D: Any, I: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, stop_reason: Any) -> None:
     """Lay the arrays that `simulation.walk` wants on the desk D."""
     D[TREE, 0], D[PRIORS, 0], D[SETTINGS, 0], D[BONUS, 0] = I.ctypes.data, P.ctypes.data, S.ctypes.data, C.ctypes.data
     D[NOISE, 0], D[HALVING, 0], D[SCRATCH, 0] = G.ctypes.data, T.ctypes.data, X.ctypes.data
-    D[WHY_CODES, 0] = why.ctypes.data
+    D[WHY_CODES, 0] = stop_reason.ctypes.data
     D[TREE, 1:] = I.shape
     D[PRIORS, 1:] = P.shape
-    D[SETTINGS, 1], D[BONUS, 1], D[WHY_CODES, 1] = len(S), len(C), len(why)
+    D[SETTINGS, 1], D[BONUS, 1], D[WHY_CODES, 1] = len(S), len(C), len(stop_reason)
     D[NOISE, 1:3], D[HALVING, 1:3], D[SCRATCH, 1:3] = G.shape, T.shape, X.shape
 
 
@@ -57,7 +57,7 @@ def priors(D: Any) -> Any:
 
 
 @njit
-def walk_at(D: Any, room: Any, page: Any) -> int:
+def walk_at(D: Any, remaining: Any, page: Any) -> int:
     """`simulation.walk` with what lies on the desk."""
     return walk(
         records(D, np.int32),
@@ -69,7 +69,7 @@ def walk_at(D: Any, room: Any, page: Any) -> int:
         table(D, HALVING, np.int32),
         table(D, SCRATCH, np.float64),
         line(D, WHY_CODES, np.int32),
-        room,
+        remaining,
         page,
     )
 

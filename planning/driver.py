@@ -13,26 +13,26 @@ from typing import Any
 
 import numpy as np
 
+from .budget import PLAIN, Budget, Ledger
 from .constraints import refuse_slots
 from .interface import (
     Bool,
-    Candidates,
+    EdgeQuery,
     Expansion,
+    IndexedActions,
     Keys,
-    Leaves,
     Plan,
-    Slots,
+    SequenceQuery,
     Usage,
 )
 from .keys import keys_of
-from .ledger import PLAIN, Budget, Ledger
 from .rollout import rollout
 from .states import ListStates, store_for
 
 Booked = dict[tuple[int, int], Usage]
 """What each (row, node) was charged."""
 
-MOST_CLOSING = 1000
+MAX_COMPLETION_STEPS = 1000
 """Steps after which closing gives up: a world without an end (most control problems) is never solved."""
 
 
@@ -50,26 +50,26 @@ class Outcome:
     states: Any
     charged: Usage
     spent: Usage
-    closing: Usage
+    completion: Usage
     ends: list[Any] = field(default_factory=list)
     node_usage: Booked = field(default_factory=dict)
 
 
 def answer(model: Any, states: Any, query: Any) -> Any:
     """The model's answer to a query; reached states are stored."""
-    if isinstance(query, Candidates):
+    if isinstance(query, SequenceQuery):
         return rollout(model, states.get(query.row, np.zeros_like(query.row)), query)
     reached, expansion = model.expand(
-        states.get(query.row, query.parent), query.slot, follow=query.follow, valued=query.valued
+        states.get(query.row, query.parent), query.slot, to_end=query.to_end, evaluate=query.evaluate
     )
-    expansion.same_as = keep(states, query, reached)
+    expansion.duplicate_of = keep(states, query, reached)
     return expansion
 
 
-def keep(states: Any, query: Leaves, reached: Any) -> Any:
+def keep(states: Any, query: EdgeQuery, reached: Any) -> Any:
     """Store what a query reached; the earlier equal siblings, which followed solutions do not look for: they are
     independent samples, each with its own noise to the end, and merging two would make one of them."""
-    return states.put(query.row, query.node, reached, None if query.follow else query.parent)
+    return states.put(query.row, query.node, reached, None if query.to_end else query.parent)
 
 
 def plan(
@@ -102,7 +102,7 @@ def plan(
     ledger = Ledger(budget, rows, model.cost, getattr(model, "most_tokens", 0))
     if root.usage is not None:
         ledger.book(np.arange(rows, dtype=np.int32), root.usage, root.spent)
-    while len(query := search.ask(ledger.room())):
+    while len(query := search.ask(ledger.remaining())):
         ledger.reserve(query)
         reply = answer(model, states, query)
         search.tell(query, reply)
@@ -112,8 +112,8 @@ def plan(
 
 def _outcome(search: Any, states: Any, ledger: Ledger, booked: Booked) -> Outcome:
     charged = ledger.charged
-    closing = np.zeros(charged.shape)
-    return Outcome(search.plan(), search, states, charged, ledger.spent, closing, node_usage=booked)
+    completion = np.zeros(charged.shape)
+    return Outcome(search.plan(), search, states, charged, ledger.spent, completion, node_usage=booked)
 
 
 def _store(start: Any, search: Any, after: Outcome | None, rows: int) -> Any:
@@ -139,7 +139,7 @@ async def aplan(
     """Plan for one problem, awaiting the model: one task per group of siblings, told as they land.
 
     key: the problem's own number for `keys_of`, or its 64-bit key. close: complete the best open leaf along first
-    slots when the budget ends without a solution (outside the cap, booked under `closing`).
+    slots when the budget ends without a solution (outside the cap, booked under `completion`).
     A call that raises is given back to the search and the exception goes to the caller.
     """
     start, root = await model.start([problem])
@@ -158,7 +158,7 @@ async def aplan(
 
 async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger, booked: Booked) -> None:
     """Ask, await whichever call lands first, tell; until the search is done."""
-    flying: dict[asyncio.Task[Any] | None, Leaves] = {}  # None: the one that is awaited right here
+    flying: dict[asyncio.Task[Any] | None, EdgeQuery] = {}  # None: the one that is awaited right here
     # asyncio.wait would hang a callback on all of `flying` each time
     ready: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
     try:
@@ -189,30 +189,30 @@ async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger,
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _asked(search: Any, ledger: Ledger) -> list[Leaves]:
+def _asked(search: Any, ledger: Ledger) -> list[EdgeQuery]:
     """What the search wants to know now, one query per group of siblings, reserved."""
-    query = search.ask(ledger.room())
-    groups: list[Leaves] = query.groups()
+    query = search.ask(ledger.remaining())
+    groups: list[EdgeQuery] = query.groups()
     if groups:
         ledger.reserve(query)
     return groups
 
 
-def _answer(model: Any, states: ListStates, group: Leaves) -> Coroutine[Any, Any, tuple[Any, Expansion]]:
+def _answer(model: Any, states: ListStates, group: EdgeQuery) -> Coroutine[Any, Any, tuple[Any, Expansion]]:
     """What the model will say of a group."""
     under = states.get(group.row, group.parent)
     call: Coroutine[Any, Any, tuple[Any, Expansion]] = model.expand(
-        under, group.slot, follow=group.follow, valued=group.valued
+        under, group.slot, to_end=group.to_end, evaluate=group.evaluate
     )
     return call
 
 
 def _land(
-    answer: tuple[Any, Expansion], group: Leaves, search: Any, states: ListStates, ledger: Ledger, booked: Booked
+    answer: tuple[Any, Expansion], group: EdgeQuery, search: Any, states: ListStates, ledger: Ledger, booked: Booked
 ) -> None:
     """Keep what a call reached, tell the search and book it."""
     reached, expansion = answer
-    expansion.same_as = keep(states, group, reached)
+    expansion.duplicate_of = keep(states, group, reached)
     search.tell(group, expansion)
     ledger.charge(group, expansion.usage, expansion.spent)
     for i, node in enumerate(group.node.tolist()):
@@ -227,11 +227,11 @@ async def _end(outcome: Outcome, model: Any, close: bool) -> None:
     state = outcome.states.states[0, node]
     solved = any(f.node == node for f in outcome.plan.finished[0])
     steps = 0
-    while close and not solved and isinstance(model.actions, Slots) and steps < MOST_CLOSING:
+    while close and not solved and isinstance(model.actions, IndexedActions) and steps < MAX_COMPLETION_STEPS:
         steps += 1
-        (state,), expansion = await model.expand([state], np.zeros(1, np.int32), follow=True, valued="finished")
+        (state,), expansion = await model.expand([state], np.zeros(1, np.int32), to_end=True, evaluate="finished")
         usage = PLAIN if expansion.usage is None else expansion.usage
-        outcome.closing += usage
+        outcome.completion += usage
         outcome.spent += usage if expansion.spent is None else expansion.spent
         solved = bool(np.asarray(expansion.discount)[0] == 0)
     outcome.ends = [state]

@@ -42,18 +42,26 @@ class ModelError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Slots:
-    """An action is the index of what a state offers.
+class DiscreteActions:
+    """An action is an index in 0 .. n - 1; actions that a state does not have get logit -inf."""
 
-    n: how many every state offers (those that do not exist have logit -inf), or None for an unbounded offer of
-        exchangeable samples of a policy, whose logits are None: samples are the policy already.
-    """
+    n: int
 
-    n: int | None
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"DiscreteActions wants at least one action, got n = {self.n}")
 
 
 @dataclass(frozen=True)
-class Box:
+class SampledActions:
+    """An action is the index of one of unboundedly many exchangeable samples of a policy, such as continuations of a text.
+
+    Logits are None: samples come from the policy already, so weighting them by it would count it twice.
+    """
+
+
+@dataclass(frozen=True)
+class BoxActions:
     """An action is a vector within finite bounds, `low` and `high` of shape [D]."""
 
     low: torch.Tensor
@@ -61,14 +69,26 @@ class Box:
 
     def __post_init__(self) -> None:
         if self.low.shape != self.high.shape or self.low.ndim != 1:
-            raise ValueError(f"Box wants low and high of one shape [D], got {self.low.shape} and {self.high.shape}")
+            raise ValueError(
+                f"BoxActions wants low and high of one shape [D], got {self.low.shape} and {self.high.shape}"
+            )
         if not bool(torch.isfinite(self.low).all() and torch.isfinite(self.high).all()):
-            raise ValueError("Box wants finite bounds; wrap the environment in RescaleAction or ClipAction first")
+            raise ValueError(
+                "BoxActions wants finite bounds; wrap the environment in RescaleAction or ClipAction first"
+            )
         if not bool((self.low < self.high).all()):
-            raise ValueError("Box wants low < high in every component")
+            raise ValueError("BoxActions wants low < high in every component")
 
 
-ActionSpace = Slots | Box
+IndexedActions = DiscreteActions | SampledActions
+"""The spaces whose actions are indices; these are what trees search over."""
+
+ActionSpace = IndexedActions | BoxActions
+
+
+def action_count(actions: IndexedActions) -> int:
+    """How many actions every state offers, 0 where the offer is unbounded."""
+    return actions.n if isinstance(actions, DiscreteActions) else 0
 
 
 @dataclass(slots=True)
@@ -79,11 +99,11 @@ class Expansion:
     discount: [K] factor on everything after it; 0 ends the episode. A time limit is no end and never sets 0.
     value: [K] discounted return still to come; 0 where discount is 0.
     logits: [K, A] preferences over the state's own actions, -inf where there is no such action; None for
-        `Slots(None)` and `Box`; None for `Slots(n)` means all alike.
+        `SampledActions()` and `BoxActions`; None for `DiscreteActions(n)` means all alike.
     usage: what these answers cost this planner had it run alone (*charged*).
     spent: what they cost the engine just now, None where that is the same.
-    same_as: [K] node id of an earlier sibling that is the same state, -1 where there is none; set by the driver.
-    dead: [K] true where an end (discount 0) is no solution, such as a text cut off before its answer; None: nowhere.
+    duplicate_of: [K] node id of an earlier sibling that is the same state, -1 where there is none; set by the driver.
+    dead_end: [K] true where an end (discount 0) is no solution, such as a text cut off before its answer; None: nowhere.
     """
 
     reward: Float
@@ -92,38 +112,40 @@ class Expansion:
     logits: Float | None = None
     usage: Usage | None = None
     spent: Usage | None = None
-    same_as: Int | None = None
-    dead: Bool | None = None
+    duplicate_of: Int | None = None
+    dead_end: Bool | None = None
 
 
-Valued = Literal["none", "finished", "all"]
+Evaluate = Literal["none", "finished", "all"]
 """Which reached states need a value: none, only finished ones (whose reward is then their score), all of them."""
 
 
 @dataclass(slots=True)
-class Leaves:
+class EdgeQuery:
     """Edges to open: walk `slot` of state `parent` of problem `row` and call what is reached `node`.
 
     row, parent, slot, node: int32 [K].
-    follow: whoever asked will walk first slots from here to the end, so a model may write all of it at once.
-    valued: which of the reached states need a value.
+    to_end: whoever asked will walk first slots from here to the end, so a model may write all of it at once.
+    evaluate: which of the reached states need a value.
     """
 
     row: Int
     parent: Int
     slot: Int
     node: Int
-    follow: bool = False
-    valued: Valued = "all"
+    to_end: bool = False
+    evaluate: Evaluate = "all"
 
     def __len__(self) -> int:
         return len(self.row)
 
-    def take(self, index: Any) -> Leaves:
+    def take(self, index: Any) -> EdgeQuery:
         """The leaves at `index` (array of positions, or a slice) as a query of its own."""
-        return Leaves(self.row[index], self.parent[index], self.slot[index], self.node[index], self.follow, self.valued)
+        return EdgeQuery(
+            self.row[index], self.parent[index], self.slot[index], self.node[index], self.to_end, self.evaluate
+        )
 
-    def groups(self) -> list[Leaves]:
+    def groups(self) -> list[EdgeQuery]:
         """One query per parent: siblings asked together are expanded together."""
         if len(self) <= 1:
             return [self] if len(self) else []
@@ -134,7 +156,7 @@ class Leaves:
 
 
 @dataclass(slots=True)
-class Candidates:
+class SequenceQuery:
     """Sequences of action vectors to score.
 
     row: int32 [M] the problems asked about. sequences: tensor [M, K, H, D]. keys: uint64 [M] for a model's own noise.
@@ -165,7 +187,7 @@ class Candidates:
 
 @dataclass(slots=True)
 class Returns:
-    """The answer to `Candidates`: returns [M, K, P] (P = 1 for a deterministic model), usage and spent [M, units].
+    """The answer to `SequenceQuery`: returns [M, K, P] (P = 1 for a deterministic model), usage and spent [M, units].
 
     violation: [M, K, P] by how much each candidate breaks the model's constraint, 0 where it keeps it; None for a model
         without one (`constraints.py`).
@@ -177,7 +199,7 @@ class Returns:
     violation: torch.Tensor | None = field(default=None, kw_only=True)
 
 
-Query = Leaves | Candidates
+Query = EdgeQuery | SequenceQuery
 Answer = Expansion | Returns
 
 
@@ -198,10 +220,10 @@ class Plan:
     path: per problem the node ids from the root to `best`, both included; empty without a tree.
     actions: per problem the slots along `path`, int32 [length]; for vectors a tensor [B, H, D].
     value: [B] estimated return of that plan.
-    weights: [B, A] share of the root's visits per slot (a training target); None without a tree; for `Slots(None)`
+    weights: [B, A] share of the root's visits per slot (a training target); None without a tree; for `SampledActions()`
         as wide as the most draws.
     finished: per problem every finished leaf, in the order they were told.
-    why: per problem the reason for stopping: budget, exhausted, converged, stalled, or "" while it runs.
+    stop_reason: per problem the reason for stopping: budget, exhausted, converged, stalled, or "" while it runs.
     gradient: [B] certificate of planners that use derivatives, None for others: the most return, to first order, that
         moving one component of one action by half its range, within its bounds, would add; near 0 at a local optimum,
         NaN where it was not measured at this very plan.
@@ -215,7 +237,7 @@ class Plan:
     value: NDArray[np.float32]
     weights: NDArray[np.float32] | None = None
     finished: list[list[Finished]] = field(default_factory=list)
-    why: list[str] = field(default_factory=list)
+    stop_reason: list[str] = field(default_factory=list)
     gradient: NDArray[np.float32] | None = None
     violation: NDArray[np.float32] | None = None
 
@@ -241,11 +263,11 @@ class Model(Protocol[States]):
         ...
 
     def expand(
-        self, states: States, actions: Any, *, follow: bool = False, valued: Valued = "all"
+        self, states: States, actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[States, Expansion]:
         """Take K actions in K states. MuZero's dynamics and prediction g, f.
 
-        actions: int array [K] for `Slots`, tensor [K, D] for `Box`.
+        actions: int array [K] for `DiscreteActions` or `SampledActions`, tensor [K, D] for `BoxActions`.
         """
         ...
 
@@ -265,7 +287,7 @@ class AsyncModel(Protocol[States]):
     async def start(self, problems: Any) -> tuple[States, Expansion]: ...
 
     async def expand(
-        self, states: States, actions: Any, *, follow: bool = False, valued: Valued = "all"
+        self, states: States, actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[States, Expansion]: ...
 
 
@@ -292,10 +314,10 @@ class Search(Protocol):
     def done(self) -> Bool: ...
 
     @property
-    def why(self) -> list[str]: ...
+    def stop_reason(self) -> list[str]: ...
 
-    def ask(self, room: Int) -> Any:
-        """The next query; `room` [B] is how many new nodes each row may still open, as the driver counts them.
+    def ask(self, remaining: Int) -> Any:
+        """The next query; `remaining` [B] is how many new nodes each row may still open, as the driver counts them.
 
         The search cuts its wishes to fit; the driver never does. A row whose room is used up with nothing pending is
         done. Finished rows are absent from the query; an empty query means that answers must come first.

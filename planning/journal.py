@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .interface import ActionSpace, Candidates, Expansion, Int, Keys, Leaves, Returns, Size, Valued
+from .interface import ActionSpace, EdgeQuery, Evaluate, Expansion, Int, Keys, Returns, SequenceQuery, Size
 
 FORMAT = "forethought journal 1"
-KINDS = {kind.__name__: kind for kind in (Leaves, Candidates, Expansion, Returns)}
+KINDS = {kind.__name__: kind for kind in (EdgeQuery, SequenceQuery, Expansion, Returns)}
 Event = tuple[str, Any, Any]
 
 PAGE, ROOM = 5, 4
@@ -35,14 +35,14 @@ class Notes:
     making, missing in the cache and freeing them a third of the search. `events` makes them when they are wanted.
 
     rows, most: how many rows a room has, and at most leaves a question on a page. asks: about how many questions come.
-    valued: which states all of them want a value of; none of them is to be followed.
+    evaluate: which states all of them want a value of; none of them is to be followed.
     """
 
-    def __init__(self, rows: int = 0, most: int = 0, asks: int = 0, valued: Valued = "all") -> None:
-        self.rows, self.valued = rows, valued
+    def __init__(self, rows: int = 0, most: int = 0, asks: int = 0, evaluate: Evaluate = "all") -> None:
+        self.rows, self.evaluate = rows, evaluate
         self.blocks = [np.empty((max(1, min(asks, BLOCK // (PAGE * max(1, most)))), PAGE, most), np.int32)]
         self.used = 0
-        self.latest: Leaves | None = None
+        self.latest: EdgeQuery | None = None
         self.kept: list[Any] = []
 
     def page(self) -> Int:
@@ -53,19 +53,19 @@ class Notes:
             self.used = 0
         return block[self.used]
 
-    def asked(self, page: Int, count: int) -> Leaves:
+    def asked(self, page: Int, count: int) -> EdgeQuery:
         """The question of `count` leaves that was written on the blank page."""
         self.used += 1
         self.kept.append(count)
         self.latest = query = self._question(page, count)
         return query
 
-    def _question(self, page: Int, count: int) -> Leaves:
+    def _question(self, page: Int, count: int) -> EdgeQuery:
         if count < page.shape[1]:
             page = page[:, :count]
-        return Leaves(page[0], page[1], page[2], page[3], False, self.valued)
+        return EdgeQuery(page[0], page[1], page[2], page[3], False, self.evaluate)
 
-    def told(self, query: Leaves, answer: Expansion) -> None:
+    def told(self, query: EdgeQuery, answer: Expansion) -> None:
         """`query` was answered."""
         self.kept.append(answer if query is self.latest else ("tell", query, answer))
 

@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 from . import selection as sel
 from .desk import SIZE as DESK
 from .desk import land_at, lay, walk_at
-from .interface import ActionSpace, Expansion, Int, Keys, Leaves, Size, Slots, Valued
+from .interface import (
+    ActionSpace,
+    DiscreteActions,
+    EdgeQuery,
+    Evaluate,
+    Expansion,
+    IndexedActions,
+    Int,
+    Keys,
+    SampledActions,
+    Size,
+)
 from .journal import Notes
 from .records import (
     FLYING,
@@ -42,21 +53,21 @@ from .tree_search import TreeSearch, shares
 
 @dataclass(frozen=True)
 class MCTS:
-    """Monte Carlo tree search over `Slots`.
+    """Monte Carlo tree search over `DiscreteActions` or `SampledActions`.
 
     simulations: walks per problem; None: as many as the budget has nodes.
     selection: puct, uct, or gumbel (Gumbel noise and sequential halving at the root, deterministic below).
     c_init, c_base: PUCT's constants; c_uct: UCT's.
     normalise: "tree", "siblings" or (low, high): what edge values are divided by before they meet the bonus.
-    first_play: what PUCT takes an unvisited edge of `Slots(n)` to be worth, its first-play urgency (Gelly and Wang
+    first_play: what PUCT takes an unvisited edge of `DiscreteActions(n)` to be worth, its first-play urgency (Gelly and Wang
         2006): "parent", the mean value of its node, or "lowest", the low end of the normalisation (MuZero), under
         which a node's first edge is walked again and again where some edge elsewhere is far worse.
     backup: "mean", or "max" for deterministic worlds.
     leaves: how many leaves of one tree may be in flight.
-    width: most distinct children of a node of `Slots(None)`; draws are capped at twice that.
-    widening: (C, alpha) of progressive widening, "auto" (on for `Slots(None)`, (1, 0.5)) or None.
-    terminal: "close" or "absorb"; None: close for `Slots(None)`, absorb for `Slots(n)`.
-    choose: "visits", "value" or "finished" (best finished leaf); None: finished for `Slots(None)`, else visits.
+    width: most distinct children of a node of `SampledActions()`; draws are capped at twice that.
+    widening: (C, alpha) of progressive widening, "auto" (on for `SampledActions()`, (1, 0.5)) or None.
+    terminal: "close" or "absorb"; None: close for `SampledActions()`, absorb for `DiscreteActions(n)`.
+    choose: "visits", "value" or "finished" (best finished leaf); None: finished for `SampledActions()`, else visits.
     considered, value_scale, maxvisit_init: Gumbel's.
     dirichlet: (alpha, fraction) of noise mixed into the root's priors (AlphaZero), None for none.
     reuse: keep the subtree of the action taken for the next decision.
@@ -80,7 +91,7 @@ class MCTS:
     maxvisit_init: float = 50.0
     dirichlet: tuple[float, float] | None = None
     reuse: bool = False
-    valued: Valued = "all"
+    evaluate: Evaluate = "all"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -103,22 +114,24 @@ class MCTS:
     def begin(
         self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: MCTSSearch | None = None
     ) -> MCTSSearch:
-        """Start a search; ValueError for `Box`, whose vectors a tree must first be offered one by one."""
-        if not isinstance(actions, Slots):
-            raise ValueError("MCTS wants Slots; offer a Box's vectors one by one: GridActions(model, n)")
+        """Start a search; ValueError for `BoxActions`, whose vectors a tree must first be offered one by one."""
+        if not isinstance(actions, IndexedActions):
+            raise ValueError(
+                "MCTS wants indexed actions; offer the vectors of BoxActions one by one: DiscretizedActions(model, n)"
+            )
         return MCTSSearch(self, root, actions, size, keys, after)
 
 
 @lru_cache(maxsize=256)
 def kernel_settings(
-    planner: MCTS, slots: Slots, limit: int, most: int
+    planner: MCTS, slots: IndexedActions, limit: int, most: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The arrays S and C (for up to `most` visits) of `selection.py`; never written to, so they are made once."""
-    unbounded = slots.n is None
+    unbounded = isinstance(slots, SampledActions)
     widening = ((1.0, 0.5) if unbounded else None) if planner.widening == "auto" else planner.widening
     bounds = planner.normalise if isinstance(planner.normalise, tuple) else (0.0, 1.0)
     norm = {"tree": sel.BY_TREE, "siblings": sel.BY_SIBLINGS}.get(str(planner.normalise), sel.BY_BOUNDS)
-    wide = planner.width if unbounded else slots.n
+    wide = slots.n if isinstance(slots, DiscreteActions) else planner.width
     settings = np.array(
         [
             {"uct": UCT, "puct": PUCT, "gumbel": GUMBEL}[planner.selection],
@@ -148,10 +161,14 @@ class MCTSSearch(TreeSearch):
     """One run of `MCTS` over B problems; see `interface.Search`."""
 
     def __init__(
-        self, planner: MCTS, root: Expansion, actions: Slots, size: Size, keys: Keys, after: MCTSSearch | None
+        self, planner: MCTS, root: Expansion, actions: IndexedActions, size: Size, keys: Keys, after: MCTSSearch | None
     ) -> None:
         limit = planner.simulations or size.nodes
-        slots = (planner.width if planner.selection == "gumbel" else 0) if actions.n is None else actions.n
+        slots = (
+            (planner.width if planner.selection == "gumbel" else 0)
+            if isinstance(actions, SampledActions)
+            else actions.n
+        )
         self.planner, self.actions, self.keys = planner, actions, keys
         new = min(limit, size.nodes)
         begun = 1
@@ -166,7 +183,7 @@ class MCTSSearch(TreeSearch):
             begun = int(tree.I[np.arange(tree.rows), tree.root, VISITS].max(initial=1))
         else:
             tree = Tree(root, (2 if planner.reuse else 1) * new + 1, slots)
-        super().__init__(tree, Notes(tree.rows, tree.rows * planner.leaves, new + 1, planner.valued))
+        super().__init__(tree, Notes(tree.rows, tree.rows * planner.leaves, new + 1, planner.evaluate))
         self.scratch = np.zeros((5, slots))
         self.noise, self.table = self._gumbel(limit)
         self.settings, self.bonus = kernel_settings(planner, actions, limit, begun + limit + planner.leaves)
@@ -200,7 +217,7 @@ class MCTSSearch(TreeSearch):
         """(1 - fraction) P + fraction Dirichlet(alpha) at the roots (Silver et al. 2017)."""
         tree = self.tree
         if tree.slots == 0:
-            raise ValueError("dirichlet noise needs priors; Slots(None) has none")
+            raise ValueError("dirichlet noise needs priors; SampledActions() has none")
         for b, key in enumerate(self.keys):
             prior = tree.P[b, tree.root[b]]
             real = prior >= 0
@@ -211,11 +228,11 @@ class MCTSSearch(TreeSearch):
             tree.I[b, tree.root[b], NEXT_SLOT], tree.I[b, tree.root[b], ODD] = -1, 1
             next_slot(tree.I, tree.F, tree.P, b, int(tree.root[b]))
 
-    def ask(self, room: Int) -> Leaves:
+    def ask(self, remaining: Int) -> EdgeQuery:
         page = self.notes.page()
-        return self.notes.asked(page, walk_at(self.desk, room, page))
+        return self.notes.asked(page, walk_at(self.desk, remaining, page))
 
-    def _write(self, query: Leaves, answer: Expansion) -> int:
+    def _write(self, query: EdgeQuery, answer: Expansion) -> int:
         tree, rows = self.tree, len(query.row)
         if places := tree.places_of(answer, rows):
             return land_at(self.desk, query.row, query.node, *places)
@@ -256,7 +273,7 @@ class MCTSSearch(TreeSearch):
     def _best(self, row: int) -> int:
         """The best finished leaf, or the end of the line that visits or values lead along."""
         tree = self.tree
-        choose = self.planner.choose or ("finished" if self.actions.n is None else "visits")
+        choose = self.planner.choose or ("finished" if isinstance(self.actions, SampledActions) else "visits")
         if choose == "finished":
             return tree.best_answer(row)
         node = int(tree.root[row])

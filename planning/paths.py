@@ -33,7 +33,18 @@ from .categorical import (
     stand_back,
     worth,
 )
-from .interface import Expansion, Int, Keys, Leaves, Size, Slots, Valued
+from .interface import (
+    DiscreteActions,
+    EdgeQuery,
+    Evaluate,
+    Expansion,
+    IndexedActions,
+    Int,
+    Keys,
+    SampledActions,
+    Size,
+    action_count,
+)
 from .jit import HAVE_NUMBA
 from .records import (
     AWAITED,
@@ -61,23 +72,29 @@ if TYPE_CHECKING:
 class PathsSearch(TreeSearch):
     """One run of `BestOfN`, `CEM` or `MPPI` over slots; see `interface.Search` and the planner's settings.
 
-    `Slots(n)`: paths of `horizon` steps; all candidates of an iteration are under way at once, as far as the room
+    `DiscreteActions(n)`: paths of `horizon` steps; all candidates of an iteration are under way at once, as far as the room
         holds them whole. Iterations are sized as for vectors, and the last size goes on while there is budget left.
-    `Slots(None)`: paths to their ends; one candidate after the other (`parallel`), each step within the budget, so
+    `SampledActions()`: paths to their ends; one candidate after the other (`parallel`), each step within the budget, so
         that the last may stay unfinished and what n nodes had found can be read off a larger run.
     A `population` that is given ends the search after `iterations` of it. Planners of one iteration never refit.
     """
 
     def __init__(
-        self, planner: Shooting, root: Expansion, actions: Slots, size: Size, keys: Keys, after: Any | None = None
+        self,
+        planner: Shooting,
+        root: Expansion,
+        actions: IndexedActions,
+        size: Size,
+        keys: Keys,
+        after: Any | None = None,
     ) -> None:
         self.planner, self.actions = planner, actions
         self.keys = np.asarray(keys, np.uint64)
-        super().__init__(Tree(root, size.nodes + 1, actions.n or 0))
+        super().__init__(Tree(root, size.nodes + 1, action_count(actions)))
         rows = self.rows
         self.populations, self.endless, horizon = self._schedule(size)
         most = int(max(self.populations))
-        parallel = planner.parallel or (1 if actions.n is None else most)
+        parallel = planner.parallel or (1 if isinstance(actions, SampledActions) else most)
         self.settings = np.array([horizon, parallel, planner.width or 0, planner.iterations > 1], np.int64)
         self.counts = np.zeros((rows, self.tree.nodes))
         self.iterations = np.zeros((rows, 10), np.int32)
@@ -93,7 +110,7 @@ class PathsSearch(TreeSearch):
     def _schedule(self, size: Size) -> tuple[list[int], bool, int]:
         """Candidates per iteration, whether the last number goes on, and the longest path (0: to the end)."""
         planner = self.planner
-        if self.actions.n is not None:
+        if isinstance(self.actions, DiscreteActions):
             plan = planner.schedule(size)
             return [max(1, int(p)) for p in plan.populations], planner.population is None, plan.horizon
         if planner.population is not None:
@@ -101,19 +118,19 @@ class PathsSearch(TreeSearch):
         return [size.nodes if planner.iterations == 1 else 4], True, 0
 
     @property
-    def valued(self) -> Valued:
+    def evaluate(self) -> Evaluate:
         """Which states the model is to judge: finished ones of text, all where a horizon cuts paths."""
-        return self.planner.valued or ("finished" if self.actions.n is None else "all")
+        return self.planner.evaluate or ("finished" if isinstance(self.actions, SampledActions) else "all")
 
-    def ask(self, room: Int) -> Leaves:
+    def ask(self, remaining: Int) -> EdgeQuery:
         tree = self.tree
-        out, count = np.empty((4, sum(max(0, min(r, tree.nodes)) for r in np.asarray(room).tolist())), np.int32), 0
+        out, count = np.empty((4, sum(max(0, min(r, tree.nodes)) for r in np.asarray(remaining).tolist())), np.int32), 0
         # hashes wrap around; numpy warns of it where numba is absent
         with nullcontext() if HAVE_NUMBA else np.errstate(over="ignore"):
             while True:
                 count = advance(
                     tree.I, tree.F, tree.P, self.settings, self.counts, self.iterations, self.candidates, self.scores,
-                    self.planner.prior, self.keys, room, self.why_codes, out, count,
+                    self.planner.prior, self.keys, remaining, self.why_codes, out, count,
                 )  # fmt: skip
                 T = self.iterations
                 over = (self.why_codes == RUNNING) & (T[:, UNDER_WAY] == 0) & (T[:, ADMITTED] == T[:, GOAL])
@@ -121,7 +138,7 @@ class PathsSearch(TreeSearch):
                     break
                 for rows in self._alike(np.flatnonzero(over)):
                     self._end_iteration(rows)
-        return self._asked(room, out[:, :count].copy(), self.actions.n is None, self.valued)
+        return self._asked(remaining, out[:, :count].copy(), isinstance(self.actions, SampledActions), self.evaluate)
 
     def _alike(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Rows in groups of one population."""
@@ -165,7 +182,7 @@ class PathsSearch(TreeSearch):
             self.kept[b, : len(ranked[:keep])] = ranked[:keep]
         return leaves, scores
 
-    def _write(self, query: Leaves, answer: Expansion) -> int:
+    def _write(self, query: EdgeQuery, answer: Expansion) -> int:
         bad = super()._write(query, answer)
         if bad < 0:
             close(self.tree.I, self.settings, query.row, query.node)
@@ -182,9 +199,9 @@ class PathsSearch(TreeSearch):
         return worth(self.tree.I, self.tree.F, row, path[-1])
 
     def _best(self, row: int) -> int:
-        """Text: the best finished leaf, else the best open one. `Slots(n)`: the end of the best candidate, or (with
+        """Text: the best finished leaf, else the best open one. `DiscreteActions(n)`: the end of the best candidate, or (with
         answer "mean", once refitted) of the line of the largest counts, whose first action is the most weighted."""
-        if self.actions.n is None:
+        if isinstance(self.actions, SampledActions):
             return self.tree.best_answer(row)
         node = int(self.tree.root[row])
         if self.planner.answer == "mean" and self.counts[row, node] > 0:

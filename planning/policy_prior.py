@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from .constraints import order_of
-from .derivatives import one_step
-from .interface import ActionSpace, Box, Candidates, Expansion, Int, Keys, ModelError, Plan, Returns, Size
+from .interface import ActionSpace, BoxActions, Expansion, Int, Keys, ModelError, Plan, Returns, SequenceQuery, Size
 from .noise import coloured, normals
-from .risk import Risk, at_risk, check_risk, want
 from .rollout import Sum, excess, laid_out
-from .sequences import SequenceSearch, carried, nothing, refuse_lost, returns_of
+from .vectors.base import SequenceSearch, carried, nothing, refuse_lost, returns_of
+from .vectors.queries import one_step
+from .vectors.risk import Risk, at_risk, check_risk, want
 
 Act = Callable[[Any, Any], Any]
 """(states, None) of K states -> actions [K, D], as `rollout_value`'s policies."""
@@ -37,7 +37,7 @@ class Led(Returns):
 
 
 @dataclass(slots=True)
-class Guided(Candidates):
+class Guided(SequenceQuery):
     """Candidates of which the first `led` are what the policy does: step t takes policy(state) + sequence_t, clipped.
 
     Particles of one candidate act alike, by the mean of what the policy would do in each.
@@ -67,7 +67,7 @@ class Guided(Candidates):
             violation=None if run.violation is None else run.violation.view(shape),
         )
 
-    def _action(self, box: Box, t: int, states: Any, particles: int) -> Tensor:
+    def _action(self, box: BoxActions, t: int, states: Any, particles: int) -> Tensor:
         """[M, K, D] what step t takes."""
         assert self.policy is not None
         offset = self.sequences[:, :, t]
@@ -81,7 +81,7 @@ class Guided(Candidates):
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyPrior:
-    """The best of a policy's walks; by itself the policy as a planner, before another (`Polished`) its prior.
+    """The best of a policy's walks; by itself the policy as a planner, before another (`WarmStarted`) its prior.
 
     policy: (states, None) -> actions [K, D]. horizon: H. samples: walks; the first is the policy's own, the others have
         noise of deviation `std`, as a fraction of the half-range, and colour `beta` on every action.
@@ -106,8 +106,10 @@ class PolicyPrior:
         self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None
     ) -> PolicySearch:
         """See `Planner.begin`. Errors: ValueError for actions that are slots."""
-        if not isinstance(actions, Box):
-            raise ValueError(f"PolicyPrior wants vectors within a Box, got {actions}; over slots give priors as logits")
+        if not isinstance(actions, BoxActions):
+            raise ValueError(
+                f"PolicyPrior wants vectors within a BoxActions, got {actions}; over slots give priors as logits"
+            )
         return PolicySearch(self, root, actions, size, keys, after)
 
 
@@ -116,26 +118,26 @@ class PolicySearch(SequenceSearch):
     it takes of a row's budget."""
 
     def __init__(
-        self, planner: PolicyPrior, root: Expansion, box: Box, size: Size, keys: Keys, after: Any | None = None
+        self, planner: PolicyPrior, root: Expansion, box: BoxActions, size: Size, keys: Keys, after: Any | None = None
     ) -> None:
         super().__init__(root, box, keys)
         self.planner = planner
         horizon = max(1, min(planner.horizon, size.nodes))
-        room = max(1, size.nodes // horizon)
+        remaining = max(1, size.nodes // horizon)
         old = carried(after, self.rows, box, horizon, planner.repeat_last)
-        self.led = min(planner.samples, room)
+        self.led = min(planner.samples, remaining)
         white = normals(self.keys, 0, (self.led, *old.shape[1:]), dtype=old.dtype, device=old.device)
         noise = planner.std * (box.high - box.low) / 2 * coloured(white, planner.beta)
         noise[:, 0] = 0
-        self.kept = noise if after is None or room == self.led else torch.cat([noise, old[:, None]], 1)
+        self.kept = noise if after is None or remaining == self.led else torch.cat([noise, old[:, None]], 1)
         self.kept_returns = torch.full_like(self.kept[..., 0, 0], -torch.inf)
         self.violation: Tensor | None = None
         self.start, self.nodes = old, self.kept.shape[1] * horizon
 
-    def ask(self, room: Int) -> Candidates:
+    def ask(self, remaining: Int) -> SequenceQuery:
         """The policy's walks of every free row."""
         free = self._free()
-        self._why[free & (np.asarray(room) < self.nodes)] = "budget"
+        self._stop_reason[free & (np.asarray(remaining) < self.nodes)] = "budget"
         rows = np.flatnonzero(free & ~self.done)
         if not len(rows):
             return nothing(self.start)
@@ -157,7 +159,7 @@ class PolicySearch(SequenceSearch):
             self.violation = torch.full_like(self.value, torch.inf) if self.violation is None else self.violation
             self.violation[at] = over[row, order][:, 0]
         self._told(rows)
-        self._why[rows] = "exhausted"
+        self._stop_reason[rows] = "exhausted"
 
     def plan(self) -> Plan:
         """The best of what was walked, before that the plan begun with; tensor [B, H, D] within the box."""

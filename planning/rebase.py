@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 
 from .beam import REACHED, BeamSearch
-from .interface import ActionSpace, Expansion, Int, Keys, Leaves, Size, Slots, Valued
+from .interface import (
+    ActionSpace,
+    EdgeQuery,
+    Evaluate,
+    Expansion,
+    IndexedActions,
+    Int,
+    Keys,
+    SampledActions,
+    Size,
+    action_count,
+)
 from .records import (
     BUDGET,
     CHILDREN,
@@ -37,21 +48,21 @@ from .tree_search import TreeSearch
 
 @dataclass(frozen=True)
 class Rebase:
-    """Reward balanced search (Wu et al. 2024) over `Slots`.
+    """Reward balanced search (Wu et al. 2024) over `DiscreteActions` or `SampledActions`.
 
     width: solutions that a sweep is after, their N; the root gets as many distinct children, and of a frontier state
         j gets N' exp(R_j / temperature) / sum, R being its return so far plus discounted value and N' the width less
         the solutions and dead ends so far. None: 1, 2, 4, ... one sweep after the other on the same tree, each paying
         only for what is new, until the budget is gone.
     temperature: their T_b; 0.2 in their experiments, for values in [0, 1].
-    horizon: deepest layer; None: until nothing is open for `Slots(None)`, 16 for `Slots(n)`.
-    valued: which states the model is to judge.
+    horizon: deepest layer; None: until nothing is open for `SampledActions()`, 16 for `DiscreteActions(n)`.
+    evaluate: which states the model is to judge.
     """
 
     width: int | None = None
     temperature: float = 0.2
     horizon: int | None = None
-    valued: Valued = "all"
+    evaluate: Evaluate = "all"
 
     def __post_init__(self) -> None:
         for name in ("width", "horizon"):
@@ -64,9 +75,11 @@ class Rebase:
     def begin(
         self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None
     ) -> RebaseSearch:
-        """Start a search; nothing in it is random, and nothing is carried over. ValueError for `Box`."""
-        if not isinstance(actions, Slots):
-            raise ValueError("Rebase wants Slots; offer a Box's vectors one by one: GridActions(model, n)")
+        """Start a search; nothing in it is random, and nothing is carried over. ValueError for `BoxActions`."""
+        if not isinstance(actions, IndexedActions):
+            raise ValueError(
+                "Rebase wants indexed actions; offer the vectors of BoxActions one by one: DiscretizedActions(model, n)"
+            )
         return RebaseSearch(self, root, actions, size)
 
 
@@ -76,11 +89,11 @@ class RebaseSearch(BeamSearch):
     front: per row the frontier's states with their shares of the width. One frontier is in flight at a time.
     """
 
-    def __init__(self, planner: Any, root: Expansion, actions: Slots, size: Size) -> None:
-        TreeSearch.__init__(self, Tree(root, size.nodes + 1, actions.n or 0))
+    def __init__(self, planner: Any, root: Expansion, actions: IndexedActions, size: Size) -> None:
+        TreeSearch.__init__(self, Tree(root, size.nodes + 1, action_count(actions)))
         self.rebase: Rebase = planner
         self.planner, self.actions = planner, actions
-        self.horizon = planner.horizon or (0 if actions.n is None else 16)
+        self.horizon = planner.horizon or (0 if isinstance(actions, SampledActions) else 16)
         self.width = [planner.width or 1] * self.rows
         self.sweeps = np.zeros((self.rows, 7), np.int32)
         self.shared: list[list[tuple[int, int]]] = [[] for _ in range(self.rows)]
@@ -88,20 +101,20 @@ class RebaseSearch(BeamSearch):
         for b in range(self.rows):
             self._restart(b)
 
-    def ask(self, room: Int) -> Leaves:
+    def ask(self, remaining: Int) -> EdgeQuery:
         found: list[tuple[int, int, int, int]] = []
         for b in range(self.rows):
             if self.why_codes[b] == RUNNING and self.tree.header(FLYING)[b] == 0:
-                found += self._ask_row(b, min(int(room[b]), self.tree.nodes))
+                found += self._ask_row(b, min(int(remaining[b]), self.tree.nodes))
         out = np.array(found, np.int32).reshape(-1, 4).T.copy()
-        return self._asked(room, out, False, self.planner.valued)
+        return self._asked(remaining, out, False, self.planner.evaluate)
 
-    def _ask_row(self, b: int, room: int) -> list[tuple[int, int, int, int]]:
+    def _ask_row(self, b: int, remaining: int) -> list[tuple[int, int, int, int]]:
         """The next edges of a row; layers that earlier sweeps opened are walked at no cost."""
         if self.tree.I[b, self.tree.root[b], TERMINAL] != ONGOING:
             self.why_codes[b] = EXHAUSTED
         while self.why_codes[b] == RUNNING:
-            opened, cut = self._open_layer(b, room)
+            opened, cut = self._open_layer(b, remaining)
             if opened:
                 return opened
             if cut:
@@ -113,7 +126,7 @@ class RebaseSearch(BeamSearch):
                 self._restart(b)
         return []
 
-    def _open_layer(self, b: int, room: int) -> tuple[list[tuple[int, int, int, int]], bool]:
+    def _open_layer(self, b: int, remaining: int) -> tuple[list[tuple[int, int, int, int]], bool]:
         """Open what each state of the frontier lacks of its share of distinct children, two draws a child at most; and
         whether room or ids cut that short."""
         tree = self.tree
@@ -122,7 +135,7 @@ class RebaseSearch(BeamSearch):
             word = tree.I[b, node]
             while word[NEXT_SLOT] >= 0 and word[CHILDREN] < share and word[DRAWS] < 2 * share:
                 slot = int(word[NEXT_SLOT])
-                child = open_slot(tree.I, tree.F, tree.P, b, node, slot) if len(opened) < room else -1
+                child = open_slot(tree.I, tree.F, tree.P, b, node, slot) if len(opened) < remaining else -1
                 if child < 0:
                     return opened, True
                 opened.append((b, node, slot, child))

@@ -4,7 +4,7 @@ Here belong the layout, links, and opening, answering and dropping an edge. Whic
 `selection.py` and of the searches; states are the driver's, and no function here has ever seen one.
 
 One record of `R` 32-bit words per node, int32 array `I` [B, N + 1, R] and its float32 view `F` of the same memory;
-`P` [B, N, A] holds the softmaxed priors of a node's own slots (-1: no such slot; A = 0 for `Slots(None)`). Record N is
+`P` [B, N, A] holds the softmaxed priors of a node's own slots (-1: no such slot; A = 0 for `SampledActions()`). Record N is
 the row's header. Children hang on first-child / next-sibling links, so that a node of an unbounded offer costs the
 same as any other; the next unopened slot of a node is kept in its record in the order of falling prior (ties: lower
 index), so that no walk ever scans what has not been opened.
@@ -198,7 +198,7 @@ def set_prior(P: Any, b: int, node: int, logits: Any, k: int) -> None:
 
 
 @inlined
-def write(I: Any, F: Any, b: int, node: int, reward: float, discount: float, value: float, dead: bool) -> None:
+def write(I: Any, F: Any, b: int, node: int, reward: float, discount: float, value: float, dead_end: bool) -> None:
     """Numbers of an answered node. What is not finite is closed at the worst value seen, and counted."""
     header = I.shape[1] - 1
     finite = np.isfinite(reward) and np.isfinite(discount) and np.isfinite(value)
@@ -212,7 +212,7 @@ def write(I: Any, F: Any, b: int, node: int, reward: float, discount: float, val
         value = 0.0
     parent = I[b, node, PARENT]
     I[b, node, STATUS] = OPENED
-    I[b, node, TERMINAL] = (DEAD if dead or not finite else SOLVED) if terminal else ONGOING
+    I[b, node, TERMINAL] = (DEAD if dead_end or not finite else SOLVED) if terminal else ONGOING
     I[b, header, SOLUTIONS] += I[b, node, TERMINAL] == SOLVED
     I[b, header, CLOCK] += 1
     I[b, node, ORDER] = I[b, header, CLOCK]
@@ -273,8 +273,8 @@ def write_leaves(
     discount: Any,
     value: Any,
     logits: Any,
-    same_as: Any,
-    dead: Any,
+    duplicate_of: Any,
+    dead_end: Any,
 ) -> int:
     """Write K answers (or merge them), whose leaves the caller settles. As `check_awaited`, before any is written; a
     leaf that is named twice is found at its second place."""
@@ -285,11 +285,11 @@ def write_leaves(
         b, n = row[k], node[k]
         if I[b, n, STATUS] != AWAITED:
             return k
-        if len(same_as) > 0 and same_as[k] >= 0:
-            merge(I, F, b, n, same_as[k])
+        if len(duplicate_of) > 0 and duplicate_of[k] >= 0:
+            merge(I, F, b, n, duplicate_of[k])
             continue
         set_prior(P, b, n, logits, k)
-        write(I, F, b, n, reward[k], discount[k], value[k], len(dead) > 0 and dead[k])
+        write(I, F, b, n, reward[k], discount[k], value[k], len(dead_end) > 0 and dead_end[k])
         next_slot(I, F, P, b, n)
     return -1
 

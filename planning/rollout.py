@@ -1,4 +1,4 @@
-"""Stepping a model along given actions: answers to `Candidates`.
+"""Stepping a model along given actions: answers to `SequenceQuery`.
 
 States are what the model makes them: a tensor [K, ...], or tuples, named tuples, dicts and lists of such. Nothing here
 keeps them; only running returns and the running product of discounts are carried.
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .interface import UNITS, Candidates, Expansion, ModelError, Returns, Usage
+from .interface import UNITS, Expansion, ModelError, Returns, SequenceQuery, Usage
 
 Walk = Callable[[Any, Tensor], Tensor]
 """(states, actions [H, N, D]) -> returns [N]: discounted sums of rewards, and of the value where they lead."""
@@ -104,7 +104,7 @@ ONE: Usage = np.array([float(unit in ("nodes", "model_calls")) for unit in UNITS
 
 
 @torch.no_grad()
-def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0) -> Returns:
+def rollout(model: Any, states: Any, candidates: SequenceQuery, gamma: float = 1.0) -> Returns:
     """Answer `candidates` by stepping `model` to the horizon and asking for the value there.
 
     states: of the M problems asked about, in the order of `candidates.row`. gamma: a factor on every step beside the
@@ -130,7 +130,7 @@ def rollout(model: Any, states: Any, candidates: Candidates, gamma: float = 1.0)
     return Returns(returns, *run.ledger(count), violation=over)
 
 
-def laid_out(model: Any, states: Any, candidates: Candidates) -> tuple[Any, Tensor]:
+def laid_out(model: Any, states: Any, candidates: SequenceQuery) -> tuple[Any, Tensor]:
     """N = M * K * P states, particles of one candidate side by side, and the actions [H, N, D] to walk from them."""
     count, number = candidates.sequences.shape[:2]
     particles = int(getattr(model, "particles", 1))
@@ -160,7 +160,7 @@ def follow(model: Any, states: Any, actions: Tensor, run: Sum) -> Tensor:
         if measure is not None:
             run.violate(excess(measure(states, action), run.rows))
         if step is None:
-            states, said = model.expand(states, action, valued="none")
+            states, said = model.expand(states, action, evaluate="none")
             run.charge(said)
             run.add(said.reward, said.discount)
         else:

@@ -9,10 +9,10 @@
 | Gumbel, below | argmax of softmax(logits + sigma(q)) - n / (1 + sum n) | ibid., equation 14 |
 | Q of an edge | reward + discount x value of the child | MuZero, equation 3 |
 | what normalises Q? | the range of edge values seen, of parent and siblings, or bounds; 0 if empty | MuZero B; mctx |
-| an unvisited edge | its parent's mean value; "lowest" (`Slots(n)` only): 0 normalised | Gelly, Wang 2006; MuZero |
+| an unvisited edge | its parent's mean value; "lowest" (`DiscreteActions(n)` only): 0 normalised | Gelly, Wang 2006; MuZero |
 | pending visits | count in N and n, not in Q | WU-UCT, Liu et al. 2020 |
 | ties | the lower slot | - |
-| priors of `Slots(None)` | the share of draws that led to the child; 1 / width for the next draw | - |
+| priors of `SampledActions()` | the share of draws that led to the child; 1 / width for the next draw | - |
 | when is a new sample drawn? | while children < C N^alpha, or all children are closed | Couetoux et al. 2011 |
 | a finished state | closed and never visited again (`close`), or visited again with value 0 (`absorb`) | design 4 |
 """

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .gaussian import GaussianSearch
-from .interface import ActionSpace, Box, Expansion, Keys, Size, Valued
-from .risk import Risk, at_risk, check_risk, finite_or_lost, want
-from .weighing import equal_weights, soft_weights, spread
+from .interface import ActionSpace, BoxActions, Evaluate, Expansion, Keys, Size
+from .sampling.gaussian import GaussianSearch
+from .sampling.weights import equal_weights, soft_weights, spread
+from .vectors.risk import Risk, at_risk, check_risk, finite_or_lost, want
 
 Array = TypeVar("Array", Tensor, NDArray[Any])
 
@@ -32,7 +32,7 @@ class Schedule:
     horizon: int
     populations: NDArray[np.int64]
     endless: bool
-    why: str
+    stop_reason: str
 
     def at(self, iteration: NDArray[np.int64]) -> NDArray[np.int64]:
         """[B] candidates of each row's iteration, 0 after the last."""
@@ -63,8 +63,8 @@ class Shooting(ABC):
         sooner, the last digits of jagged ones later).
     For slots only: width, slots of an unbounded offer considered at every node, None leaves it to the search;
         prior, weight of the prior against counts in a refit; parallel, candidates of a problem under way at once, None:
-        one for `Slots(None)`, as many as the budget holds whole for `Slots(n)`; valued, which states the model is to
-        judge, None: finished ones of an unbounded offer, all of `Slots(n)`.
+        one for `SampledActions()`, as many as the budget holds whole for `DiscreteActions(n)`; valued, which states the model is to
+        judge, None: finished ones of an unbounded offer, all of `DiscreteActions(n)`.
     """
 
     horizon: int = 20
@@ -87,7 +87,7 @@ class Shooting(ABC):
     width: int | None = None
     prior: float = 1.0
     parallel: int | None = None
-    valued: Valued | None = None
+    evaluate: Evaluate | None = None
 
     def __post_init__(self) -> None:
         for name in ("horizon", "iterations", "fewest"):
@@ -108,7 +108,7 @@ class Shooting(ABC):
 
     def begin(self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None) -> Any:
         """A `GaussianSearch` over vectors, a `PathsSearch` over slots; see `Planner.begin`."""
-        if isinstance(actions, Box):
+        if isinstance(actions, BoxActions):
             return GaussianSearch(self, root, actions, size, keys, after)
         from .paths import PathsSearch
 

@@ -130,16 +130,18 @@ def walk_row(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, b: 
 
 
 @inlined
-def walk(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, why: Any, room: Any, page: Any) -> int:
+def walk(
+    I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, stop_reason: Any, remaining: Any, page: Any
+) -> int:
     """Up to LEAVES walks in every row that is not done; fills `page` (`journal.Notes`) and returns how many leaves it
     asks for."""
     header = I.shape[1] - 1
     count = 0
     for b in range(I.shape[0]):
-        page[ROOM, b] = min(room[b], MOST)
-        if why[b] != RUNNING:
+        page[ROOM, b] = min(remaining[b], MOST)
+        if stop_reason[b] != RUNNING:
             continue
-        left = room[b]
+        left = remaining[b]
         root = I[b, header, ROOT]
         over = RUNNING
         while I[b, header, FLYING] < S[LEAVES]:
@@ -161,7 +163,7 @@ def walk(I: Any, F: Any, P: Any, S: Any, C: Any, G: Any, T: Any, X: Any, why: An
                 count += 1
                 left -= 1
         if I[b, header, FLYING] == 0:
-            why[b] = over
+            stop_reason[b] = over
     return count
 
 

@@ -123,7 +123,7 @@ class Tree:
     def places_of(self, answer: Expansion, rows: int) -> tuple[int, ...]:
         """Addresses of reward, discount, value [K] and logits (0: none) of an answer of plain tensors without merged or
         dead leaves; empty for any other, which is `numbers_of`'s to check and convert."""
-        if answer.same_as is not None or answer.dead is not None:
+        if answer.duplicate_of is not None or answer.dead_end is not None:
             return ()
         shape = (rows,)
         reward, discount, value = answer.reward, answer.discount, answer.value
@@ -141,8 +141,10 @@ class Tree:
             as_numpy(answer.discount, "discount", shape),
             as_numpy(answer.value, "value", shape),
             self.logits_of(answer, rows),
-            NO_SAME if answer.same_as is None else as_numpy(answer.same_as, "same_as", shape).astype(np.int32),
-            ALL_ALIVE if answer.dead is None else as_numpy(answer.dead, "dead", shape) != 0,
+            NO_SAME
+            if answer.duplicate_of is None
+            else as_numpy(answer.duplicate_of, "duplicate_of", shape).astype(np.int32),
+            ALL_ALIVE if answer.dead_end is None else as_numpy(answer.dead_end, "dead_end", shape) != 0,
         )
 
     @property

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
-from .interface import Bool, Expansion, Int, Leaves, Plan, Valued
+from .interface import Bool, EdgeQuery, Evaluate, Expansion, Int, Plan
 from .journal import Event, Notes
 from .records import RUNNING, WHY, answer_leaves, give_back
 from .tree import Tree
@@ -34,20 +34,20 @@ class TreeSearch(ABC):
         return self.why_codes != RUNNING
 
     @property
-    def why(self) -> list[str]:
+    def stop_reason(self) -> list[str]:
         return [WHY[c] for c in self.why_codes]
 
     @abstractmethod
-    def ask(self, room: Int) -> Leaves:
+    def ask(self, remaining: Int) -> EdgeQuery:
         """The next leaves; see `interface.Search.ask`."""
 
-    def _asked(self, room: Int, out: Int, follow: bool, valued: Valued) -> Leaves:
+    def _asked(self, remaining: Int, out: Int, to_end: bool, evaluate: Evaluate) -> EdgeQuery:
         """The query of `out` [4, K] (row, parent, slot, node), noted in the journal."""
-        query = Leaves(out[0], out[1], out[2], out[3], follow, valued)
-        self.notes.kept.append(("ask", room.copy(), query))
+        query = EdgeQuery(out[0], out[1], out[2], out[3], to_end, evaluate)
+        self.notes.kept.append(("ask", remaining.copy(), query))
         return query
 
-    def tell(self, query: Leaves, answer: Expansion) -> None:
+    def tell(self, query: EdgeQuery, answer: Expansion) -> None:
         """Write the answers; ValueError for a leaf that nobody waits for, ModelError for numbers of a wrong shape."""
         bad = self._write(query, answer)
         if bad >= 0:
@@ -56,13 +56,13 @@ class TreeSearch(ABC):
             )
         self.notes.told(query, answer)
 
-    def _write(self, query: Leaves, answer: Expansion) -> int:
+    def _write(self, query: EdgeQuery, answer: Expansion) -> int:
         """Position of the first leaf that nobody waits for, -1 if all were written."""
         tree = self.tree
         numbers = tree.numbers_of(answer, len(query.row))
         return answer_leaves(tree.I, tree.F, tree.P, query.row, query.node, *numbers)
 
-    def drop(self, query: Leaves) -> None:
+    def drop(self, query: EdgeQuery) -> None:
         """Give leaves back that will not be answered; ValueError for one that nobody waits for."""
         for b, n in zip(query.row.tolist(), query.node.tolist()):
             if not self._give_back(b, n):
@@ -85,7 +85,7 @@ class TreeSearch(ABC):
             value=np.array([self._worth(b, p) for b, p in enumerate(path)], np.float32),
             weights=self.weights(),
             finished=[tree.finished(b) for b in range(self.rows)],
-            why=self.why,
+            stop_reason=self.stop_reason,
         )
 
     @abstractmethod

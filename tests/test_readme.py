@@ -10,11 +10,11 @@ import torch
 from forethought import planning
 from forethought.control.tasks import PENDULUM
 from forethought.evals.tasks.base import Problem, TextTask
-from forethought.llm.embedded.stories import held_out
+from forethought.llm.builtin.stories import held_out
+from forethought.llm.critics import Judgement
 from forethought.llm.load import load_text_model
-from forethought.llm.values import Judgement
-from forethought.planning.check import check_model, check_search
 from forethought.planning.shooting import Shooting
+from forethought.planning.testing.check_model import check_model, check_search
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 

@@ -1,5 +1,5 @@
 """Agents: from observations to actions, by planning."""
 
-from .mpc import MPCAgent
+from ..policies.mpc import MPCPolicy
 
-__all__ = ["MPCAgent"]
+__all__ = ["MPCPolicy"]

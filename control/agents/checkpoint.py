@@ -14,8 +14,8 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ..transitions import Transitions
-from .scalars import Row, write_csv
+from ..data.transitions import Transitions
+from .log import Row, write_csv
 
 FORMAT = "1"
 NAME, TABLE = "progress.safetensors", "progress.csv"

@@ -17,15 +17,15 @@ import gymnasium
 import numpy as np
 
 from ...planning.shooting import CEM
-from ..collect import collect, tensors
-from ..episodes import Worlds, steps_of
-from ..models.ensemble import EnsembleModel
-from ..models.fit import Fit, config_for
-from ..models.fit_ensemble import EnsembleReport, fit_ensemble
-from ..models.stacked import EnsembleConfig
-from ..transitions import Transitions, join
+from ..data.collector import collect, tensors
+from ..data.transitions import Transitions, join
+from ..episodes import BatchedEnv, steps_of
+from ..policies.mpc import MPCPolicy
+from ..world_models.ensemble.fit import EnsembleReport, fit_ensemble
+from ..world_models.ensemble.model import EnsembleModel
+from ..world_models.ensemble.net import EnsembleConfig
+from ..world_models.mlp.fit import Fit, config_for
 from .checkpoint import Progress, Row, recall, remember
-from .mpc import MPCAgent
 
 Watch = Callable[[Row, EnsembleModel], None]
 
@@ -110,8 +110,8 @@ class PETS:
     def _round(self, model: EnsembleModel, number: int, most: int) -> tuple[Transitions, Any, Any]:
         """At most so many steps under the planner, with returns [E] and lengths [E] as far as they came."""
         seeds = [stream(self.seed, number, i) for i in range(self.envs)]
-        worlds = Worlds(self.env_id, seeds, **self.settings)
-        agent = MPCAgent(self.planner, model, self.nodes, seeds=seeds, seed=self.seed)
+        worlds = BatchedEnv(self.env_id, seeds, **self.settings)
+        agent = MPCPolicy(self.planner, model, self.nodes, seeds=seeds, seed=self.seed)
         rows: list[tuple[Any, ...]] = []
         for step in steps_of(agent, worlds):
             for i in np.flatnonzero(step.live)[: most - len(rows)].tolist():

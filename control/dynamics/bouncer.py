@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...planning.interface import Box
+from ...planning.interface import BoxActions
 from .base import wants
 
 
@@ -47,9 +47,9 @@ class Bouncer:
     substeps = 10
 
     @property
-    def actions(self) -> Box:
+    def actions(self) -> BoxActions:
         bound = torch.full((2,), self.force)
-        return Box(-bound, bound)
+        return BoxActions(-bound, bound)
 
     def free(self) -> Bouncer:
         """The same mass in a world without a floor: what is known before any contact was seen."""

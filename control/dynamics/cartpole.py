@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...planning.interface import Slots
+from ...planning.interface import DiscreteActions
 from .base import wants
 
 
@@ -50,8 +50,8 @@ class CartPole:
     observed = 4
 
     @property
-    def actions(self) -> Slots:
-        return Slots(2)
+    def actions(self) -> DiscreteActions:
+        return DiscreteActions(2)
 
     def step(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Next states [K, 4], rewards [K], discounts [K]; a state outside the bounds stays there for nothing."""

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...planning.interface import Box
+from ...planning.interface import BoxActions
 from .base import wants
 
 
@@ -50,9 +50,9 @@ class Pendulum:
     endless = True
 
     @property
-    def actions(self) -> Box:
+    def actions(self) -> BoxActions:
         bound = torch.tensor([self.max_torque])
-        return Box(-bound, bound)
+        return BoxActions(-bound, bound)
 
     def step(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Next states [K, 2], rewards [K] and discounts [K], which are 1. Torques beyond the bounds are clipped."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...planning.interface import Box
+from ...planning.interface import BoxActions
 from .base import wants
 
 
@@ -40,9 +40,9 @@ class Reacher:
     substeps = 5
 
     @property
-    def actions(self) -> Box:
+    def actions(self) -> BoxActions:
         bound = torch.full((2,), self.torque)
-        return Box(-bound, bound)
+        return BoxActions(-bound, bound)
 
     def step(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Next states [K, 6], rewards [K] and discounts [K], which are 1. Torques beyond the bounds are clipped."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...planning.interface import Box
+from ...planning.interface import BoxActions
 from .base import wants
 from .cartpole import CartPole
 
@@ -42,9 +42,9 @@ class SwingUp:
     substeps = 5
 
     @property
-    def actions(self) -> Box:
+    def actions(self) -> BoxActions:
         bound = torch.tensor([self.force])
-        return Box(-bound, bound)
+        return BoxActions(-bound, bound)
 
     @property
     def body(self) -> CartPole:

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from ...control.dynamics import Pendulum
-from ...control.models.analytic import AnalyticModel
-from ...control.models.wrappers import GridActions, WithValue
-from ...planning import ILQR, Box, Budget, plan
-from ...planning.known import Table
-from ...planning.linear import LinearQuadratic, quadratic
-from ...planning.riccati import Regulator, dare
+from ...control.world_models.analytic import AnalyticModel
+from ...control.world_models.wrappers import DiscretizedActions, TerminalValue
+from ...planning import ILQR, BoxActions, Budget, plan
+from ...planning.testing.linear_quadratic import LinearQuadratic, quadratic
+from ...planning.testing.problems import Table
+from ...planning.trajopt.lqr import Regulator, dare
 
 TORQUES = 9
 """Values of an action that a planner over slots is offered where actions are vectors."""
@@ -44,11 +44,11 @@ class Answered:
 
     @property
     def vectors(self) -> bool:
-        return isinstance(self.model.actions, Box)
+        return isinstance(self.model.actions, BoxActions)
 
     def offered(self, slots: bool) -> Any:
         """The model with its own actions, or (slots) as a planner over slots is to see it."""
-        return GridActions(self.model, TORQUES) if slots and self.vectors else self.model
+        return DiscretizedActions(self.model, TORQUES) if slots and self.vectors else self.model
 
     def gaps(self, model: Any, plans: Sequence[Any]) -> Tensor:
         """[B] gaps of plans, slots or vectors [length >= 1, ...] of every start, for a `model` that was `offered`."""
@@ -64,7 +64,7 @@ class Answered:
         for t in range(max(map(len, plans))):
             rows = torch.tensor([b for b, p in enumerate(plans) if len(p) > t])
             actions = torch.stack([torch.as_tensor(plans[b][t]) for b in rows.tolist()])
-            reached, said = model.expand(states[rows], actions, valued="none")
+            reached, said = model.expand(states[rows], actions, evaluate="none")
             total[rows] += weight[rows] * torch.as_tensor(said.reward)
             weight[rows] *= torch.as_tensor(said.discount)
             states[rows] = reached
@@ -80,7 +80,9 @@ def linear(seed: int) -> Answered:
     q, r = torch.diag(torch.tensor([1.0, 0.1])).double(), torch.tensor([[0.05]]).double()
     cost, bound = dare(a, b, q, r).cost, torch.tensor([8.0]).double()
     starts = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (STARTS, 2)))
-    return Answered("LQ", LinearQuadratic(a, b, q, r, cost, Box(-bound, bound)), starts, lambda x: -quadratic(x, cost))
+    return Answered(
+        "LQ", LinearQuadratic(a, b, q, r, cost, BoxActions(-bound, bound)), starts, lambda x: -quadratic(x, cost)
+    )
 
 
 def table(seed: int) -> Answered:
@@ -100,7 +102,7 @@ def pendulum(seed: int) -> Answered:
     40 steps, two seconds, after which every start is at rest.
     """
     at_rest = upright(Pendulum())
-    model = WithValue(AnalyticModel(Pendulum(), dtype=torch.float64), lambda x: -quadratic(x, at_rest.cost))
+    model = TerminalValue(AnalyticModel(Pendulum(), dtype=torch.float64), lambda x: -quadratic(x, at_rest.cost))
     spread = np.random.default_rng(seed).uniform(-1, 1, (STARTS, 2))
     starts = torch.from_numpy(spread * [0.15, 0.25])
     return Answered("pendulum", model, starts, lambda states: by_ilqr(model, states, at_rest.gain))
@@ -125,7 +127,7 @@ def by_ilqr(model: Any, states: Tensor, gain: Tensor, steps: int = 40) -> Tensor
     box, at, walked = model.actions, states, []
     for _ in range(steps):
         walked.append((-at @ gain.T).clamp(box.low, box.high).to(box.low))
-        at = model.expand(at, walked[-1], valued="none")[0]
+        at = model.expand(at, walked[-1], evaluate="none")[0]
     law = SimpleNamespace(actions=torch.stack(walked, 1))
     given = SimpleNamespace(box=box, rows=len(states), taken=0, plan=lambda: law)
     planner, budget = ILQR(horizon=steps, tolerance=1e-6), Budget(nodes=65_536)

@@ -26,12 +26,12 @@ from ...planning import (
     BestOfN,
     Budget,
     GradientShooting,
-    Polished,
+    WarmStarted,
     keys_of,
     plan,
 )
-from ..shell import write
-from ..summary import versions
+from ..cli_common import write
+from ..records.summary import versions
 from .answers import TORQUES, WORLDS, Answered
 from .threads import one_thread
 
@@ -49,7 +49,7 @@ PLANNERS: dict[str, Any] = {
     "ilqr": ILQR(horizon=HORIZON),
     "ddp": DDP(horizon=HORIZON),
     "gradient": GradientShooting(horizon=HORIZON),
-    "polished": Polished(CEM(horizon=HORIZON), ILQR(horizon=HORIZON)),
+    "polished": WarmStarted(CEM(horizon=HORIZON), ILQR(horizon=HORIZON)),
 }
 
 Gap = dict[str, float]
@@ -59,7 +59,7 @@ Gap = dict[str, float]
 def gap_of(planner: Any, world: Answered, nodes: int, seed: int) -> Gap | None:
     """Mean gaps over the starts; None for a planner that wants vectors where there are slots."""
     slots = isinstance(planner, MCTS | Beam)
-    if not world.vectors and isinstance(planner, ILQR | GradientShooting | Polished):
+    if not world.vectors and isinstance(planner, ILQR | GradientShooting | WarmStarted):
         return None
     model, keys = world.offered(slots), keys_of(seed, len(world.starts))
     found = plan(planner, model, world.starts, Budget(nodes=nodes), keys=keys).plan
@@ -114,7 +114,7 @@ def _show(result: Mapping[str, Any], console: Console) -> None:
         screen.add_row(name, *cells, f"{max(sure):.1g}" if sure else "-")
     console.print(screen)
     told = "LQ by Riccati, table by value iteration, pendulum by iLQR; trees see"
-    console.print(f"{told} {result['torques']} torques; certificate: the largest `Plan.gradient`", highlight=False)
+    console.print(f"{told} {result['bins']} torques; certificate: the largest `Plan.gradient`", highlight=False)
 
 
 def _cell(gaps: Sequence[Gap] | None, kind: str) -> str:

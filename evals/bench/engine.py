@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ...planning.shooting import BestOfN
-from ..methods import METHODS, check_names
-from ..shell import write
-from ..summary import versions
+from ..cli_common import write
+from ..planners import METHODS, check_names
+from ..records.summary import versions
 from ..tasks.base import BadInput
 from ..tasks.stories import Stories
 from .engine_bed import Bed, Taken

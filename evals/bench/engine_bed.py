@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ...llm.critics import value_named
 from ...llm.engines.base import EngineCounters, Generation, Sampling
-from ...llm.formats import Format, format_for
 from ...llm.load import source_of
-from ...llm.tape import Tape
+from ...llm.tape.tape import Tape
+from ...llm.text.formats import Format, format_for
 from ...llm.text_model import TextModel
-from ...llm.values import value_named
 from .engine_calls import Call, Recorder
 from .engine_shapes import write_shape
 
@@ -92,8 +92,8 @@ class Bed:
 
     def _maker(self, dummy: bool) -> Callable[[], Any]:
         if self.engine == "vllm":
-            from ...llm.engines.vllm import VllmEngine
-            from ...llm.engines.vllm_home import checked_device
+            from ...llm.engines.vllm.engine import VllmEngine
+            from ...llm.engines.vllm.thread import checked_device
 
             self.device = checked_device(self.device)
             options = {"load_format": "dummy"} if dummy else {}
@@ -101,7 +101,7 @@ class Bed:
             return lambda: made
         if self.engine != "transformers":
             raise ValueError(f"no engine {self.engine!r} to measure; there are transformers, vllm")
-        from ...llm.engines.transformers import TransformersEngine
+        from ...llm.engines.transformers.engine import TransformersEngine
 
         model, tokenizer = _loaded(self.source, self.device, dummy)
         return lambda: TransformersEngine(model, tokenizer=tokenizer, device=self.device, max_batch=self.rows)
@@ -184,7 +184,7 @@ def _loaded(source: str, device: str, dummy: bool) -> tuple[Any, Any]:
     """Model and tokenizer; with `dummy` the weights are drawn as the model's own initialisation draws them."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    from ...llm.engines.network import load
+    from ...llm.engines.transformers.network import load
 
     if not dummy:
         return load(source, device, None)

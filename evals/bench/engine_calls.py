@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ...llm.engines.base import Engine, EngineCounters, Generation, Sampling, Score, Tokens
-from ...llm.engines.cache import TokenTree
 from ...llm.engines.stops import decode
+from ...llm.engines.transformers.cache import TokenTree
 
 
 class Call(NamedTuple):

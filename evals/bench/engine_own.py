@@ -92,7 +92,7 @@ def _paid(plans: Plans, model: Any) -> list[float]:
 
 def charged(outcomes: list[Any]) -> list[float]:
     """Sums over problems of what was charged, closing included, [len(UNITS)]."""
-    return [float(x) for x in sum(outcome.charged[0] + outcome.closing[0] for outcome in outcomes)]
+    return [float(x) for x in sum(outcome.charged[0] + outcome.completion[0] for outcome in outcomes)]
 
 
 def _timed(work: Callable[[], Awaitable[Any]]) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config
 
-from ...llm.formats import SETTINGS
+from ...llm.text.formats import SETTINGS
 
 LINE, LAST = 48, 5
 """Mean tokens of a step and mean steps of a solution; steps of a small vocabulary are shorter."""

@@ -20,12 +20,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ...control.models.ensemble import EnsembleModel
-from ...control.models.mlp import MLPConfig, MLPModel, MLPNet
-from ...control.models.stacked import EnsembleConfig, StackedNet
+from ...control.world_models.ensemble.model import EnsembleModel
+from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
+from ...control.world_models.mlp.model import MLPConfig, MLPModel, MLPNet
 from ...planning import CEM, MPPI, Budget, plan
-from ..shell import write
-from ..summary import versions
+from ..cli_common import write
+from ..records.summary import versions
 from .mpc_peers import PEERS, Net
 from .threads import one_thread
 

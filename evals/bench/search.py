@@ -20,9 +20,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ...planning import MCTS, Budget, Expansion, Ledger, Size, Slots, keys_of, plan
-from ..shell import write
-from ..summary import versions
+from ...planning import MCTS, Budget, DiscreteActions, Expansion, Ledger, Size, keys_of, plan
+from ..cli_common import write
+from ..records.summary import versions
 from .threads import one_thread
 
 SHAPES = ((1, 2, 50), (32, 4, 50), (256, 4, 50), (256, 18, 50), (64, 82, 200))
@@ -38,7 +38,7 @@ class Ready:
     def __init__(self, rows: int, slots: int, simulations: int, seed: int = 0) -> None:
         draw = torch.Generator().manual_seed(seed)
         self.rows, self.slots, self.simulations = rows, slots, simulations
-        self.actions = Slots(slots)
+        self.actions = DiscreteActions(slots)
         self.root, *self.answers = [self._answer(draw) for _ in range(simulations + 1)]
         self.states = torch.zeros(rows, 1)
         self.asked = 0
@@ -55,7 +55,9 @@ class Ready:
         self.asked = 0
         return self.states, self.root
 
-    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: str = "all") -> tuple[Any, Expansion]:
+    def expand(
+        self, states: Any, actions: Any, *, to_end: bool = False, evaluate: str = "all"
+    ) -> tuple[Any, Expansion]:
         self.asked += 1
         return states, self.answers[self.asked - 1]
 
@@ -66,11 +68,11 @@ def search_once(ready: Ready, planner: MCTS) -> None:
     search = planner.begin(ready.root, ready.actions, Size(ready.simulations), keys=keys_of(0, ready.rows))
     ledger = Ledger(budget, ready.rows)
     for answer in ready.answers:
-        query = search.ask(ledger.room())
+        query = search.ask(ledger.remaining())
         ledger.reserve(query)
         search.tell(query, answer)
         ledger.charge(query, None)
-    if len(search.ask(ledger.room())):
+    if len(search.ask(ledger.remaining())):
         raise RuntimeError("the search asks for more than its budget")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from ..bench.threads import one_thread
-from ..shell import check_out
+from ..cli_common import check_out
 from ..tasks import BadInput
 from .sheet import Sheet
 

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...control.collect import collect
-from ...control.models.fit import Fit, config_for, fit_mlp
-from ...control.models.fit_ensemble import fit_ensemble
-from ...control.models.stacked import EnsembleConfig
-from ...control.transitions import Transitions
-from ..statistics import student
+from ...control.data.collector import collect
+from ...control.data.transitions import Transitions
+from ...control.world_models.ensemble.fit import fit_ensemble
+from ...control.world_models.ensemble.net import EnsembleConfig
+from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
+from ..records.statistics import student
 from .sheet import Row, Sheet, lines
 
 ENV, STEPS = "Pendulum-v1", (1, 2, 5, 10, 20, 40)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...control.collect import collect
+from ...control.data.collector import collect
 from ...control.episodes import run_episodes
-from ...control.models.fit import Fit, config_for, fit_mlp
 from ...control.tasks import PENDULUM, view
+from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
 from ...planning import CEM
-from ..statistics import bootstrap
+from ..records.statistics import bootstrap
 from .sheet import Row, Sheet, lines, said
 
 ABOUT = (

@@ -9,8 +9,8 @@ import torch
 
 from ...control.episodes import run_episodes
 from ...control.tasks import PENDULUM, REACHER, SWINGUP, ControlTask, describe, view
-from ..episodes import planner_for
-from ..statistics import bootstrap
+from ..records.statistics import bootstrap
+from ..runners.control_runner import planner_for
 from .sheet import Row, Sheet, said
 
 ABOUT = (

@@ -15,20 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...control.collect import collect
+from ...control.data.collector import collect
+from ...control.data.transitions import Transitions
 from ...control.dynamics import Bouncer
 from ...control.episodes import run_episodes
-from ...control.models.analytic import AnalyticModel
-from ...control.models.ensemble import EnsembleModel
-from ...control.models.fit import Fit, config_for, targets_of
-from ...control.models.fit_ensemble import fit_ensemble, fit_stacked
-from ...control.models.fit_residual import fit_residual
-from ...control.models.network import inputs_of
-from ...control.models.stacked import EnsembleConfig, StackedNet
 from ...control.tasks import BOUNCER
-from ...control.transitions import Transitions
+from ...control.world_models.analytic import AnalyticModel
+from ...control.world_models.ensemble.fit import fit_ensemble, fit_stacked
+from ...control.world_models.ensemble.model import EnsembleModel
+from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
+from ...control.world_models.mlp.fit import Fit, config_for, targets_of
+from ...control.world_models.network import inputs_of
+from ...control.world_models.residual.fit import fit_residual
 from ...planning import CEM, Budget
-from ..statistics import student
+from ..records.statistics import student
 from .sheet import Row, Sheet, lines, said
 
 RIVALS = ("analytic", "learned", "learned, every step")

@@ -18,15 +18,15 @@ import numpy as np
 from rich.console import Console
 
 from ...control.agents.pets import PETS
-from ...control.collect import collect
+from ...control.data.collector import collect
 from ...control.episodes import run_episodes
-from ...control.models.fit import Fit, config_for, fit_mlp
 from ...control.tasks import CARTPOLE, PENDULUM, view
+from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
 from ...planning import CEM, MPPI
 from ..baselines import train
-from ..statistics import Estimate, student
+from ..cli.train_control import shooter
+from ..records.statistics import Estimate, student
 from ..tasks import BadInput
-from ..train_control import shooter
 from .sheet import Row, Sheet, lines, said
 
 TARGETS = {"Pendulum-v1": -160.0, "CartPole-v1": 475.0}

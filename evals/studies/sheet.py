@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ..statistics import Estimate
-from ..summary import versions
+from ..records.statistics import Estimate
+from ..records.summary import versions
 
 Row = dict[str, Any]
 Draw = Callable[[Any, Sequence[Row]], None]

@@ -1,7 +1,7 @@
 """Does a penalty on the members' disagreement keep a planner from believing in its model's mistakes?
 
 Plans of CEM from states all over Pendulum-v1, in an ensemble that saw only few steps, all low and slow, at several
-weights of `Cautious`. The same states, noise and networks under every weight, so that weights are compared in pairs.
+weights of `DisagreementPenalty`. The same states, noise and networks under every weight, so that weights are compared in pairs.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...control.collect import collect
+from ...control.data.collector import collect
 from ...control.dynamics import Pendulum
-from ...control.models.cautious import Cautious
-from ...control.models.ensemble import EnsembleModel
-from ...control.models.fit import Fit, config_for
-from ...control.models.fit_ensemble import fit_ensemble
-from ...control.models.stacked import EnsembleConfig
+from ...control.world_models.ensemble.disagreement_penalty import DisagreementPenalty
+from ...control.world_models.ensemble.fit import fit_ensemble
+from ...control.world_models.ensemble.model import EnsembleModel
+from ...control.world_models.ensemble.net import EnsembleConfig
+from ...control.world_models.mlp.fit import Fit, config_for
 from ...planning import CEM, Budget, keys_of, plan
-from ..statistics import bootstrap, clopper_pearson, paired
+from ..records.statistics import bootstrap, clopper_pearson, paired
 from .sheet import Row, Sheet, lines
 
 WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0)
@@ -75,7 +75,7 @@ def told_and_true(model: EnsembleModel, weight: float, seen: Tensor, nodes: int,
     """[B, 3] returns of plans made under the penalty: predicted without it, realised, and those of idling."""
     planner = CEM(horizon=HORIZON, std=1.0, smoothing=0.1)
     keys = keys_of(seed, len(seen))
-    actions = plan(planner, Cautious(model, weight), seen, Budget(nodes=nodes), keys=keys).plan.actions
+    actions = plan(planner, DisagreementPenalty(model, weight), seen, Budget(nodes=nodes), keys=keys).plan.actions
     told, physics = model.propagated("mean"), Pendulum()
     true = physics.physical(seen)
     idle = walked(physics.step, true, torch.zeros_like(actions))

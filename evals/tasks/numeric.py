@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...llm.answers import extract
-from ...llm.answers import grade as grade_number
+from ...llm.text.answers import extract
+from ...llm.text.answers import grade as grade_number
 from .base import Grade
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from ...llm.imports import RIGHT, WRONG
-from ...llm.tape_file import TapeFile
+from ...llm.importing.import_trees import RIGHT, WRONG
+from ...llm.tape.sqlite import TapeFile
 from .base import BadInput, Grade, Problem
 from .numeric import number_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Literal
 
-from ...llm.embedded.stories import held_out
+from ...llm.builtin.stories import held_out
 from .base import BadInput, Grade, Problem, spread
 from .numeric import graded
 

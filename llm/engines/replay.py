@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .base import EngineCounters, Generation, Sampling, Score
-from .work import UNKNOWN
+from .flops import UNKNOWN
 
 
 class ReplayEngine:

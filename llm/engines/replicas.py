@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .base import EngineCounters, EngineGone, Generation, Sampling, Score, Tokens
-from .vllm_home import EngineDied
-from .work import UNKNOWN, Work
+from .flops import UNKNOWN, Work
+from .vllm.thread import EngineDied
 
 MISSING = "replicas want Ray: pip install 'forethought[ray]'"
 PATIENCE = 900.0

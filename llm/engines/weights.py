@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .network import check_folder
+from .transformers.network import check_folder
 
 FILES = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt"]
 WHOLE = 1 << 26

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..values.reward_formats import RewardFormat
+from ..critics.reward_formats import RewardFormat
+from .examples import Lesson, packs, read, sizes
 from .labels import Exact, Labels
-from .lessons import Lesson, packs, read, sizes
 from .problems import Problem
-from .writers import Solution, Writer, seed_of
+from .samplers import Solution, Writer, seed_of
 
 SAMPLES = 14
 BATCH = 16  # questions read at once by a network that packs them

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Protocol
 
 from .problems import Problem
-from .writers import Solution, Writer
+from .samplers import Solution, Writer
 
 
 class Labels(Protocol):

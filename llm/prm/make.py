@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
+from .batches import Plan
 from .evaluate import SAMPLES, Judge, measure, rolled_auc, sample, shares_of
-from .feed import Plan
+from .examples import packs
 from .labels import Exact, Labels, Rollouts
-from .lessons import packs
 from .problems import Problem, Source
+from .samplers import EngineWriter, FastWriter, Writer
 from .train import Run, train
-from .writers import EngineWriter, FastWriter, Writer
 
 LABELS = ("exact", "rollouts")
 ROLLED = 100  # held-out problems whose lines are labelled by completions too
@@ -139,8 +139,8 @@ def _writer(policy: str | Path, task: Task, model: Any, device: str) -> Writer:
 
 def _in_our_format(policy: str | Path) -> bool:
     """Whether the folder says that its model writes as the built-in reasoner does."""
-    from ..embedded.train import MANNERS
-    from ..formats import SETTINGS
+    from ..builtin.train import MANNERS
+    from ..text.formats import SETTINGS
 
     path = Path(policy) / SETTINGS
     return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("prompt") == MANNERS["prompt"]

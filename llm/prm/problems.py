@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..embedded.checker import check_lines, final_answer
-from ..embedded.plan import draw_length
-from ..embedded.stories import Story, generate, held_out
+from ..builtin.checker import check_lines, final_answer
+from ..builtin.schedule import draw_length
+from ..builtin.stories import Story, generate, held_out
 
 STORIES_SEED = 0x50524D
 """Parts the stories of this training from those that the policy learned from."""

@@ -15,17 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..embedded.begin import hold
-from ..embedded.data import IGNORE, Words
-from ..embedded.muon import Muon
-from ..embedded.tokenizer import CRITIQUE, NO, YES
-from ..embedded.train import BETAS, split_parameters
-from ..values.reward_formats import REWARD_FORMATS
-from .feed import Feed, Plan
+from ..builtin.data import IGNORE, Words
+from ..builtin.init import hold
+from ..builtin.muon import Muon
+from ..builtin.tokenizer import CRITIQUE, NO, YES
+from ..builtin.train import BETAS, split_parameters
+from ..critics.reward_formats import REWARD_FORMATS
+from .batches import Feed, Plan
+from .examples import Marked, packs, read
 from .labels import Labels
-from .lessons import Marked, packs, read
 from .problems import Source
-from .writers import Writer
+from .samplers import Writer
 
 LOG_EVERY = 40
 FORMATS = ("builtin", "math_shepherd", "rlhflow")

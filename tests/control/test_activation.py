@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import silu
 
-from forethought.control.models import activation
-from forethought.control.models.activation import factor_of, silu_of
+from forethought.control.nets import activation
+from forethought.control.nets.activation import factor_of, silu_of
 
 
 @pytest.mark.parametrize("members", [(), (1,), (3,)])

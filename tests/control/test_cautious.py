@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from forethought.control import Cautious, EnsembleConfig, EnsembleModel, MLPConfig, MLPModel
-from forethought.control.models.folded import fold_of
-from forethought.control.models.mlp import MLPNet
-from forethought.control.models.stacked import StackedNet
+from forethought.control import DisagreementPenalty, EnsembleConfig, EnsembleModel, MLPConfig, MLPModel
+from forethought.control.nets.fused import fold_of
+from forethought.control.world_models.ensemble.net import StackedNet
+from forethought.control.world_models.mlp.model import MLPNet
 from forethought.planning import CEM, Budget, plan
-from forethought.planning.check import check_model
+from forethought.planning.testing.check_model import check_model
 
 SHAPE = {"env_id": "Pendulum-v1", "observed": 3, "slots": None, "low": (-2.0,), "high": (2.0,), "hidden": 16}
 SEEN = torch.tensor([[-0.9, 0.43589, 0.5], [0.8, -0.6, -1.0], [1.0, 0.0, 3.0]])
@@ -27,7 +27,7 @@ def ensemble(**settings):
 
 def test_rewards_are_lowered_by_weight_times_disagreement_and_nothing_else_changes():
     model = ensemble()
-    plain, careful = model.propagated("mean"), Cautious(model, 2.5)
+    plain, careful = model.propagated("mean"), DisagreementPenalty(model, 2.5)
     reached, said = plain.expand(SEEN, PUSH)
     mine, told = careful.expand(SEEN, PUSH)
     assert torch.equal(reached, mine) and torch.equal(said.discount, told.discount)
@@ -41,13 +41,13 @@ def test_without_weight_it_plans_as_the_ensemble_and_a_heavy_one_seeks_agreement
     model.net.input_std[3] = 0.05  # so that actions matter to what members think
     plain, free, heavy = (
         plan(CEM(horizon=5), m, SEEN, budget).plan.actions
-        for m in (model.propagated("mean"), Cautious(model, 0.0), Cautious(model, 1e4))
+        for m in (model.propagated("mean"), DisagreementPenalty(model, 0.0), DisagreementPenalty(model, 1e4))
     )
     assert torch.equal(plain, free)
     apart = [walked_disagreement(model, actions).sum() for actions in (free, heavy)]
     assert apart[1] < apart[0]
     with pytest.raises(ValueError, match="at least 0, got -1"):
-        Cautious(model, -1)
+        DisagreementPenalty(model, -1)
 
 
 def walked_disagreement(model, actions):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import PENDULUM, AnalyticModel, MLPConfig, MLPModel, MPCAgent, Pendulum, run_episodes
-from forethought.control.models.mlp import MLPNet
-from forethought.control.models.wrappers import Hold, WithValue
-from forethought.planning import CEM, DDP, ICEM, ILQR, Budget, GradientShooting, Polished, plan
-from forethought.planning.check import check_model
+from forethought.control import PENDULUM, AnalyticModel, MLPConfig, MLPModel, MPCPolicy, Pendulum, run_episodes
+from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.wrappers import ActionRepeat, TerminalValue
+from forethought.planning import CEM, DDP, ICEM, ILQR, Budget, GradientShooting, WarmStarted, plan
+from forethought.planning.testing.check_model import check_model
 
 PLANNERS = [ILQR(horizon=15), DDP(horizon=15), GradientShooting(horizon=15)]
 PLANNERS += [GradientShooting(horizon=15, optimiser="lbfgs")]
@@ -38,7 +38,7 @@ def test_a_network_carries_derivatives_by_states_and_actions_and_none_by_its_wei
 
 
 @pytest.mark.parametrize("planner", PLANNERS, ids=["ilqr", "ddp", "adam", "lbfgs"])
-@pytest.mark.parametrize("model", [AnalyticModel(Pendulum()), network(), Hold(AnalyticModel(Pendulum()), 2)])
+@pytest.mark.parametrize("model", [AnalyticModel(Pendulum()), network(), ActionRepeat(AnalyticModel(Pendulum()), 2)])
 def test_they_improve_on_doing_nothing_on_every_model_of_vectors(planner: Any, model: Any) -> None:
     idle = plan(CEM(horizon=15, population=1, iterations=1), model, SEEN, Budget(nodes=10_000)).plan
     outcome = plan(planner, model, SEEN, Budget(nodes=6000))
@@ -47,16 +47,18 @@ def test_they_improve_on_doing_nothing_on_every_model_of_vectors(planner: Any, m
 
 
 def test_a_value_at_the_leaves_is_differentiated_too() -> None:
-    model = WithValue(AnalyticModel(Pendulum()), lambda s: -10 * (1 - torch.cos(s[:, 0])) - s[:, 1].square(), 0.99)
+    model = TerminalValue(AnalyticModel(Pendulum()), lambda s: -10 * (1 - torch.cos(s[:, 0])) - s[:, 1].square(), 0.99)
     outcome = plan(DDP(horizon=12), model, torch.tensor([[0.4, 0.0], [-0.2, 1.0]]), Budget(nodes=20_000))
-    assert outcome.plan.why == ["converged"] * 2
+    assert outcome.plan.stop_reason == ["converged"] * 2
     idle = plan(CEM(horizon=12, population=1, iterations=1), model, outcome.search.states[:, 0], Budget(nodes=99)).plan
     assert (outcome.plan.value > 0.5 * idle.value).all()
 
 
-@pytest.mark.parametrize("planner", [ILQR(horizon=20), ICEM(horizon=20), Polished(ICEM(horizon=20), ILQR(horizon=20))])
+@pytest.mark.parametrize(
+    "planner", [ILQR(horizon=20), ICEM(horizon=20), WarmStarted(ICEM(horizon=20), ILQR(horizon=20))]
+)
 def test_they_hold_the_pendulum_up_in_the_loop_of_the_agent(planner: Any) -> None:
-    agent = MPCAgent(planner, PENDULUM.analytic(), 1024, seeds=[0, 1])
+    agent = MPCPolicy(planner, PENDULUM.analytic(), 1024, seeds=[0, 1])
     states = torch.tensor([[0.1, 0.3], [-0.2, 0.1]])
     for _ in range(25):
         actions, outcome = agent.decide(states)

@@ -37,9 +37,9 @@ def real_step(env, state, action):
 def test_pendulum_agrees_with_gymnasium_to_rounding_error():
     env = gymnasium.make("Pendulum-v1").unwrapped
     states = pendulum_states()
-    torques = np.random.default_rng(2).uniform(-3, 3, (N, 1))  # a third beyond the bounds, to be clipped
-    real = [real_step(env, s, u) for s, u in zip(states, torques)]
-    reached, reward, discount = Pendulum().step(torch.tensor(states), torch.tensor(torques))
+    bins = np.random.default_rng(2).uniform(-3, 3, (N, 1))  # a third beyond the bounds, to be clipped
+    real = [real_step(env, s, u) for s, u in zip(states, bins)]
+    reached, reward, discount = Pendulum().step(torch.tensor(states), torch.tensor(bins))
     np.testing.assert_allclose(reached, [r[0] for r in real], atol=1e-12)
     np.testing.assert_allclose(reward, [r[1] for r in real], atol=1e-12)
     assert (discount == 1).all() and not any(r[2] for r in real)
@@ -49,9 +49,9 @@ def test_pendulum_agrees_with_gymnasium_to_rounding_error():
 def test_pendulum_in_single_precision_is_within_single_rounding():
     """Angles reach 3 pi and pushes 1.5 g dt: a few units of float32's 6e-8 relative, so 1e-5 leaves room for twenty."""
     states = torch.tensor(pendulum_states())
-    torques = torch.linspace(-2, 2, N, dtype=torch.float64)[:, None]
-    exact, exact_reward, _ = Pendulum().step(states, torques)
-    single, reward, _ = Pendulum().step(states.float(), torques.float())
+    bins = torch.linspace(-2, 2, N, dtype=torch.float64)[:, None]
+    exact, exact_reward, _ = Pendulum().step(states, bins)
+    single, reward, _ = Pendulum().step(states.float(), bins.float())
     assert single.dtype == torch.float32
     torch.testing.assert_close(single.double(), exact, atol=1e-5, rtol=0)
     torch.testing.assert_close(reward.double(), exact_reward, atol=2e-5, rtol=0)

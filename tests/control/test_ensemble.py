@@ -9,20 +9,20 @@ import torch
 from torch import nn
 
 from forethought.control import (
+    ActionRepeat,
+    DiscretizedActions,
     EnsembleConfig,
     EnsembleModel,
     Fit,
-    GridActions,
-    Hold,
+    TerminalValue,
     Transitions,
-    WithValue,
     collect,
     config_for,
     fit_ensemble,
     load_model,
 )
-from forethought.control.models.fit_ensemble import descend_each
-from forethought.control.models.stacked import StackedNet, bounded, gaussian_nll, grouped
+from forethought.control.world_models.ensemble.fit import descend_each
+from forethought.control.world_models.ensemble.net import StackedNet, bounded, gaussian_nll, grouped
 from forethought.planning import (
     CEM,
     DDP,
@@ -34,11 +34,11 @@ from forethought.planning import (
     Budget,
     GradientShooting,
     ModelError,
-    Polished,
+    WarmStarted,
     plan,
 )
 from forethought.planning.beam import Beam
-from forethought.planning.check import check_model
+from forethought.planning.testing.check_model import check_model
 
 SEEN = torch.tensor([[-0.9, 0.43589, 0.5], [0.8, -0.6, -1.0], [1.0, 0.0, 3.0]])
 QUICK = Fit(epochs=25, patience=25)
@@ -255,7 +255,7 @@ def test_wrong_settings_are_named():
 def test_it_keeps_a_models_word(probabilistic):
     model = untrained(pendulum_config(probabilistic=probabilistic), value=lambda s: -s.square().sum(1))
     check_model(model, SEEN, gradients=True)
-    check_model(GridActions(Hold(WithValue(model, lambda s: s[:, 2], 0.9), 2), 3), SEEN)
+    check_model(DiscretizedActions(ActionRepeat(TerminalValue(model, lambda s: s[:, 2], 0.9), 2), 3), SEEN)
     cart = untrained(EnsembleConfig("CartPole-v1", 4, 2, hidden=8, members=2, probabilistic=probabilistic))
     check_model(cart, torch.randn(4, 4) * 0.1)
 
@@ -271,12 +271,12 @@ def test_shooting_planners_plan_with_it_within_their_budget(planner, propagate):
 
 @pytest.mark.parametrize("planner", [MCTS(), MCTS(selection="gumbel"), Beam(), CEM(horizon=3), MPPI(horizon=3)])
 def test_planners_over_slots_plan_with_its_mean_within_their_budget(planner):
-    model = GridActions(WithValue(untrained(pendulum_config()), lambda s: -s[:, 2].square(), 0.9), 3)
+    model = DiscretizedActions(TerminalValue(untrained(pendulum_config()), lambda s: -s[:, 2].square(), 0.9), 3)
     outcome = plan(planner, model, SEEN, Budget(nodes=200))
     assert (outcome.charged[:, 0] <= 200).all() and (outcome.charged[:, 0] >= 100).all()
 
 
-@pytest.mark.parametrize("planner", [ILQR(), DDP(), Polished(CEM(), ILQR()), GradientShooting()])
+@pytest.mark.parametrize("planner", [ILQR(), DDP(), WarmStarted(CEM(), ILQR()), GradientShooting()])
 def test_planners_through_derivatives_plan_with_its_mean(planner):
     model = untrained(pendulum_config(hidden=8, members=2))
     outcome = plan(planner, model.propagated("mean"), SEEN, Budget(nodes=6000))

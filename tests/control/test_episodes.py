@@ -7,10 +7,10 @@ import torch
 from forethought.control import (
     CARTPOLE,
     PENDULUM,
+    ActionRepeat,
     AnalyticModel,
-    GridActions,
-    Hold,
-    MPCAgent,
+    DiscretizedActions,
+    MPCPolicy,
     Pendulum,
     collect,
     describe,
@@ -20,7 +20,7 @@ from forethought.control import (
     view,
     view_of,
 )
-from forethought.control.agents.mpc import action_of, steps_per_action
+from forethought.control.policies.mpc import action_of, steps_per_action
 from forethought.planning import CEM, MCTS, BestOfN, Budget
 
 
@@ -69,17 +69,17 @@ def test_an_ended_episode_is_neither_stepped_nor_charged():
 
 
 def test_held_torques_go_into_the_real_world_as_vectors_one_step_at_a_time():
-    model = GridActions(Hold(AnalyticModel(Pendulum()), 4), 3)
+    model = DiscretizedActions(ActionRepeat(AnalyticModel(Pendulum()), 4), 3)
     assert steps_per_action(model) == 4 and not MCTS().reuse
     assert action_of(model)(2).tolist() == [2.0]
     played = run_episodes(MCTS(), model, PENDULUM, [0], 24, max_episode_steps=5)
     assert played.lengths[0] == 5 and played.charged[0, 0] == 5 * 24
-    agent = MPCAgent(CEM(), Hold(AnalyticModel(Pendulum()), 2), 8)
+    agent = MPCPolicy(CEM(), ActionRepeat(AnalyticModel(Pendulum()), 2), 8)
     assert not agent.warm
 
 
 def test_an_agent_warms_up_within_an_episode_and_forgets_between_them():
-    agent = MPCAgent(CEM(horizon=4, iterations=1), AnalyticModel(Pendulum()), 48)
+    agent = MPCPolicy(CEM(horizon=4, iterations=1), AnalyticModel(Pendulum()), 48)
     agent(np.array([1.0, 0.0, 0.0], dtype=np.float32))
     assert agent._after is not None
     agent.reset()
@@ -87,7 +87,7 @@ def test_an_agent_warms_up_within_an_episode_and_forgets_between_them():
 
 
 def test_an_agent_collects():
-    agent = MPCAgent(BestOfN(horizon=3), AnalyticModel(Pendulum()), Budget(nodes=12))
+    agent = MPCPolicy(BestOfN(horizon=3), AnalyticModel(Pendulum()), Budget(nodes=12))
     data = collect("Pendulum-v1", 6, policy=agent, fresh=3)
     assert len(data) == 6 and (data.actions.abs() <= 2).all()
 
@@ -109,7 +109,7 @@ def test_caps_and_names_are_checked():
     with pytest.raises(ValueError, match="there are cem, mppi"):
         view(PENDULUM, PENDULUM.analytic(), "dfs")
     with pytest.raises(ValueError, match="discrete"):
-        view_of(CARTPOLE, "mcts", torques=3)
+        view_of(CARTPOLE, "mcts", bins=3)
 
 
 def test_views_say_what_they_are():

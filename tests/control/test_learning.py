@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import Fit, MLPModel, Transitions, collect, config_for, fit_mlp, join
-from forethought.control.models.fit import targets_of
+from forethought.control import Fit, MLPModel, Transitions, config_for, fit_mlp, join
+from forethought.control.data import collector as collect
+from forethought.control.world_models.mlp.fit import targets_of
 
 QUICK = Fit(epochs=60, patience=30)
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import AnalyticModel, GridActions, MLPConfig, MLPModel, MPCAgent, Pendulum
-from forethought.control.models.mlp import MLPNet
+from forethought.control import AnalyticModel, DiscretizedActions, MLPConfig, MLPModel, MPCPolicy, Pendulum
+from forethought.control.world_models.mlp.model import MLPNet
 from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, plan
-from forethought.planning.known import Aim
+from forethought.planning.testing.problems import Aim
 
 STATM = Path("/proc/self/statm")
 MIB = 2**20
@@ -38,11 +38,11 @@ def objects():
 
 
 AGENTS = {
-    "cem": lambda: MPCAgent(CEM(horizon=20, keep=4, carry=4), network(), 2048),
-    "mppi": lambda: MPCAgent(MPPI(horizon=20), network(), 2048),
-    "ilqr": lambda: MPCAgent(ILQR(horizon=10), AnalyticModel(Pendulum()), 150),
-    "mcts, subtree kept": lambda: MPCAgent(MCTS(reuse=True), GridActions(AnalyticModel(Pendulum()), 5), 40),
-    "bfs": lambda: MPCAgent(Beam(), GridActions(AnalyticModel(Pendulum()), 5), 40),
+    "cem": lambda: MPCPolicy(CEM(horizon=20, keep=4, carry=4), network(), 2048),
+    "mppi": lambda: MPCPolicy(MPPI(horizon=20), network(), 2048),
+    "ilqr": lambda: MPCPolicy(ILQR(horizon=10), AnalyticModel(Pendulum()), 150),
+    "mcts, subtree kept": lambda: MPCPolicy(MCTS(reuse=True), DiscretizedActions(AnalyticModel(Pendulum()), 5), 40),
+    "bfs": lambda: MPCPolicy(Beam(), DiscretizedActions(AnalyticModel(Pendulum()), 5), 40),
 }
 
 
@@ -63,7 +63,7 @@ def test_memory_is_flat_in_the_number_of_decisions(name):
 def test_a_budget_in_nodes_is_not_cut_however_large():
     outcome = plan(CEM(horizon=10, iterations=2), Aim(torch.tensor([0.6])), [0.0, 0.0, 0.0], Budget(nodes=200_000))
     assert (outcome.charged[:, 0] == 200_000).all()
-    tree = plan(Beam(), GridActions(AnalyticModel(Pendulum()), 5), SEEN, Budget(nodes=70_000))
+    tree = plan(Beam(), DiscretizedActions(AnalyticModel(Pendulum()), 5), SEEN, Budget(nodes=70_000))
     assert tree.charged[0, 0] == 70_000
 
 

@@ -7,19 +7,19 @@ import pytest
 import torch
 
 from forethought.control import (
+    ActionRepeat,
     AnalyticModel,
     BalanceValue,
     CartPole,
-    GridActions,
-    Hold,
+    DiscretizedActions,
     MLPConfig,
     MLPModel,
     Pendulum,
-    WithValue,
+    TerminalValue,
     pendulum_value,
 )
-from forethought.control.models.mlp import MLPNet
-from forethought.planning.interface import UNITS, Box, Expansion, Slots
+from forethought.control.world_models.mlp.model import MLPNet
+from forethought.planning.interface import UNITS, BoxActions, DiscreteActions, Expansion
 
 BOX = (-2.0,), (2.0,)
 
@@ -36,8 +36,10 @@ MODELS = {
     "mlp pendulum": lambda: untrained("Pendulum-v1"),
     "mlp cartpole": untrained,
     "mlp cartpole, ends learned": lambda: untrained(ended="learned", reward="given"),
-    "grid of held torques": lambda: GridActions(Hold(AnalyticModel(Pendulum(), lambda s: s[:, 1]), 3), 5),
-    "with value": lambda: WithValue(AnalyticModel(CartPole()), lambda s: s[:, 0] + 5, gamma=0.9),
+    "grid of held torques": lambda: DiscretizedActions(
+        ActionRepeat(AnalyticModel(Pendulum(), lambda s: s[:, 1]), 3), 5
+    ),
+    "with value": lambda: TerminalValue(AnalyticModel(CartPole()), lambda s: s[:, 0] + 5, gamma=0.9),
 }
 
 
@@ -50,7 +52,7 @@ def queries(model, k=40):
     width = first.config.observed if isinstance(first, MLPModel) else first.dynamics.observed
     spread = torch.tensor([2.6, 1.0, 0.25, 1.0]) if width == 4 else torch.tensor([1.0, 1.0, 4.0])
     states, root = model.start((2 * torch.rand(k, width) - 1) * spread)
-    if isinstance(model.actions, Box):
+    if isinstance(model.actions, BoxActions):
         return states, root, torch.rand(k, 1) * 4 - 2
     return states, root, np.arange(k) % model.actions.n
 
@@ -96,8 +98,8 @@ def test_an_end_absorbs_and_is_worth_nothing(name):
 def test_values_are_computed_for_those_who_want_them():
     model = MODELS["pendulum"]()
     states, _, actions = queries(model)
-    assert (model.expand(states, actions, valued="none")[1].value == 0).all()
-    assert (model.expand(states, actions, valued="all")[1].value < 0).all()
+    assert (model.expand(states, actions, evaluate="none")[1].value == 0).all()
+    assert (model.expand(states, actions, evaluate="all")[1].value < 0).all()
 
 
 def test_a_problem_is_an_observation_or_a_state():
@@ -120,8 +122,8 @@ def test_a_slot_that_does_not_exist_is_refused():
 
 
 def test_grid_actions_are_evenly_spaced_with_their_bounds():
-    model = GridActions(AnalyticModel(Pendulum()), 5)
-    assert model.actions == Slots(5)
+    model = DiscretizedActions(AnalyticModel(Pendulum()), 5)
+    assert model.actions == DiscreteActions(5)
     assert model.table[:, 0].tolist() == [-2.0, -1.0, 0.0, 1.0, 2.0]
     states = torch.tensor([[1.0, 0.5]]).expand(5, 2)
     grid, said = model.expand(states, np.arange(5))
@@ -131,23 +133,23 @@ def test_grid_actions_are_evenly_spaced_with_their_bounds():
 
 def test_grid_of_two_components_has_every_pair_last_turning_fastest():
     class Planar:
-        actions, cost = Box(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 2.0])), 1
+        actions, cost = BoxActions(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 2.0])), 1
 
-    table = GridActions(Planar(), 3).table
+    table = DiscretizedActions(Planar(), 3).table
     assert table.shape == (9, 2)
     assert table[:4].tolist() == [[-1.0, 0.0], [-1.0, 1.0], [-1.0, 2.0], [0.0, 0.0]]
 
 
 def test_grid_refuses_what_is_discrete_already():
-    with pytest.raises(ValueError, match="Box"):
-        GridActions(AnalyticModel(CartPole()), 3)
+    with pytest.raises(ValueError, match="BoxActions"):
+        DiscretizedActions(AnalyticModel(CartPole()), 3)
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_a_held_action_is_the_loop_it_stands_for(k):
     model = AnalyticModel(CartPole(), lambda s: 3 + s[:, 0], gamma=0.9)
     states, _, actions = queries(model)
-    reached, said = Hold(model, k).expand(states, actions)
+    reached, said = ActionRepeat(model, k).expand(states, actions)
     for i in range(len(states)):
         state, total, factor = states[i : i + 1], 0.0, 1.0
         for _ in range(k):
@@ -163,7 +165,7 @@ def test_a_held_action_is_the_loop_it_stands_for(k):
 
 
 def test_a_held_action_is_charged_every_step():
-    held = Hold(Hold(AnalyticModel(Pendulum()), 2), 3)
+    held = ActionRepeat(ActionRepeat(AnalyticModel(Pendulum()), 2), 3)
     _, said = held.expand(torch.zeros(4, 2), torch.zeros(4, 1))
     assert held.cost == 6
     assert said.usage.shape == said.spent.shape == (4, len(UNITS))
@@ -172,19 +174,19 @@ def test_a_held_action_is_charged_every_step():
 
 def test_what_a_model_says_beyond_an_end_counts_for_nothing_even_nan():
     class Ends:
-        actions, cost, step = Slots(1), 1, 0
+        actions, cost, step = DiscreteActions(1), 1, 0
 
-        def expand(self, states, actions, *, follow=False, valued="all"):
+        def expand(self, states, actions, *, to_end=False, evaluate="all"):
             self.step += 1
             number = torch.tensor([1.0 if self.step == 1 else math.nan])
             return states, Expansion(number, number - 1, number)
 
-    _, said = Hold(Ends(), 3).expand(torch.zeros(1, 1), np.zeros(1, int))
+    _, said = ActionRepeat(Ends(), 3).expand(torch.zeros(1, 1), np.zeros(1, int))
     assert (said.reward.item(), said.discount.item(), said.value.item()) == (1.0, 0.0, 0.0)
 
 
 def test_a_value_comes_with_its_own_gamma():
-    model = WithValue(AnalyticModel(Pendulum()), lambda s: torch.full((len(s),), 7.0), gamma=0.5)
+    model = TerminalValue(AnalyticModel(Pendulum()), lambda s: torch.full((len(s),), 7.0), gamma=0.5)
     _, said = model.expand(torch.zeros(2, 2), torch.zeros(2, 1))
     assert said.value.tolist() == [7.0, 7.0] and said.discount.tolist() == [0.5, 0.5]
 
@@ -192,4 +194,4 @@ def test_a_value_comes_with_its_own_gamma():
 def test_an_mlp_for_an_unknown_environment_must_learn_reward_and_end():
     with pytest.raises(ValueError, match="cannot be given"):
         MLPConfig("Walker2d-v5", 17, None, *BOX)
-    assert isinstance(MLPConfig("Walker2d-v5", 17, None, *BOX, ended="learned").actions, Box)
+    assert isinstance(MLPConfig("Walker2d-v5", 17, None, *BOX, ended="learned").actions, BoxActions)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import EnsembleConfig, EnsembleModel, WithValue
-from forethought.control.models.ensemble import Particles
-from forethought.control.models.stacked import StackedNet
-from forethought.planning.interface import Candidates
+from forethought.control import EnsembleConfig, EnsembleModel, TerminalValue
+from forethought.control.world_models.ensemble.model import Particles
+from forethought.control.world_models.ensemble.net import StackedNet
+from forethought.planning.interface import SequenceQuery
 from forethought.planning.rollout import rollout, take
 from forethought.planning.shooting import CEM
 
@@ -125,7 +125,9 @@ def test_a_particle_alone_is_the_same_among_many_and_its_noise_repeats(propagate
 def test_candidates_of_a_row_are_compared_under_the_same_noise(propagate):
     of = model(propagate, particles=4)
     same = ACTIONS.view(1, 1, 4, 1).expand(2, 3, 4, 1)
-    told = rollout(of, START.expand(2, 2), Candidates(np.arange(2, dtype=np.int32), same, np.array([5, 6], np.uint64)))
+    told = rollout(
+        of, START.expand(2, 2), SequenceQuery(np.arange(2, dtype=np.int32), same, np.array([5, 6], np.uint64))
+    )
     assert told.returns.shape == (2, 3, 4) and (told.usage[:, 0] == 3 * 4 * 4).all()
     torch.testing.assert_close(told.returns, told.returns[:, :1].expand(2, 3, 4))
     assert (told.returns[0, 0] != told.returns[1, 0]).all()
@@ -146,8 +148,8 @@ def test_one_probabilistic_member_has_particles_by_its_noise_alone():
 
 
 def test_a_value_at_the_leaves_judges_every_particle():
-    of = WithValue(model("tsinf", particles=4), lambda seen: 100 + seen[:, 0], 0.5)
+    of = TerminalValue(model("tsinf", particles=4), lambda seen: 100 + seen[:, 0], 0.5)
     assert of.particles == 4
-    told = rollout(of, START, Candidates(np.zeros(1, np.int32), ACTIONS.view(1, 1, 4, 1), np.zeros(1, np.uint64)))
+    told = rollout(of, START, SequenceQuery(np.zeros(1, np.int32), ACTIONS.view(1, 1, 4, 1), np.zeros(1, np.uint64)))
     assert told.returns.shape == (1, 1, 4) and (told.returns > 100 * 0.5**4 - 3).all()
     assert len(told.returns.unique()) == 4

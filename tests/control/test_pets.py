@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import PETS, CartPole, Fit, MPCAgent, Worlds, collect, fit_ensemble, steps_of
+from forethought.control import PETS, BatchedEnv, CartPole, Fit, MPCPolicy, fit_ensemble, steps_of
 from forethought.control.agents.checkpoint import Progress, recall, remember
+from forethought.control.agents.log import tensorboard, write_csv
 from forethought.control.agents.pets import stream
-from forethought.control.agents.scalars import tensorboard, write_csv
-from forethought.control.models.fit import config_for
-from forethought.control.models.stacked import EnsembleConfig
+from forethought.control.data import collector as collect
+from forethought.control.world_models.ensemble.net import EnsembleConfig
+from forethought.control.world_models.mlp.fit import config_for
 from forethought.planning import CEM, BestOfN
 
 QUICK = {
@@ -132,7 +133,7 @@ def test_what_cannot_be_is_said(wrong, told):
 
 
 def test_steps_of_yields_who_lived_what_was_paid_and_who_ended():
-    worlds = Worlds("CartPole-v1", [0, 1, 2])
+    worlds = BatchedEnv("CartPole-v1", [0, 1, 2])
 
     class Left:
         def decide(self, seen):
@@ -144,7 +145,7 @@ def test_steps_of_yields_who_lived_what_was_paid_and_who_ended():
         assert (step.seen[~step.live] == step.reached[~step.live]).all()
         returns, ends = returns + step.rewards, ends + step.ended
     assert (returns == worlds.returns).all() and (ends == 1).all() and (returns == worlds.lengths).all()
-    assert isinstance(MPCAgent(CEM(), None, 8).budget.nodes, int)
+    assert isinstance(MPCPolicy(CEM(), None, 8).budget.nodes, int)
 
 
 def test_figures_as_csv_and_for_tensorboard(tmp_path, monkeypatch):

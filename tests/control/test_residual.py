@@ -8,9 +8,9 @@ import torch
 
 from forethought.control import (
     Bouncer,
+    DiscretizedActions,
     EnsembleConfig,
     Fit,
-    GridActions,
     Pendulum,
     ResidualModel,
     Transitions,
@@ -20,13 +20,13 @@ from forethought.control import (
     fit_residual,
     load_model,
 )
-from forethought.control.models.fit_ensemble import Bootstraps
-from forethought.control.models.fit_residual import doubt_of, out_of_bag, strata_of
-from forethought.control.models.hurdle import HurdleNet
-from forethought.control.models.residual import predicted
-from forethought.control.models.stacked import StackedNet
+from forethought.control.world_models.ensemble.fit import Bootstraps
+from forethought.control.world_models.ensemble.net import StackedNet
+from forethought.control.world_models.residual.fit import doubt_of, out_of_bag, strata_of
+from forethought.control.world_models.residual.model import predicted
+from forethought.control.world_models.residual.net import HurdleNet
 from forethought.planning import CEM, ILQR, MCTS, Budget, plan
-from forethought.planning.check import check_model
+from forethought.planning.testing.check_model import check_model
 
 WRONG = Pendulum(mass=1.4, length=0.9, gravity=9.0)
 CONFIG = config_for("Pendulum-v1", EnsembleConfig, hidden=32, probabilistic=False)
@@ -102,13 +102,13 @@ def test_right_physics_is_left_right():
 def test_it_keeps_a_models_word_and_charges_members_and_physics(fitted):
     model, _, on, _ = fitted
     check_model(model, on.seen[:4], gradients=True)
-    check_model(GridActions(model, 3), on.seen[:4])
+    check_model(DiscretizedActions(model, 3), on.seen[:4])
     assert (model.expand(on.seen, on.actions)[1].usage[:, 0] == model.cost).all() and model.cost == 6
 
 
 @pytest.mark.parametrize("planner", [CEM(horizon=8), ILQR(horizon=8), MCTS()])
 def test_planners_plan_with_it(fitted, planner):
-    model = fitted[0] if not isinstance(planner, MCTS) else GridActions(fitted[0], 3)
+    model = fitted[0] if not isinstance(planner, MCTS) else DiscretizedActions(fitted[0], 3)
     outcome = plan(planner, model, fitted[2].seen[:2], Budget(nodes=4000))
     assert (outcome.charged[:, 0] <= 4000).all() and (outcome.charged[:, 0] > 500).all()
 

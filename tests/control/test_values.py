@@ -19,7 +19,7 @@ from forethought.control import (
     pendulum_value,
     view,
 )
-from forethought.control.grid import Grid
+from forethought.control.values.grid import Grid
 
 
 def test_a_grid_reads_a_multilinear_function_exactly_and_turns():

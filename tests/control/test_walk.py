@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from forethought.control import MLPConfig, MLPModel
-from forethought.control.models.mlp import MLPNet
-from forethought.planning import CEM, Budget, Candidates, plan
-from forethought.planning.derivatives import Slopes
+from forethought.control.world_models.mlp.model import MLPNet
+from forethought.planning import CEM, Budget, SequenceQuery, plan
 from forethought.planning.rollout import rollout
+from forethought.planning.vectors.queries import Slopes
 
 STEPS, ROWS = 6, 7
 
@@ -62,7 +62,7 @@ def test_a_walk_is_the_sum_of_its_steps(reward):
 @pytest.mark.parametrize("horizon", [1, 2, STEPS])
 def test_returns_and_charges_are_the_same_without_it(gamma, horizon):
     states, actions = drawn()
-    asked = Candidates(np.arange(ROWS, dtype=np.int32), actions[:horizon].transpose(0, 1)[:, None])
+    asked = SequenceQuery(np.arange(ROWS, dtype=np.int32), actions[:horizon].transpose(0, 1)[:, None])
     quick, slow = (rollout(pendulum(kind), states, asked, gamma) for kind in (MLPModel, Stepped))
     torch.testing.assert_close(quick.returns, slow.returns, atol=1e-4, rtol=1e-5)
     assert np.array_equal(quick.usage, slow.usage) and quick.usage[0, 0] == horizon
@@ -75,7 +75,7 @@ def test_what_was_learned_since_counts():
     with torch.no_grad():
         model.net.body[0].weight += 0.3
     slow = Stepped(model.config, model.net, gamma=0.9)
-    asked = Candidates(np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None])
+    asked = SequenceQuery(np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None])
     fast = MLPModel(model.config, model.net, gamma=0.9)
     assert not torch.allclose(model.walk(states, actions), before)
     torch.testing.assert_close(rollout(fast, states, asked).returns, rollout(slow, states, asked).returns)
@@ -91,7 +91,7 @@ def test_slopes_are_of_all_actions():
 
 def test_a_constraint_sees_every_step():
     states, actions = drawn()
-    asked = Candidates(np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None])
+    asked = SequenceQuery(np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None])
     model, truth, at = pendulum(Watched), torch.zeros(ROWS), states
     for action in actions:
         truth += (at[:, 2] - 0.5).clamp(min=0)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from forethought.control import EnsembleConfig, EnsembleModel
-from forethought.control.models.stacked import StackedNet
-from forethought.planning import CEM, Budget, Candidates, plan
+from forethought.control.world_models.ensemble.net import StackedNet
+from forethought.planning import CEM, Budget, SequenceQuery, plan
 from forethought.planning.rollout import rollout
 
 STEPS, ROWS = 6, 7
@@ -36,7 +36,7 @@ def drawn():
 
 
 def asked(actions):
-    return Candidates(
+    return SequenceQuery(
         np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None], np.arange(ROWS, dtype=np.uint64)
     )
 
@@ -75,7 +75,7 @@ def test_rows_are_walked_as_they_are_alone():
     model = ensemble(gamma=1.0)
     whole = rollout(model, seen, asked(actions)).returns
     for row in range(ROWS):
-        alone = Candidates(np.zeros(1, np.int32), actions[:, row][None, None], np.array([row], np.uint64))
+        alone = SequenceQuery(np.zeros(1, np.int32), actions[:, row][None, None], np.array([row], np.uint64))
         torch.testing.assert_close(
             rollout(model, seen[row : row + 1], alone).returns[0], whole[row], atol=1e-4, rtol=1e-4
         )

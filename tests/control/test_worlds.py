@@ -21,7 +21,7 @@ from forethought.control import (
     view,
 )
 from forethought.planning import CEM
-from forethought.planning.check import check_model
+from forethought.planning.testing.check_model import check_model
 
 ALL = (Bouncer(), SwingUp(), Reacher())
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import AnalyticModel, CartPole, GridActions, Hold, Pendulum, WithValue
-from forethought.planning import CEM, MCTS, Budget, Candidates, Masked, Penalised, plan
+from forethought.control import ActionRepeat, AnalyticModel, CartPole, DiscretizedActions, Pendulum, TerminalValue
+from forethought.planning import CEM, MCTS, Budget, Masked, Penalised, SequenceQuery, plan
 from forethought.planning.rollout import rollout
 
 
@@ -28,11 +28,11 @@ class Narrow(AnalyticModel):
 STARTS = torch.tensor([[2.0, 1.0], [3.0, -2.5], [0.1, 0.0], [-1.0, 1.9]])
 
 
-def turned(start, torques, hold):
+def turned(start, bins, hold):
     """Violation of torques held `hold` steps each, one number at a time."""
     angle, speed = (float(x) for x in start)
     total = 0.0
-    for torque in np.repeat(np.asarray(torques, dtype=float), hold):
+    for torque in np.repeat(np.asarray(bins, dtype=float), hold):
         total += max(0.0, abs(speed) - 2) + max(0.0, torque - 1.5)
         speed = np.clip(speed + (15 * math.sin(angle) + 3 * torque) * 0.05, -8, 8)
         angle += speed * 0.05
@@ -41,16 +41,16 @@ def turned(start, torques, hold):
 
 @pytest.mark.parametrize("hold", [1, 3])
 def test_a_held_torque_violates_at_every_step_it_is_held(hold):
-    torques = torch.linspace(-2, 2, 4 * 5 * 2).view(4, 5, 2, 1)
-    asked = Candidates(np.arange(4, dtype=np.int32), torques)
-    over = rollout(Hold(Slow(Pendulum()), hold), STARTS, asked).violation
-    truth = [[turned(STARTS[b], torques[b, k].flatten(), hold) for k in range(5)] for b in range(4)]
+    bins = torch.linspace(-2, 2, 4 * 5 * 2).view(4, 5, 2, 1)
+    asked = SequenceQuery(np.arange(4, dtype=np.int32), bins)
+    over = rollout(ActionRepeat(Slow(Pendulum()), hold), STARTS, asked).violation
+    truth = [[turned(STARTS[b], bins[b, k].flatten(), hold) for k in range(5)] for b in range(4)]
     np.testing.assert_allclose(over[..., 0].numpy(), truth, rtol=1e-4, atol=1e-4)
     assert over.max() > 1 and over.min() == 0
 
 
 def test_slots_violate_as_the_torques_they_stand_for():
-    model = GridActions(WithValue(Slow(Pendulum()), lambda s: s[:, 0]), 5)
+    model = DiscretizedActions(TerminalValue(Slow(Pendulum()), lambda s: s[:, 0]), 5)
     slots = np.array([0, 4, 2, 3])
     torch.testing.assert_close(
         model.constraint(STARTS, slots),
@@ -62,30 +62,30 @@ def test_nothing_is_violated_after_an_end_while_an_action_is_held():
     start = torch.tensor([[2.35, 3.0, 0.0, 0.0]])  # beyond 2.4 after one step
     model, slot = Narrow(CartPole()), np.array([1])
     assert (model.expand(start, slot)[1].discount == 0).all()
-    assert Hold(model, 3).constraint(start, slot).tolist() == [[pytest.approx(1.85), 0.0, 0.0]]
+    assert ActionRepeat(model, 3).constraint(start, slot).tolist() == [[pytest.approx(1.85), 0.0, 0.0]]
     inside = torch.zeros(1, 4)
-    assert (Hold(model, 3).constraint(inside, slot) < 0).all()
+    assert (ActionRepeat(model, 3).constraint(inside, slot) < 0).all()
 
 
 def test_a_model_without_a_constraint_has_none_when_wrapped():
-    for model in (GridActions(AnalyticModel(Pendulum()), 3), Hold(AnalyticModel(Pendulum()), 2)):
+    for model in (DiscretizedActions(AnalyticModel(Pendulum()), 3), ActionRepeat(AnalyticModel(Pendulum()), 2)):
         assert getattr(model, "constraint", None) is None
 
 
 def test_a_planner_over_a_wrapped_model_keeps_to_the_constraint():
-    free = plan(CEM(horizon=6), Hold(AnalyticModel(Pendulum()), 2), STARTS[2:], Budget(nodes=4000)).plan
-    kept = plan(CEM(horizon=6), Hold(Slow(Pendulum()), 2), STARTS[2:], Budget(nodes=4000)).plan
+    free = plan(CEM(horizon=6), ActionRepeat(AnalyticModel(Pendulum()), 2), STARTS[2:], Budget(nodes=4000)).plan
+    kept = plan(CEM(horizon=6), ActionRepeat(Slow(Pendulum()), 2), STARTS[2:], Budget(nodes=4000)).plan
     assert turned(STARTS[3], free.actions[1].flatten(), 2) > 0
     assert turned(STARTS[2], kept.actions[0].flatten(), 2) == 0 and kept.violation[0] == 0
 
 
 def test_a_tree_wants_the_constraint_masked_or_penalised():
-    model = GridActions(Hold(Slow(Pendulum()), 2), 5)
+    model = DiscretizedActions(ActionRepeat(Slow(Pendulum()), 2), 5)
     with pytest.raises(ValueError, match="Masked"):
         plan(MCTS(), model, STARTS[2:3], Budget(nodes=40))
     found = plan(MCTS(), Masked(model), STARTS[2:3], Budget(nodes=200)).plan
     assert 4 not in found.actions[0]  # 2 N m
-    plain = Penalised(Hold(Slow(Pendulum()), 2), 10.0)
+    plain = Penalised(ActionRepeat(Slow(Pendulum()), 2), 10.0)
     _, said = plain.expand(STARTS, torch.full((4, 1), 2.0))
     _, bare = plain.model.expand(STARTS, torch.full((4, 1), 2.0))
     lost = [10 * turned(start, [2.0], 2) for start in STARTS]

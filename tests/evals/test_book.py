@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from forethought.evals.book import Book
+from forethought.evals.records.run_store import Book
 from forethought.evals.tasks.base import BadInput
 
 SETTINGS = {"model": "m", "seed": 0, "planners": {"bfs": "BFS()"}}

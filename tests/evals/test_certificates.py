@@ -87,8 +87,8 @@ def test_refitting_gains_on_drawing_from_one_distribution_at_equal_cost(gaps, na
 def test_no_gap_is_negative_beyond_what_the_reference_can_tell(gaps):
     """Riccati and value iteration are exact; iLQR's reference is in float32 with a tolerance of 1e-6."""
     for name in PLANNERS:
-        for world, room in (("LQ", 1e-12), ("table", 1e-9), ("pendulum", 1e-5)):
-            assert all(min(g["decision"], g["plan"]) >= -room for g in gaps[name][world] or ())
+        for world, remaining in (("LQ", 1e-12), ("table", 1e-9), ("pendulum", 1e-5)):
+            assert all(min(g["decision"], g["plan"]) >= -remaining for g in gaps[name][world] or ())
 
 
 def test_a_plan_of_no_action_has_no_gap():

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from forethought.evals.choose import RULES, chosen, elected, most_visited, visits_of
-from forethought.evals.evaluate import evaluate
+from forethought.evals.records.answer_selection import RULES, chosen, elected, most_visited, visits_of
+from forethought.evals.report.terminal import rule_lines
 from forethought.evals.request import checked
+from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import BadInput
-from forethought.evals.terminal import rule_lines
 from forethought.planning import MCTS, Budget, aplan
 from forethought.planning import records as words
 

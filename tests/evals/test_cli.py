@@ -9,10 +9,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from forethought.control.episodes import run_episodes
-from forethought.control.models.analytic import AnalyticModel
-from forethought.evals.cli import app
-from forethought.evals.demo import main as demo
-from forethought.evals.doctor import findings
+from forethought.control.world_models.analytic import AnalyticModel
+from forethought.evals.cli.demo import main as demo
+from forethought.evals.cli.doctor import findings
+from forethought.evals.cli.main import app
 from forethought.evals.tasks.gsm8k import Gsm8k
 
 
@@ -133,7 +133,7 @@ def test_ctrl_c_says_how_to_go_on(questions, tmp_path, faked, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("forethought.evals.evaluate.make_task", interrupt)
+    monkeypatch.setattr("forethought.evals.runners.text_runner.make_task", interrupt)
     code, output = call("eval", "gsm8k", "--data", questions, "--out", tmp_path / "out")
     assert code == 130 and "goes on from here" in output
 
@@ -157,7 +157,7 @@ def test_episodes_become_rows_and_a_second_call_adds_to_them(tmp_path):
 def short(monkeypatch):
     """Episodes end after six steps."""
     run = functools.partial(run_episodes, max_episode_steps=6)
-    monkeypatch.setattr("forethought.evals.episodes.run_episodes", run)
+    monkeypatch.setattr("forethought.evals.runners.control_runner.run_episodes", run)
 
 
 def test_the_planners_through_derivatives_play_and_the_report_says_what_they_saw(tmp_path, short):
@@ -183,7 +183,7 @@ def test_a_model_without_derivatives_is_refused_before_any_episode(tmp_path, mon
             with torch.no_grad():
                 return super().step(states, actions)
 
-    monkeypatch.setattr("forethought.evals.episodes.load", lambda request, world: Deaf(world.dynamics))
+    monkeypatch.setattr("forethought.evals.runners.control_runner.load", lambda request, world: Deaf(world.dynamics))
     for name in ("ilqr", "gradient", "polished"):
         code, output = call("eval", "pendulum", "--planner", f"cem,{name}", "--out", tmp_path / "out")
         assert code == 2 and output.startswith(f"error: {name} does not fit the model analytic: ")
@@ -194,7 +194,7 @@ def test_an_episode_that_fails_gets_the_worst_return_and_its_reason(tmp_path, mo
     def fail(*_, **__):
         raise RuntimeError("the pendulum fell off")
 
-    monkeypatch.setattr("forethought.evals.episodes.run_episodes", fail)
+    monkeypatch.setattr("forethought.evals.runners.control_runner.run_episodes", fail)
     flags = ["--planner", "cem", "--budgets", "20", "--limit", "2", "--out", tmp_path / "out", "--quiet"]
     code, output = call("eval", "pendulum", *flags)
     assert code == 0 and "failed 2x: RuntimeError: the pendulum fell off" in output
@@ -203,7 +203,7 @@ def test_an_episode_that_fails_gets_the_worst_return_and_its_reason(tmp_path, mo
 
 
 def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
-    from forethought.control.models import fit
+    from forethought.control.world_models import fit
 
     class Quick(fit.Fit):
         def __init__(self, seed=0):
@@ -219,8 +219,8 @@ def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
 
 
 def test_the_demo_is_both_jobs_and_one_page(tmp_path, faked, monkeypatch):
-    monkeypatch.setattr("forethought.evals.demo.STORIES", {"planner": "greedy,mcts", "budgets": "4,8"})
-    monkeypatch.setattr("forethought.evals.demo.PENDULUM", {"planner": "cem", "budgets": "20"})
+    monkeypatch.setattr("forethought.evals.cli.demo.STORIES", {"planner": "greedy,mcts", "budgets": "4,8"})
+    monkeypatch.setattr("forethought.evals.cli.demo.PENDULUM", {"planner": "cem", "budgets": "20"})
     with (tmp_path / "log").open("w") as log:
         demo(tmp_path / "demo", Console(file=log, width=120), limit=1, quiet=True)
     assert (tmp_path / "demo" / "index.html").is_file()

@@ -6,9 +6,9 @@ import signal
 import pytest
 from rich.console import Console
 
-from forethought.evals.book import Book
-from forethought.evals.evaluate import evaluate
+from forethought.evals.records.run_store import Book
 from forethought.evals.request import checked
+from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import BadInput
 
 PLANNERS = "greedy,bfs,mcts"
@@ -58,10 +58,10 @@ def test_a_run_leaves_rows_trees_summary_and_report(questions, tmp_path, faked):
 def test_budgets_are_kept_and_the_ledger_adds_up(questions, tmp_path, faked):
     run(questions, tmp_path / "out")
     for row in rows_of(tmp_path / "out"):
-        charged, closing = row["ledger"]["charged"], row["ledger"]["closing"]
+        charged, completion = row["ledger"]["charged"], row["ledger"]["completion"]
         assert 0 < charged["nodes"] <= row["budget"]
         assert row["answer"] is not None or row["failed"]
-        assert closing["nodes"] == 0 or not row["finished"]
+        assert completion["nodes"] == 0 or not row["finished"]
 
 
 def test_the_tree_of_a_row_holds_its_answer(questions, tmp_path, faked):

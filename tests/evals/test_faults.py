@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from forethought.evals.book import Book
-from forethought.evals.cli import app
-from forethought.evals.evaluate import evaluate
+from forethought.evals.cli.main import app
+from forethought.evals.records.run_store import Book
 from forethought.evals.request import checked
+from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import BadInput, Stopped
 from forethought.llm.engines.base import EngineGone
 from forethought.planning import ModelError

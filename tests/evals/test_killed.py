@@ -8,14 +8,14 @@ import time
 
 from rich.console import Console
 
-from forethought.evals.evaluate import evaluate
 from forethought.evals.request import checked
+from forethought.evals.runners.text_runner import evaluate
 
 JOB = ["pendulum", "--planner", "mcts,best_of_n", "--budgets", "16,64", "--limit", "6"]
 
 
 def start(out):
-    command = [sys.executable, "-m", "forethought.evals.cli", "eval", *JOB, "--out", str(out)]
+    command = [sys.executable, "-m", "forethought.evals.cli.main", "eval", *JOB, "--out", str(out)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

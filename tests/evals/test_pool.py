@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from forethought.evals.book import Book
-from forethought.evals.cli import app
-from forethought.evals.pool import main, scores_of
-from forethought.evals.statistics import paired
+from forethought.evals.cli.main import app
+from forethought.evals.records.pool import main, scores_of
+from forethought.evals.records.run_store import Book
+from forethought.evals.records.statistics import paired
 from forethought.evals.tasks.base import BadInput
 
 PROBLEMS = 60

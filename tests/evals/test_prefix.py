@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from forethought.evals.methods import METHODS
-from forethought.evals.run import Job
-from forethought.evals.solve import TextSolver
+from forethought.evals.planners import METHODS
+from forethought.evals.runners.grid import Job
+from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks.base import Problem
 from forethought.evals.tasks.gsm8k import Gsm8k
 

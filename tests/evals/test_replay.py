@@ -6,11 +6,11 @@ import random
 import pytest
 from rich.console import Console
 
-from forethought.evals.evaluate import evaluate
 from forethought.evals.request import checked
+from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Generation, Score
-from forethought.llm.imports import byte_tokenizer
+from forethought.llm.importing.import_trees import byte_tokenizer
 
 
 class Adding:
@@ -121,7 +121,7 @@ def test_a_vote_runs_with_beams(run, adding, tmp_path):
 def test_imported_trees_are_a_task(run, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from forethought.evals.cli import app
+    from forethought.evals.cli.main import app
 
     log = tmp_path / "log.jsonl"
     rows = []
@@ -139,7 +139,7 @@ def test_imported_trees_are_a_task(run, tmp_path, monkeypatch):
     again = CliRunner().invoke(app, ["import", str(log), "--out", str(tape)])
     assert again.exit_code == 2 and "exists already" in again.stderr
     with pytest.raises(BadInput, match="wants one made by forethought import"):
-        from forethought.llm.tape_file import TapeFile
+        from forethought.llm.tape.sqlite import TapeFile
 
         TapeFile(tmp_path / "empty.tape").keep_model(Adding(), "x", None)
         run("none", "bfs", "4", "recorded", engine="replay", tape=tmp_path / "empty.tape")

@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from forethought.evals.statistics import bootstrap, estimate, holm, mcnemar, paired, sign_flips, tango, wilson
+from forethought.evals.records.statistics import bootstrap, estimate, holm, mcnemar, paired, sign_flips, tango, wilson
 
 
 @pytest.mark.parametrize(

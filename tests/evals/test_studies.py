@@ -10,11 +10,12 @@ import torch
 from scipy import stats
 from typer.testing import CliRunner
 
-from forethought.control import AnalyticModel, Bouncer, Pendulum, collect
+from forethought.control import AnalyticModel, Bouncer, Pendulum
+from forethought.control.data import collector as collect
 from forethought.control.tasks import PENDULUM
 from forethought.evals import studies
-from forethought.evals.cli import app
-from forethought.evals.statistics import clopper_pearson, student
+from forethought.evals.cli.main import app
+from forethought.evals.records.statistics import clopper_pearson, student
 from forethought.evals.studies import (
     compounding_error,
     horizon,

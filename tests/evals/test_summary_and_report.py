@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from forethought.evals.report import lede, write_report
-from forethought.evals.statistics import holm, paired
+from forethought.evals.records.statistics import holm, paired
+from forethought.evals.report.report import lede, write_report
 from forethought.planning.interface import UNITS
 
 
@@ -21,7 +21,7 @@ def test_the_summary_has_every_field_the_issue_names(summary_of):
     assert {"task", "model", "engine", "seed", "versions", "rows"} <= summary.keys()
     for row in summary["rows"]:
         assert {"planner", "budget", "n", "score", "low", "high", "paired", "answered", "failed"} <= row.keys()
-        for ledger in ("charged", "spent", "closing"):
+        for ledger in ("charged", "spent", "completion"):
             assert set(row[ledger]) == set(UNITS)
     assert {"against", "difference", "low", "high", "p"} <= find(summary, "mcts", 64)["paired"].keys()
     assert find(summary, "greedy", 8)["paired"] is None

@@ -7,8 +7,8 @@ import torch
 from typer.testing import CliRunner
 
 from forethought.control import Bouncer, EnsembleModel, load_model
-from forethought.control.models import fit
-from forethought.evals.cli import app
+from forethought.control.world_models.mlp import fit
+from forethought.evals.cli.main import app
 from forethought.planning import CEM, Budget, plan
 
 

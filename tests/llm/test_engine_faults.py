@@ -15,10 +15,10 @@ import torch
 from rich.console import Console
 
 from forethought.control.episodes import run_episodes
-from forethought.evals.evaluate import evaluate
 from forethought.evals.request import checked
+from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import BadInput
-from forethought.llm.engines.network import Network
+from forethought.llm.engines.transformers.network import Network
 
 torch.set_num_threads(1)
 
@@ -80,7 +80,7 @@ import gc, os, resource, sys
 from pathlib import Path
 import torch
 from rich.console import Console
-from forethought.evals.evaluate import evaluate
+from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.request import checked
 from forethought.evals.tasks.base import BadInput
 
@@ -131,7 +131,9 @@ PENDULUM = {"task": "pendulum", "planner": "cem,mcts,best_of_n", "budgets": "16,
 
 @pytest.mark.parametrize("control", [False, True], ids=["text", "control"])
 def test_a_run_killed_five_times_ends_the_same(run, tmp_path, monkeypatch, control):
-    monkeypatch.setattr("forethought.evals.episodes.run_episodes", partial(run_episodes, max_episode_steps=8))
+    monkeypatch.setattr(
+        "forethought.evals.runners.control_runner.run_episodes", partial(run_episodes, max_episode_steps=8)
+    )
     flags = PENDULUM if control else {"tape": tmp_path / "a.tape"}
     run("first", **flags | {"limit": 1, "tape": None})  # what is compiled is there by now
     begun = time.monotonic()

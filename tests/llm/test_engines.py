@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from forethought.llm.engines.base import Sampling, checked_prompt, shared_ids
 from forethought.llm.engines.stops import decode
-from forethought.llm.engines.transformers import TransformersEngine
+from forethought.llm.engines.transformers.engine import TransformersEngine
 
 torch.set_num_threads(1)
 
@@ -50,7 +50,7 @@ def subject(request):
     if request.param != "vllm":
         yield Subject(TransformersEngine(folder, max_batch=16), plain, FREE, nucleus=False, near=2e-5)
         return
-    from forethought.llm.engines.vllm import VllmEngine
+    from forethought.llm.engines.vllm.engine import VllmEngine
 
     engine = VllmEngine(folder, kv_cache_memory_bytes=1 << 27)
     yield Subject(engine, plain, COLD, nucleus=True, near=1e-4)

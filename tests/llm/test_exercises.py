@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from forethought.llm.embedded.data import IGNORE, Tree, Words, gold_tree
-from forethought.llm.embedded.exercises import hang_copies, hang_drills
-from forethought.llm.embedded.relations import evaluate
-from forethought.llm.embedded.stories import generate
-from forethought.llm.embedded.tokenizer import story_tokenizer
+from forethought.llm.builtin.data import IGNORE, Tree, Words, gold_tree
+from forethought.llm.builtin.exercises import hang_copies, hang_drills
+from forethought.llm.builtin.relations import evaluate
+from forethought.llm.builtin.stories import generate
+from forethought.llm.builtin.tokenizer import story_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from forethought.llm.formats import EXAMPLES, SYSTEM, ChatFormat, PlainFormat, encoded, few_shot_format, format_for
+from forethought.llm.text.formats import EXAMPLES, SYSTEM, ChatFormat, PlainFormat, encoded, few_shot_format, format_for
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
@@ -88,7 +88,7 @@ def test_without_a_template_worked_examples_are_shown():
 
 
 def test_our_examples_are_right_and_in_the_format():
-    from forethought.llm.answers import grade
+    from forethought.llm.text.answers import grade
 
     assert [grade(said, answer).format_ok for (_, said), answer in zip(EXAMPLES, (19, 120, 10))] == [True] * 3
     assert all(grade(said, answer).correct for (_, said), answer in zip(EXAMPLES, (19, 120, 10)))
@@ -165,8 +165,8 @@ def test_any_question_is_asked_where_the_critique_is(tmp_path):
         ({**PLAIN, "no": []}, "do not tell yes from no"),
     ],
 )
-def test_wrong_settings_are_named(tmp_path, settings, why):
-    with pytest.raises(ValueError, match=why):
+def test_wrong_settings_are_named(tmp_path, settings, stop_reason):
+    with pytest.raises(ValueError, match=stop_reason):
         format_for(TOKENIZER, write(tmp_path, settings))
 
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from forethought.llm.imports import import_trees
+from forethought.llm.importing.import_trees import import_trees
 from forethought.llm.load import load_text_model
 from forethought.planning import MCTS, Beam, BestOfN, Budget, aplan
 
@@ -56,7 +56,7 @@ async def test_every_node_is_found_at_its_path_with_its_text_and_value(replay):
     assert text.engine.lost == {"steps": 0, "scores": 1}, "one node has no value"
     (state,), _ = await text.start([TWO])
     (missing,), expansion = await text.expand([state], [2])
-    assert missing.ended == "length" and expansion.dead[0] and text.engine.lost["steps"] == 1
+    assert missing.ended == "length" and expansion.dead_end[0] and text.engine.lost["steps"] == 1
 
 
 @pytest.mark.parametrize("planner, answer", [(Beam(beam=2, children=2), 14), (MCTS(width=2), 14), (BestOfN(), 20)])

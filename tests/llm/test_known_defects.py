@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from fakes import LineEngine, text_model
 
-from forethought.evals.methods import METHODS
-from forethought.evals.run import Job, failed_row, ledger_of
-from forethought.evals.solve import TextSolver
-from forethought.evals.summary import summarize
+from forethought.evals.planners import METHODS
+from forethought.evals.records.summary import summarize
+from forethought.evals.runners.grid import Job, failed_row, ledger_of
+from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks.base import Problem
 from forethought.evals.tasks.numeric import graded
-from forethought.llm.values import Judgement, NoValue, SelfCritique
+from forethought.llm.critics import Judgement, NoValue, SelfCritique
 from forethought.planning import CEM, MCTS, MPPI, BestOfN, Budget, aplan
 from forethought.planning import records as words
 from forethought.planning.beam import Beam
@@ -73,7 +73,7 @@ async def test_mcts_iterations_that_open_nothing_are_not_counted_as_work(selecti
     text = model(value=NoValue(), steps=2)
     outcome = await search(MCTS(selection=selection, width=2), text, nodes=200)
     told = outcome.search.tree.told(0)
-    assert outcome.plan.why == ["exhausted"] and len(told) == charged(outcome)["nodes"] <= 4 + 4 * 4
+    assert outcome.plan.stop_reason == ["exhausted"] and len(told) == charged(outcome)["nodes"] <= 4 + 4 * 4
     assert charged(outcome)["model_calls"] == len(text.engine.generated) == len(told)
 
 

@@ -12,17 +12,17 @@ import torch
 from plain import flat
 from rich.console import Console
 
-from forethought.evals.evaluate import evaluate
 from forethought.evals.request import checked
+from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import Stopped
+from forethought.llm.critics import Means, value_named
 from forethought.llm.engines.base import Sampling
-from forethought.llm.engines.openai import OpenAIEngine
-from forethought.llm.engines.servers import ServerError, ServersGone
-from forethought.llm.engines.transformers import TransformersEngine
-from forethought.llm.formats import format_for
+from forethought.llm.engines.http.openai import OpenAIEngine
+from forethought.llm.engines.http.servers import ServerError, ServersGone
+from forethought.llm.engines.transformers.engine import TransformersEngine
 from forethought.llm.load import load_text_model
+from forethought.llm.text.formats import format_for
 from forethought.llm.text_model import TextModel
-from forethought.llm.values import Means, value_named
 
 torch.set_num_threads(1)
 
@@ -347,7 +347,9 @@ def run_over(engine, folder, out, monkeypatch, value="none", limit=6):
     """`forethought eval` over these servers; the settings of the run are the same whatever their address."""
     words = format_for(engine.tokenizer, str(folder))
     critic = None if value == "none" else value_named(value, Means())
-    monkeypatch.setattr("forethought.evals.evaluate.load", lambda *_: TextModel(engine, words, critic, seed=2))
+    monkeypatch.setattr(
+        "forethought.evals.runners.text_runner.load", lambda *_: TextModel(engine, words, critic, seed=2)
+    )
     flags = {"engine": "openai", "base_url": "x", "value": value, "limit": limit, "in_flight": 2, "quiet": True}
     with (out.parent / "log").open("w") as log:
         return evaluate(checked("stories", "best_of_n", "6", out=out, **flags), Console(file=log))

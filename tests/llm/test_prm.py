@@ -10,24 +10,24 @@ import torch
 from solutions import STORIES, solution_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from forethought.llm.embedded.checker import check_lines
-from forethought.llm.embedded.data import Tree, Words
-from forethought.llm.embedded.net import Shape, build_model
-from forethought.llm.embedded.tokenizer import story_tokenizer
-from forethought.llm.embedded.train import export_model
+from forethought.llm.builtin.checker import check_lines
+from forethought.llm.builtin.data import Tree, Words
+from forethought.llm.builtin.net import Shape, build_model
+from forethought.llm.builtin.tokenizer import story_tokenizer
+from forethought.llm.builtin.train import export_model
+from forethought.llm.critics.reward_formats import REWARD_FORMATS
 from forethought.llm.load import BUILTIN_REWARD, load_text_model
-from forethought.llm.prm import lessons as reading
+from forethought.llm.prm import examples as reading
+from forethought.llm.prm.arithmetic_drills import hang_sums, slips_of, teach_result
+from forethought.llm.prm.batches import Plan
 from forethought.llm.prm.evaluate import Judge
-from forethought.llm.prm.feed import Plan
+from forethought.llm.prm.examples import Lesson, branches, packs
 from forethought.llm.prm.labels import Exact
-from forethought.llm.prm.lessons import Lesson, branches, packs
 from forethought.llm.prm.problems import stories, story_problem
-from forethought.llm.prm.sums import hang_sums, slips_of, teach_result
+from forethought.llm.prm.samplers import Solution
 from forethought.llm.prm.train import Run, export, fingerprint, train
-from forethought.llm.prm.writers import Solution
-from forethought.llm.steps import TextState
-from forethought.llm.tape import Taped
-from forethought.llm.values.reward_formats import REWARD_FORMATS
+from forethought.llm.tape.tape import Taped
+from forethought.llm.text.steps import TextState
 
 torch.set_num_threads(1)
 

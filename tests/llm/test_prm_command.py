@@ -7,10 +7,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from forethought.evals.cli import app
+from forethought.evals.cli.main import app
 from forethought.evals.request import checked
 from forethought.llm import load
-from forethought.llm.prm import feed, make, writers
+from forethought.llm.prm import batches as feed
+from forethought.llm.prm import make
+from forethought.llm.prm import samplers as writers
 
 torch.set_num_threads(1)
 

@@ -6,12 +6,12 @@ import torch
 from solutions import STORIES, seven, solution_of
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from forethought.llm.embedded.checker import check_lines
-from forethought.llm.embedded.evaluate import auc
+from forethought.llm.builtin.checker import check_lines
+from forethought.llm.builtin.evaluate import auc
 from forethought.llm.prm.evaluate import chosen, soft_auc
 from forethought.llm.prm.labels import Exact, Rollouts
 from forethought.llm.prm.problems import held_out_stories, repeated, stories, story_problem
-from forethought.llm.prm.writers import EngineWriter, FastWriter, Solution
+from forethought.llm.prm.samplers import EngineWriter, FastWriter, Solution
 
 torch.set_num_threads(1)
 

@@ -19,15 +19,15 @@ from transformers import (
     Qwen2Model,
 )
 
-from forethought.llm.engines.reward import reward_engine
-from forethought.llm.engines.transformers import TransformersEngine
-from forethought.llm.engines.vllm_reward import vllm_reward_engine
-from forethought.llm.formats import PlainFormat
+from forethought.llm.critics.process_reward import AGGREGATES, ProcessReward
+from forethought.llm.critics.reward_formats import HEADS, REWARD_FORMATS
+from forethought.llm.engines.transformers.engine import TransformersEngine
+from forethought.llm.engines.transformers.reward import reward_engine
+from forethought.llm.engines.vllm.reward import vllm_reward_engine
 from forethought.llm.load import load_text_model
-from forethought.llm.steps import TextState
-from forethought.llm.tape import Tape, Taped
-from forethought.llm.values.process_reward import AGGREGATES, ProcessReward
-from forethought.llm.values.reward_formats import HEADS, REWARD_FORMATS
+from forethought.llm.tape.tape import Tape, Taped
+from forethought.llm.text.formats import PlainFormat
+from forethought.llm.text.steps import TextState
 
 torch.set_num_threads(1)
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from forethought.evals import evaluate as evaluation
 from forethought.evals.request import checked
+from forethought.evals.runners import text_runner as evaluation
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines import replicas
 from forethought.llm.engines.base import Generation, Sampling, Score

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from forethought.llm.embedded import sample
-from forethought.llm.embedded.net import Shape, build_model
+from forethought.llm.builtin import sample
+from forethought.llm.builtin.net import Shape, build_model
 
 FOLDER = Path(sample.__file__).parent / "reasoner"
 WORDS = ["Ann has 3 apples.", "Bob has 12 pears and gives 4 away. How many?", "7", "Ann has 3 apples. Bob has 12."]

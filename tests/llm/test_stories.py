@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
-from forethought.llm.embedded.checker import check_lines, check_solution, check_step, final_answer
-from forethought.llm.embedded.corrupt import CLASSES, corrupt_step
-from forethought.llm.embedded.onward import aside, next_line, onward
-from forethought.llm.embedded.relations import FRACTIONS, KINDS
-from forethought.llm.embedded.stories import asking, generate, held_out, split_of
+from forethought.llm.builtin.checker import check_lines, check_solution, check_step, final_answer
+from forethought.llm.builtin.continuations import aside, next_line, onward
+from forethought.llm.builtin.corruptions import CLASSES, corrupt_step
+from forethought.llm.builtin.relations import FRACTIONS, KINDS
+from forethought.llm.builtin.stories import asking, generate, held_out, split_of
 
 STORIES = [generate(7, i, 2 + i % 7, i % 2 == 1) for i in range(140)]
 

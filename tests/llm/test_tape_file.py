@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from forethought.llm.load import load_text_model
-from forethought.llm.tape_file import TapeFile
+from forethought.llm.tape.sqlite import TapeFile
 
 torch.set_num_threads(1)
 
@@ -33,13 +33,13 @@ def small(folder, tape, engine="transformers", **settings):
     return load_text_model(folder, engine, tape=tape, **settings)
 
 
-async def walk(text, slots=(0, 1, 2), follow=False):
+async def walk(text, slots=(0, 1, 2), to_end=False):
     """Every step and number of a small tree, and what was spent on it."""
     roots, _ = await text.start(["How many?"])
     told, spent, states = [], 0.0, roots
     for _ in range(3):
         parents = [state for state in states for _ in slots]
-        states, expansion = await text.expand(parents, list(slots) * len(states), follow=follow)
+        states, expansion = await text.expand(parents, list(slots) * len(states), to_end=to_end)
         told += [(s.tokens, s.ended) for s in states] + expansion.value.tolist() + expansion.reward.tolist()
         spent += expansion.spent[:, 1:].sum()
         states = states[:2]
@@ -130,7 +130,7 @@ async def test_a_second_run_calls_no_model_and_a_replay_needs_none(folder, path,
     assert spent > 0
     second = small(folder, path, value=value)
     assert await walk(second) == (first, 0) and second.engine.counters.requests == 0
-    monkeypatch.setattr("forethought.llm.engines.transformers.load", None)
+    monkeypatch.setattr("forethought.llm.engines.transformers.engine.load", None)
     for name in ("", str(folder), second.engine.fingerprint):
         third = small(name, path, "replay", value=value)
         assert await walk(third) == (first, 0) and third.engine.lost == {"steps": 0, "scores": 0}
@@ -145,7 +145,9 @@ async def test_what_fell_off_the_tape_is_counted_and_a_dead_end(folder, path):
     for _ in range(2):
         (known, unknown), expansion = await text.expand([root, root], [1, 7])
     assert (
-        not known.ended and (unknown.ended, unknown.step) == ("length", ()) and expansion.dead.tolist() == [False, True]
+        not known.ended
+        and (unknown.ended, unknown.step) == ("length", ())
+        and expansion.dead_end.tolist() == [False, True]
     )
     assert text.engine.lost == {"steps": 1, "scores": 0}, "each request is counted once"
     scoreless = small("", path, "replay", value="rating")
@@ -157,12 +159,12 @@ async def test_what_fell_off_the_tape_is_counted_and_a_dead_end(folder, path):
 async def test_a_followed_solution_is_replayed_step_by_step(folder, path):
     text = small(folder, path)
     roots, _ = await text.start(["How many?"])
-    await text.expand(roots, [3], follow=True)
+    await text.expand(roots, [3], to_end=True)
     replay = small("", path, "replay")
     (state,), _ = await replay.start(["How many?"])
     slot = 3
     while not state.ended:
-        (state,), _ = await replay.expand([state], [slot], valued="none")
+        (state,), _ = await replay.expand([state], [slot], evaluate="none")
         slot = 0
     assert not any(replay.engine.lost.values())
 

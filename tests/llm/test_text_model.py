@@ -10,15 +10,15 @@ import pytest
 import torch
 from fakes import LINES, Letters, LineEngine, text_model
 
-from forethought.llm.embedded.stories import held_out
+from forethought.llm.builtin.stories import held_out
+from forethought.llm.critics import LogProb, NoValue, SelfCritique, value_named
 from forethought.llm.engines.base import Generation, Sampling
-from forethought.llm.formats import ChatFormat, PlainFormat
 from forethought.llm.load import BUILTIN, load_text_model
-from forethought.llm.reached import Row
-from forethought.llm.steps import TextState, cut, stream_of
-from forethought.llm.tape import MemoryStore, Tape
+from forethought.llm.step_result import Row
+from forethought.llm.tape.tape import MemoryStore, Tape
+from forethought.llm.text.formats import ChatFormat, PlainFormat
+from forethought.llm.text.steps import TextState, cut, stream_of
 from forethought.llm.text_model import TextModel, together
-from forethought.llm.values import LogProb, NoValue, SelfCritique, value_named
 from forethought.planning.interface import UNITS, ModelError
 
 QUESTION = "How many?"
@@ -28,13 +28,13 @@ def model(engine=None, value=None, tape=None, most=20, **settings):
     return text_model(engine or LineEngine(), value, tape, max_tokens=most, **settings)
 
 
-async def solve(text, slot=0, follow=False, valued="all"):
+async def solve(text, slot=0, to_end=False, evaluate="all"):
     """The states and expansions of a walk: `slot` of the root, slot 0 from there on."""
     (state,), start = await text.start([QUESTION])
     walk = [(state, start)]
     while not state.ended:
         slots = [slot if state.depth == 0 else 0]
-        (state,), expansion = await text.expand([state], slots, follow=follow, valued=valued)
+        (state,), expansion = await text.expand([state], slots, to_end=to_end, evaluate=evaluate)
         walk.append((state, expansion))
     return walk
 
@@ -74,7 +74,7 @@ async def test_followed_is_step_by_step(lines, most):
     for slot in range(12):
         alone, followed = LineEngine(lines), LineEngine(lines)
         one = await solve(model(alone, SelfCritique(), most=most), slot)
-        other = await solve(model(followed, SelfCritique(), most=most), slot, follow=True)
+        other = await solve(model(followed, SelfCritique(), most=most), slot, to_end=True)
         assert told(one) == told(other)
         for unit in ("nodes", "generated_tokens", "prompt_tokens", "value_tokens"):
             assert column([e.usage for _, e in one], unit) == column([e.usage for _, e in other], unit)
@@ -85,12 +85,12 @@ async def test_followed_is_step_by_step(lines, most):
 async def test_a_followed_solution_lies_on_the_tape_for_a_walk_step_by_step():
     engine = LineEngine()
     text = model(engine)
-    followed = await solve(text, 2, follow=True)
+    followed = await solve(text, 2, to_end=True)
     assert told(await solve(text, 2)) == told(followed) and len(engine.generated) == 1
 
 
 async def test_what_is_charged_depends_neither_on_the_tape_nor_on_who_came_first():
-    walks = [(slot, follow) for slot in range(4) for follow in (False, True)]
+    walks = [(slot, to_end) for slot in range(4) for to_end in (False, True)]
 
     async def charged(order, tape):
         text = model(value=SelfCritique(), tape=tape)
@@ -113,12 +113,12 @@ async def test_charged_and_spent_unit_by_unit():
     assert two.usage.tolist() == [[1, 1, 3, 0, prompt + 3, 0, 0, 0]], "no critic is asked about a dead end"
     (_, _), (_, again), _ = await solve(text)
     assert again.usage.tolist() == one.usage.tolist() and again.spent.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]]
-    _, followed = await text.expand([first], [0], follow=True)
+    _, followed = await text.expand([first], [0], to_end=True)
     assert column(followed.usage, "model_calls") == 1, "its parent was not reached by a followed request"
 
 
 async def test_a_followed_request_is_spent_at_once_and_charged_step_by_step():
-    (_, _), (_, one), (_, two) = await solve(model(LineEngine(("ab\n",)), max_steps=2), follow=True)
+    (_, _), (_, one), (_, two) = await solve(model(LineEngine(("ab\n",)), max_steps=2), to_end=True)
     assert column(one.spent, "generated_tokens") == 6 and column(two.spent, "generated_tokens") == 0
     assert column(one.usage, "generated_tokens") == 3 == column(two.usage, "generated_tokens")
     assert column(two.usage, "cached_tokens") == 0 == column(two.usage, "model_calls")
@@ -133,22 +133,22 @@ async def test_a_followed_request_is_spent_at_once_and_charged_step_by_step():
         (("no end of words",), "length"),
     ],
 )
-@pytest.mark.parametrize("valued", ["all", "finished", "none"])
-async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ended, valued):
+@pytest.mark.parametrize("evaluate", ["all", "finished", "none"])
+async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ended, evaluate):
     engine = LineEngine(lines)
     text = model(engine, SelfCritique(), max_steps=3, most=12)
-    *_, (state, expansion) = await solve(text, valued=valued)
+    *_, (state, expansion) = await solve(text, evaluate=evaluate)
     assert state.ended == ended and not text.answered(state) and text.answer(state) is None
-    assert (expansion.reward[0], expansion.discount[0], expansion.value[0]) == (0, 0, 0) and expansion.dead[0]
-    assert len(engine.scored) == (state.depth - 1 if valued == "all" else 0)
+    assert (expansion.reward[0], expansion.discount[0], expansion.value[0]) == (0, 0, 0) and expansion.dead_end[0]
+    assert len(engine.scored) == (state.depth - 1 if evaluate == "all" else 0)
 
 
 async def test_no_room_in_the_context_is_a_dead_end_and_asks_nobody():
-    for follow in (False, True):
+    for to_end in (False, True):
         engine = LineEngine(("abcd\n",), context=len(QUESTION) + 1 + 3 + 10)
-        walk = await solve(model(engine), follow=follow)
+        walk = await solve(model(engine), to_end=to_end)
         assert [s.ended for s, _ in walk] == ["", "", "", "length"]
-        assert walk[-1][0].step == () and len(engine.generated) == (1 if follow else 2)
+        assert walk[-1][0].step == () and len(engine.generated) == (1 if to_end else 2)
         assert all(len(prompt) + 3 < engine.context for prompt, _, _ in engine.generated)
         assert column([walk[-1][1].usage], "model_calls") == 0 and column([walk[-1][1].usage], "nodes") == 1
 
@@ -165,20 +165,20 @@ async def test_finished_solutions_are_rewarded_with_the_critics_score():
     text = model(engine, SelfCritique())
     (root,), start = await text.start([QUESTION])
     (state,), expansion = await text.expand([root], [0])
-    assert text.answered(state) and text.answer(state) == 7 and start.value[0] == 0.5 and expansion.dead is None
+    assert text.answered(state) and text.answer(state) == 7 and start.value[0] == 0.5 and expansion.dead_end is None
     score = await engine.score(state.tokens + tuple(map(ord, "ok?")), ())
     assert expansion.reward[0] == pytest.approx(math.exp(score.logprobs[0]), abs=1e-6)
     assert expansion.value[0] == 0 == expansion.discount[0] and engine.scored[0] == engine.scored[1]
 
 
-@pytest.mark.parametrize("valued, opened, finished", [("all", 1, 1), ("finished", 0, 1), ("none", 0, 0)])
-async def test_the_critic_runs_only_when_asked(valued, opened, finished):
+@pytest.mark.parametrize("evaluate, opened, finished", [("all", 1, 1), ("finished", 0, 1), ("none", 0, 0)])
+async def test_the_critic_runs_only_when_asked(evaluate, opened, finished):
     for line, calls in (("c\n", opened), ("#### 7\n", finished)):
         engine = LineEngine((line,))
         text = model(engine, SelfCritique())
         (root,), _ = await text.start([QUESTION])
         assert not engine.scored
-        _, expansion = await text.expand([root], [0], valued=valued)
+        _, expansion = await text.expand([root], [0], evaluate=evaluate)
         assert len(engine.scored) == calls and column(expansion.usage, "value_tokens") == 3 * calls
         assert (expansion.reward[0] + expansion.value[0] > 0) == bool(calls)
 
@@ -246,8 +246,8 @@ async def test_greedy_is_one_path_whatever_the_slot_and_shares_the_tape():
 async def test_another_seed_temperature_or_model_is_another_record():
     tape = Tape()
     for settings in ({}, {"seed": 1}, {"temperature": 0.5}, {"top_p": 0.9}, {"most": 19}):
-        await solve(model(tape=tape, **settings), follow=True)
-    await solve(model(LineEngine(fingerprint="other"), tape=tape), follow=True)
+        await solve(model(tape=tape, **settings), to_end=True)
+    await solve(model(LineEngine(fingerprint="other"), tape=tape), to_end=True)
     assert tape.misses == 6
 
 
@@ -353,7 +353,7 @@ def test_what_does_not_exist_is_answered_with_what_does():
 async def test_wrong_arguments_of_expand_are_named():
     text = model()
     roots, _ = await text.start([QUESTION])
-    for slots, settings in (([0, 1], {}), ([-1], {}), ([0], {"valued": "some"})):
+    for slots, settings in (([0, 1], {}), ([-1], {}), ([0], {"evaluate": "some"})):
         with pytest.raises(ValueError):
             await text.expand(roots, slots, **settings)
 
@@ -380,13 +380,13 @@ def short(tokenizer):
 
 
 async def test_followed_is_step_by_step_on_a_real_engine_whatever_else_is_in_flight(tiny):
-    from forethought.llm.engines.transformers import TransformersEngine
+    from forethought.llm.engines.transformers.engine import TransformersEngine
 
     engines = [TransformersEngine(tiny) for _ in range(2)]
     one, other = (TextModel(engine, short(engine.tokenizer), SelfCritique()) for engine in engines)
     slots = range(6)
     alone = [await solve(one, slot) for slot in slots]
-    together = await asyncio.gather(*(solve(other, slot, follow=True) for slot in slots))
+    together = await asyncio.gather(*(solve(other, slot, to_end=True) for slot in slots))
     assert {s.ended for walk in alone for s, _ in walk} >= {"", "length"}
     for a, b in zip(alone, together):
         assert [(s.tokens, s.ended) for s, _ in a] == [(s.tokens, s.ended) for s, _ in b]
@@ -414,7 +414,7 @@ def test_the_built_in_model_solves_a_story_in_its_own_format():
     question = held_out("validation", 1, (4,))[0].question
     (root,), _ = asyncio.run(text.start([question]))
     assert text.engine.tokenizer.decode(root.tokens).startswith(question) and len(text.format.critique_tokens) == 1
-    (states, expansion) = asyncio.run(text.expand([root] * 4, range(4), follow=True))
+    (states, expansion) = asyncio.run(text.expand([root] * 4, range(4), to_end=True))
     opened = [i for i, state in enumerate(states) if not state.ended]
     assert opened and all(text.step_text(states[i]).endswith("\n") for i in opened)
     assert ((expansion.value[opened] > 0) & (expansion.value[opened] < 1)).all()

@@ -15,12 +15,11 @@ from plain import FREE, flat, gather, prompts
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
-from forethought.llm.engines import attention, noise
 from forethought.llm.engines.base import Sampling
-from forethought.llm.engines.cache import TokenTree
-from forethought.llm.engines.noise import draw, uniforms
 from forethought.llm.engines.stops import decode
-from forethought.llm.engines.transformers import TransformersEngine
+from forethought.llm.engines.transformers.cache import TokenTree
+from forethought.llm.engines.transformers.engine import TransformersEngine, attention, noise
+from forethought.llm.engines.transformers.noise import draw, uniforms
 
 torch.set_num_threads(1)
 

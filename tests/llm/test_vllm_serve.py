@@ -19,8 +19,8 @@ from plain import flat, logits_after
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from forethought.llm.engines.base import Sampling
-from forethought.llm.engines.openai import OpenAIEngine
-from forethought.llm.engines.servers import ServerError
+from forethought.llm.engines.http.openai import OpenAIEngine
+from forethought.llm.engines.http.servers import ServerError
 from forethought.llm.load import load_text_model
 from forethought.planning import Budget
 from forethought.planning.beam import Beam

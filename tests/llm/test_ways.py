@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from fakes import Letters, letters_format
 
-from forethought.evals.choose import RULES
-from forethought.evals.evaluate import evaluate
+from forethought.evals.records.answer_selection import RULES
 from forethought.evals.request import checked
+from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import BadInput
+from forethought.llm.critics import LogProb, NoValue, SelfCritique, value_named
 from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
-from forethought.llm.engines.work import Work
-from forethought.llm.formats import ChatFormat
+from forethought.llm.engines.flops import Work
 from forethought.llm.load import load_text_model
-from forethought.llm.tape import Tape
-from forethought.llm.values import LogProb, NoValue, SelfCritique, value_named
-from forethought.llm.ways import WAYS, ProposeModel, RapModel, way_named
-from forethought.llm.ways.propose import QUESTION as LIST
-from forethought.llm.ways.propose import items_of
+from forethought.llm.reasoning import WAYS, ProposeModel, RapModel, way_named
+from forethought.llm.reasoning.propose import QUESTION as LIST
+from forethought.llm.reasoning.propose import items_of
+from forethought.llm.tape.tape import Tape
+from forethought.llm.text.formats import ChatFormat
 from forethought.planning import MCTS, BestOfN, Budget, aplan
 from forethought.planning.beam import Beam
 from forethought.planning.interface import UNITS
@@ -161,7 +161,7 @@ async def test_a_list_without_an_item_is_a_dead_end():
     text = made("propose", {ASKED: "\n\n"}, SelfCritique())
     (root,), _ = await text.start(["How many?"])
     (state,), expansion = await text.expand([root], [0])
-    assert state.ended == "end" and expansion.dead[0] and row(expansion)["generated_tokens"] == 2
+    assert state.ended == "end" and expansion.dead_end[0] and row(expansion)["generated_tokens"] == 2
     assert row(expansion)["value_tokens"] == 0
 
 
@@ -242,7 +242,7 @@ async def test_the_worth_is_the_mean_agreement_and_with_a_critic_the_geometric_m
         assert text.answered(over) and text.answer(over) == 7 and over.agreed[1] == 1
         assert first.value[0] == pytest.approx(worth(state.agreed[0])) and first.reward[0] == 0
         assert last.reward[0] == pytest.approx(worth((state.agreed[0] + 1) / 2)) and last.value[0] == 0
-        _, bare = await text.expand([state], [0], valued="none")
+        _, bare = await text.expand([state], [0], evaluate="none")
         assert bare.reward[0] == 0 and bare.discount[0] == 0
 
 
@@ -261,7 +261,7 @@ async def test_answers_that_are_cut_agree_with_nothing_and_alone_are_a_dead_end(
     assert 0 < sum(cut) < 3 and state.agreed == pytest.approx(((3 - sum(cut)) / 3,)) and not state.ended
     text = rap(answers=" " + "x" * 90 + "\n")
     (state,), expansion = await text.expand((await text.start(["How many?"]))[0], [0])
-    assert state.ended == "length" and expansion.dead[0] and not text.answered(state)
+    assert state.ended == "length" and expansion.dead_end[0] and not text.answered(state)
 
 
 async def test_a_sub_question_that_ends_it_all_is_answered_by_nobody():
@@ -270,7 +270,7 @@ async def test_a_sub_question_that_ends_it_all_is_answered_by_nobody():
     assert text.answer(state) == 9 and row(expansion)["model_calls"] == 1 and state.agreed == (1 / 3,)
     text = made("rap", {"Question 1:": ""}, ended="end")
     (state,), expansion = await text.expand((await text.start(["How many?"]))[0], [0])
-    assert state.ended == "end" and expansion.dead[0]
+    assert state.ended == "end" and expansion.dead_end[0]
 
 
 @pytest.mark.parametrize("way", ["propose", "rap"])
@@ -335,7 +335,7 @@ async def test_a_chat_model_is_asked_in_turns(way, tiny_qwen2):
 
 
 def test_the_values_a_sum_reads_with_the_own_model_are_known():
-    from forethought.llm.ways.propose import reads
+    from forethought.llm.reasoning.propose import reads
 
     assert reads(value_named("self+logprob")) and not reads(value_named("logprob")) and reads(value_named("rating"))
 

@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from forethought.llm.engines.base import Sampling, Score
-from forethought.llm.engines.transformers import TransformersEngine
-from forethought.llm.engines.work import UNKNOWN, Work, work_of, work_of_folder, work_of_model
+from forethought.llm.engines.flops import UNKNOWN, Work, work_of, work_of_folder, work_of_model
+from forethought.llm.engines.transformers.engine import TransformersEngine
 from forethought.llm.load import load_text_model
 from forethought.planning import MCTS, Budget, aplan
 from forethought.planning.interface import UNITS

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.planning.known import Table
+from forethought.planning.testing.problems import Table
 
 torch.set_num_threads(1)
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spaces import indexed
 
-from forethought.planning import Box, Budget, Expansion, Slots, aplan, keys_of, plan
+from forethought.planning import BoxActions, Budget, Expansion, aplan, keys_of, plan
 from forethought.planning.beam import BFS, Beam, affordable
-from forethought.planning.interface import Size
+from forethought.planning.interface import DiscreteActions, SampledActions, Size, action_count
 from forethought.planning.records import (
     OPENED,
     ORDER,
@@ -36,16 +37,16 @@ class World:
 
     cost, most_tokens = 1, 0
 
-    def __init__(self, n=3, depth=4, ends=0.15, dead=0.0, distinct=None, nan=0.0, logits=False):
-        self.actions, self.depth, self.ends, self.dead, self.nan = Slots(n), depth, ends, dead, nan
+    def __init__(self, n=3, depth=4, ends=0.15, dead_end=0.0, distinct=None, nan=0.0, logits=False):
+        self.actions, self.depth, self.ends, self.dead_end, self.nan = indexed(n), depth, ends, dead_end, nan
         self.distinct, self.logits = distinct, logits
 
     def numbers(self, state):
         rng = random.Random(repr(state))
         over = len(state[1]) >= self.depth or rng.random() < self.ends
         reward = float("nan") if rng.random() < self.nan else rng.uniform(-1, 1)
-        logits = [rng.gauss(0, 1) for _ in range(self.actions.n or 0)]
-        return reward, 0.0 if over else 0.9, 0.0 if over else rng.uniform(-1, 1), rng.random() < self.dead, logits
+        logits = [rng.gauss(0, 1) for _ in range(action_count(self.actions))]
+        return reward, 0.0 if over else 0.9, 0.0 if over else rng.uniform(-1, 1), rng.random() < self.dead_end, logits
 
     def after(self, state, slot):
         return state[0], (*state[1], slot if self.distinct is None else slot % self.distinct)
@@ -53,16 +54,16 @@ class World:
     def expansion(self, states):
         columns = [self.numbers(s) for s in states]
         reward, discount, value = (np.array([c[i] for c in columns], np.float32) for i in range(3))
-        dead = np.array([c[3] and c[1] == 0 for c in columns], bool)
+        dead_end = np.array([c[3] and c[1] == 0 for c in columns], bool)
         logits = np.array([c[4] for c in columns], np.float32) if self.logits else None
-        return Expansion(reward, discount, value, logits, dead=dead)
+        return Expansion(reward, discount, value, logits, dead_end=dead_end)
 
     def start(self, problems):
         root = Expansion(*(np.full(len(problems), x, np.float32) for x in (0, 1, 0)))
         root.logits = self.expansion([(p, ()) for p in problems]).logits
         return [(p, ()) for p in problems], root
 
-    def expand(self, states, slots, *, follow=False, valued="all"):
+    def expand(self, states, slots, *, to_end=False, evaluate="all"):
         reached = [self.after(s, int(a)) for s, a in zip(states, slots)]
         return reached, self.expansion(reached)
 
@@ -71,8 +72,8 @@ class AsyncWorld(World):
     async def start(self, problems):
         return super().start(problems)
 
-    async def expand(self, states, slots, *, follow=False, valued="all"):
-        return super().expand(states, slots, follow=follow, valued=valued)
+    async def expand(self, states, slots, *, to_end=False, evaluate="all"):
+        return super().expand(states, slots, to_end=to_end, evaluate=evaluate)
 
 
 class Reference:
@@ -92,7 +93,7 @@ class Reference:
         return total + scale * np.float32(value)
 
     def offered(self, state):
-        n = self.world.actions.n
+        n = action_count(self.world.actions) or None
         if n is None:
             return itertools.count()
         logits = self.world.numbers(state)[4] if self.world.logits else [0.0] * n
@@ -118,7 +119,7 @@ class Reference:
             pool = []
             for rank, state in enumerate(frontier):
                 draws = drawn[state]
-                by_width |= len(draws) != self.world.actions.n
+                by_width |= len(draws) != (action_count(self.world.actions) or None)
                 found = {self.world.after(state, slot): slot for slot in reversed(draws)}
                 pool += [(-self.worth(s), rank, slot, s) for s, slot in found.items() if self.world.numbers(s)[1] > 0]
             pool.sort()
@@ -144,7 +145,7 @@ def leaves_of(world, root, horizon):
     """Every path that ends or has come to the horizon."""
     paths, done = [root], []
     for _ in range(horizon):
-        paths = [world.after(p, a) for p in paths for a in range(world.actions.n)]
+        paths = [world.after(p, a) for p in paths for a in range(action_count(world.actions))]
         done += [p for p in paths if world.numbers(p)[1] == 0]
         paths = [p for p in paths if world.numbers(p)[1] > 0]
     return done + paths
@@ -159,7 +160,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_path(logits):
         best = max(leaves_of(world, (b, ()), 4), key=reference.worth)
         assert tuple(out.plan.actions[b]) == best[1]
         assert out.plan.value[b] == pytest.approx(reference.worth(best), abs=1e-6)
-    assert set(out.plan.why) == {"exhausted"}
+    assert set(out.plan.stop_reason) == {"exhausted"}
 
 
 def test_an_optimum_by_exhaustion_is_found_without_widths_too():
@@ -181,12 +182,12 @@ def test_fixed_widths_are_the_reference_layer_by_layer(world, horizon):
         reference = Reference(world, b)
         reference.sweep(3, 2, horizon or 0)
         assert sorted(edges(out.search, b)) == sorted(reference.opened)
-    assert set(out.plan.why) == {"exhausted"}
+    assert set(out.plan.stop_reason) == {"exhausted"}
 
 
 def test_breadth_first_of_tree_of_thoughts_keeps_the_same_states_in_each_depth():
     world = World(None, depth=4, ends=0.0)
-    search = BFS(beam=5, children=3).begin(world.start([0])[1], Slots(None), Size(100), keys=keys_of(0, 1))
+    search = BFS(beam=5, children=3).begin(world.start([0])[1], SampledActions(), Size(100), keys=keys_of(0, 1))
     states, layers = ListStates([(0, ())], 0), []
     states.put(np.zeros(1, np.int32), np.zeros(1, np.int32), [(0, ())])
     while not search.done[0]:
@@ -203,7 +204,7 @@ def test_breadth_first_of_tree_of_thoughts_keeps_the_same_states_in_each_depth()
 
 def answer(world, states, search, query):
     reached, said = world.expand(states.get(query.row, query.parent), query.slot)
-    said.same_as = states.put(query.row, query.node, reached, query.parent)
+    said.duplicate_of = states.put(query.row, query.node, reached, query.parent)
     search.tell(query, said)
 
 
@@ -224,7 +225,7 @@ def test_without_widths_sweeps_widen_and_pay_only_for_what_is_new(distinct, give
             else:
                 beam *= 2
         assert sorted(edges(out.search, b)) == sorted(reference.opened[:budget])
-        assert out.plan.why[b] == ("budget" if len(reference.opened) >= budget else "exhausted")
+        assert out.plan.stop_reason[b] == ("budget" if len(reference.opened) >= budget else "exhausted")
         assert out.charged[b, 0] == min(budget, len(reference.opened))
 
 
@@ -249,7 +250,7 @@ def test_sub_beams_never_compete(trees):
 
 
 def test_dead_ends_and_states_without_numbers_are_never_chosen():
-    world = World(3, depth=4, ends=0.3, dead=0.5, nan=0.1)
+    world = World(3, depth=4, ends=0.3, dead_end=0.5, nan=0.1)
     out = plan(Beam(horizon=4), world, range(30), Budget(nodes=60))
     for b, path in enumerate(out.plan.actions):
         walked = [world.numbers((b, tuple(path[:i].tolist()))) for i in range(1, len(path) + 1)]
@@ -306,7 +307,7 @@ def test_any_order_of_tells_and_drops_opens_the_same_within_the_budget(seed, bud
     rng = random.Random(seed)
     planner = Beam(horizon=4, trees=data.draw(st.sampled_from([1, 1, 2])), beam=data.draw(st.sampled_from([None, 2])))
     plain = plan(planner, world, range(2), Budget(nodes=budget))
-    search = planner.begin(world.start(range(2))[1], Slots(n), Size(budget), keys=keys_of(0, 2))
+    search = planner.begin(world.start(range(2))[1], indexed(n), Size(budget), keys=keys_of(0, 2))
     states = ListStates([], 0)
     states.put(np.arange(2, dtype=np.int32), np.zeros(2, np.int32), [(0, ()), (1, ())])
     opened, flying = np.zeros(2, np.int32), []
@@ -330,9 +331,9 @@ def test_any_order_of_tells_and_drops_opens_the_same_within_the_budget(seed, bud
                 search.tell(leaf, world.expand(states.get(leaf.row, leaf.parent), leaf.slot)[1])
     for b in range(2):
         assert sorted(edges(search, b)) == sorted(edges(plain.search, b)) and len(edges(search, b)) == opened[b]
-        assert opened[b] == budget if search.why[b] == "budget" else search.why[b] == "exhausted"
+        assert opened[b] == budget if search.stop_reason[b] == "budget" else search.stop_reason[b] == "exhausted"
         assert search.plan().actions[b].tolist() == plain.plan.actions[b].tolist()
-    assert search.plan().why == search.why
+    assert search.plan().stop_reason == search.stop_reason
 
 
 async def test_awaiting_one_call_at_a_time_gives_the_same_nodes():
@@ -356,13 +357,13 @@ def test_a_row_that_begins_at_its_end_is_done_and_a_row_without_room_too():
     world = World(3, 4)
     root = world.start([0, 1])[1]
     root.discount = np.array([0, 1], np.float32)
-    search = Beam(horizon=2).begin(root, Slots(3), Size(10), keys=keys_of(0, 2))
+    search = Beam(horizon=2).begin(root, DiscreteActions(3), Size(10), keys=keys_of(0, 2))
     assert not len(search.ask(np.array([10, 0], np.int32)))
-    assert search.why == ["exhausted", "budget"] and search.plan().path == [[0], [0]]
+    assert search.stop_reason == ["exhausted", "budget"] and search.plan().path == [[0], [0]]
 
 
 def test_wrong_settings_say_what_is_allowed():
     with pytest.raises(ValueError, match="beam is at least 1, got 0"):
         Beam(beam=0)
-    with pytest.raises(ValueError, match="GridActions"):
-        Beam().begin(World().start([0])[1], Box(-torch.ones(1), torch.ones(1)), Size(4), keys=keys_of(0, 1))
+    with pytest.raises(ValueError, match="DiscretizedActions"):
+        Beam().begin(World().start([0])[1], BoxActions(-torch.ones(1), torch.ones(1)), Size(4), keys=keys_of(0, 1))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.planning.boxqp import solve_box, worth
+from forethought.planning.trajopt.boxqp import solve_box, worth
 
 
 def tried(h: np.ndarray, g: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

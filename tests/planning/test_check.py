@@ -10,14 +10,25 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.planning import CEM, MCTS, MPPI, UNITS, BestOfN, Expansion, ModelError, Size, Slots
+from forethought.planning import (
+    CEM,
+    MCTS,
+    MPPI,
+    UNITS,
+    BestOfN,
+    DiscreteActions,
+    Expansion,
+    IndexedActions,
+    ModelError,
+    Size,
+)
 from forethought.planning.beam import Beam
-from forethought.planning.check import SearchError, check_model, check_search
-from forethought.planning.known import Aim, bandit, chain
 from forethought.planning.mcts import MCTSSearch
 from forethought.planning.records import (
     WALKS,
 )
+from forethought.planning.testing.check_model import SearchError, check_model, check_search
+from forethought.planning.testing.problems import TargetProblem, bandit, chain
 
 PLANNERS = [MCTS(), MCTS(leaves=3), MCTS(selection="uct"), MCTS(selection="gumbel"), MCTS(backup="max"), Beam()]
 PLANNERS += [BestOfN(horizon=4), CEM(horizon=4), MPPI(horizon=4)]
@@ -36,7 +47,7 @@ def test_the_known_models_keep_the_contract_of_a_model(endless: bool, table: Cal
 
 
 def test_a_model_over_a_box_is_checked_with_its_gradients() -> None:
-    check_model(Aim(torch.tensor([0.3, -0.2])), [0.0, 1.0, 2.0], gradients=True)
+    check_model(TargetProblem(torch.tensor([0.3, -0.2])), [0.0, 1.0, 2.0], gradients=True)
 
 
 def test_two_problems_are_the_least_to_check_a_model_on() -> None:
@@ -56,8 +67,8 @@ class Counter:
     cost: int = 1
 
     @property
-    def actions(self) -> Slots:
-        return Slots(2)
+    def actions(self) -> IndexedActions:
+        return DiscreteActions(2)
 
     def start(self, problems: Any) -> tuple[Any, Expansion]:
         states = torch.as_tensor(problems, dtype=torch.float32)
@@ -65,7 +76,9 @@ class Counter:
         reward = zero + (self.broken == "start pays")
         return states, Expansion(reward, zero + 1, states.clone(), torch.zeros(len(states), 2))
 
-    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: Any = "all") -> tuple[Any, Expansion]:
+    def expand(
+        self, states: Any, actions: Any, *, to_end: bool = False, evaluate: Any = "all"
+    ) -> tuple[Any, Expansion]:
         self.calls += 1
         k, how = len(actions), self.broken
         if how == "in place":
@@ -96,15 +109,15 @@ class Counter:
         elif how == "dear":
             said.usage = 2 * np.ones((k, len(UNITS)))
         elif how == "living dead":
-            said.dead = np.ones(k, bool)
+            said.dead_end = np.ones(k, bool)
         elif how == "twins":
-            said.same_as = np.zeros(k, np.int32)
+            said.duplicate_of = np.zeros(k, np.int32)
         elif how == "random":
             said.reward = torch.full((k,), float(self.calls))
         elif how == "batch mean":
             said.reward = reached.mean().expand(k)
         elif how == "unvalued":
-            said.reward = torch.full((k,), float(valued == "none"))
+            said.reward = torch.full((k,), float(evaluate == "none"))
         elif how == "lost state":
             reached = reached[:-1]
         return reached, said
@@ -142,14 +155,14 @@ def test_a_broken_model_is_caught_and_the_field_named(how: str) -> None:
         check_model(Counter(how), [3.0, 2.0])
 
 
-class Bent(Aim):
+class Bent(TargetProblem):
     def expand(self, states: Any, actions: Any, **wishes: Any) -> Any:
         reached, said = super().expand(states, actions, **wishes)
         said.reward = said.reward.detach() + 0.1 * (actions - actions.detach()).sum(-1)
         return reached, said
 
 
-class Numb(Aim):
+class Numb(TargetProblem):
     def expand(self, states: Any, actions: Any, **wishes: Any) -> Any:
         return super().expand(states, actions.detach(), **wishes)
 
@@ -165,16 +178,16 @@ def test_wrong_and_missing_gradients_are_caught(model: Any, what: str) -> None:
 
 
 class Idle(MCTSSearch):
-    def ask(self, room: Any) -> Any:
-        return super().ask(room).take(slice(0, 0))
+    def ask(self, remaining: Any) -> Any:
+        return super().ask(remaining).take(slice(0, 0))
 
 
 class Greedy(MCTSSearch):
     def __init__(self, planner: Any, root: Any, actions: Any, size: Any, keys: Any, after: Any) -> None:
         super().__init__(planner, root, actions, Size(2 * size.nodes), keys, after)
 
-    def ask(self, room: Any) -> Any:
-        return super().ask(room + 5)
+    def ask(self, remaining: Any) -> Any:
+        return super().ask(remaining + 5)
 
 
 class Lenient(MCTSSearch):
@@ -248,8 +261,8 @@ class Using:
     leaves: int = 1
 
     def begin(self, root: Any, actions: Any, size: Any, *, keys: Any, after: Any = None) -> Any:
-        if not isinstance(actions, Slots):
-            raise ValueError("Slots only")
+        if not isinstance(actions, IndexedActions):
+            raise ValueError("IndexedActions only")
         return self.search(MCTS(), root, actions, size, keys, after)
 
 

@@ -19,27 +19,27 @@ from forethought.planning import (
     MPPI,
     Beam,
     BestOfN,
-    Box,
+    BoxActions,
     Budget,
-    Candidates,
-    Disturbed,
+    DiscreteActions,
     EliteActions,
     Expansion,
     Given,
     GradientShooting,
     ModelError,
+    NoisyActions,
     PolicyPrior,
-    Polished,
-    Slots,
+    SequenceQuery,
+    WarmStarted,
     elites,
     keys_of,
     plan,
 )
-from forethought.planning.check import check_search
-from forethought.planning.linear import LinearQuadratic
 from forethought.planning.records import DEPTH
-from forethought.planning.riccati import dare
 from forethought.planning.rollout import rollout
+from forethought.planning.testing.check_model import check_search
+from forethought.planning.testing.linear_quadratic import LinearQuadratic
+from forethought.planning.trajopt.lqr import dare
 
 HORIZON = 8
 STARTS = torch.tensor([[1.0, 0.0], [-0.5, 0.5], [0.3, -0.8]]).double()
@@ -49,7 +49,7 @@ def linear(bound: float = 8.0) -> LinearQuadratic:
     """Its final cost is the Riccati equation's: the best law is one gain, the best return -x'Px."""
     a, b = torch.tensor([[1.0, 0.1], [0.0, 1.0]]).double(), torch.tensor([[0.005], [0.1]]).double()
     q, r, top = torch.diag(torch.tensor([1.0, 0.1])).double(), torch.tensor([[0.05]]).double(), torch.tensor([bound])
-    return LinearQuadratic(a, b, q, r, dare(a, b, q, r).cost, Box(-top.double(), top.double()))
+    return LinearQuadratic(a, b, q, r, dare(a, b, q, r).cost, BoxActions(-top.double(), top.double()))
 
 
 def law() -> Any:
@@ -88,7 +88,7 @@ def test_the_policy_s_plan_is_what_a_loop_walks(bound: float) -> None:
     total, actions = walked(linear(bound), policy)
     torch.testing.assert_close(outcome.plan.actions, actions)
     np.testing.assert_allclose(outcome.plan.value, total, rtol=1e-6)
-    assert outcome.charged[:, 0].tolist() == [HORIZON] * 3 and outcome.plan.why == ["exhausted"] * 3
+    assert outcome.charged[:, 0].tolist() == [HORIZON] * 3 and outcome.plan.stop_reason == ["exhausted"] * 3
 
 
 def test_of_several_walks_the_first_is_the_policy_s_own_and_the_best_is_the_plan() -> None:
@@ -96,14 +96,14 @@ def test_of_several_walks_the_first_is_the_policy_s_own_and_the_best_is_the_plan
     outcome = plan(prior, linear(), STARTS, Budget(nodes=100))
     kept, told = outcome.search.kept, outcome.search.kept_returns
     assert (told.diff(dim=1) <= 0).all() and (outcome.plan.value >= walked(linear(), policy)[0] - 1e-6).all()
-    query = Candidates(np.arange(3, dtype=np.int32), kept)
+    query = SequenceQuery(np.arange(3, dtype=np.int32), kept)
     torch.testing.assert_close(rollout(linear(), STARTS, query).returns[..., 0], told)
     assert outcome.charged[:, 0].tolist() == [6 * HORIZON] * 3
 
 
 def test_cem_begins_with_the_policy_s_best_plan_and_tries_all_of_them() -> None:
     prior = PolicyPrior(policy=policy, horizon=HORIZON, samples=4)
-    planner = Polished(prior, CEM(horizon=HORIZON, carry=4))
+    planner = WarmStarted(prior, CEM(horizon=HORIZON, carry=4))
     model, keys = linear(), keys_of(0, 3)
     search = planner.begin(model.start(STARTS)[1], model.actions, Budget(nodes=800).size(), keys=keys)
     query = search.ask(np.full(3, 800))
@@ -116,14 +116,14 @@ def test_cem_begins_with_the_policy_s_best_plan_and_tries_all_of_them() -> None:
 
 
 def test_what_the_policy_does_not_use_is_cem_s() -> None:
-    planner = Polished(PolicyPrior(policy=policy, horizon=HORIZON), CEM(horizon=HORIZON))
+    planner = WarmStarted(PolicyPrior(policy=policy, horizon=HORIZON), CEM(horizon=HORIZON))
     outcome = plan(planner, linear(), STARTS, Budget(nodes=800))
     assert (outcome.charged[:, 0] > 800 - HORIZON).all() and (outcome.charged[:, 0] <= 800).all()
 
 
 def test_a_good_policy_helps_cem_where_candidates_are_few() -> None:
     """Over ten seeds, at 240 nodes of 8 steps; the paired difference is clear of two standard errors."""
-    plain, led = CEM(horizon=HORIZON), Polished(PolicyPrior(policy=policy, horizon=HORIZON), CEM(horizon=HORIZON))
+    plain, led = CEM(horizon=HORIZON), WarmStarted(PolicyPrior(policy=policy, horizon=HORIZON), CEM(horizon=HORIZON))
     gain = [
         (plan(led, linear(), STARTS, Budget(nodes=240), seed=s).plan.value
          - plan(plain, linear(), STARTS, Budget(nodes=240), seed=s).plan.value).mean()
@@ -144,7 +144,7 @@ def test_the_plan_of_the_decision_before_is_one_more_candidate() -> None:
 @pytest.mark.parametrize("planner", [0, 1])
 def test_priors_keep_the_contract_of_a_search(planner: int) -> None:
     prior = PolicyPrior(policy=lambda states, logits: torch.full((len(states), 1), 0.2), horizon=4, samples=3)
-    check_search([prior, Polished(prior, CEM(horizon=4, carry=3))][planner], linear(), STARTS, nodes=60)
+    check_search([prior, WarmStarted(prior, CEM(horizon=4, carry=3))][planner], linear(), STARTS, nodes=60)
 
 
 def test_policies_over_particles_act_by_their_mean() -> None:
@@ -152,7 +152,7 @@ def test_policies_over_particles_act_by_their_mean() -> None:
     class Two:
         cost: int = 2
         particles: int = 2
-        actions = Box(torch.tensor([-1.0]), torch.tensor([1.0]))
+        actions = BoxActions(torch.tensor([-1.0]), torch.tensor([1.0]))
 
         def start(self, problems: Any) -> Any:
             zero = torch.zeros(len(problems))
@@ -177,7 +177,7 @@ def test_what_a_prior_cannot_be_is_named() -> None:
         PolicyPrior(policy=policy, samples=0)
     zero = Expansion(np.zeros(1), np.ones(1), np.zeros(1))
     with pytest.raises(ValueError, match="logits"):
-        PolicyPrior(policy=policy).begin(zero, Slots(2), Budget(nodes=9).size(), keys=keys_of(0, 1))
+        PolicyPrior(policy=policy).begin(zero, DiscreteActions(2), Budget(nodes=9).size(), keys=keys_of(0, 1))
 
 
 # --- elites as the actions of a tree --------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_a_tree_over_elites_finds_a_better_plan_than_any_of_them() -> None:
     model, sequences = elite_tree()
     found = plan(Beam(beam=60, horizon=HORIZON), model, STARTS, Budget(nodes=3000)).plan
     vectors = torch.stack(model.vectors(found))
-    query = Candidates(np.arange(3, dtype=np.int32), torch.cat([sequences, vectors[:, None]], 1))
+    query = SequenceQuery(np.arange(3, dtype=np.int32), torch.cat([sequences, vectors[:, None]], 1))
     returns = rollout(linear(), STARTS, query).returns[..., 0]
     assert (returns[:, -1] >= returns[:, :-1].max(1).values - 1e-9).all()
     assert (returns[:, -1] > returns[:, :-1].max(1).values + 1e-6).any()
@@ -268,7 +268,7 @@ FIRSTS = [
     GradientShooting(horizon=HORIZON, iterations=3, optimiser="lbfgs"),
     PolicyPrior(policy=policy, horizon=HORIZON, samples=3),
     ILQR(horizon=HORIZON, iterations=1),
-    Polished(PolicyPrior(policy=policy, horizon=HORIZON), CEM(horizon=HORIZON)),
+    WarmStarted(PolicyPrior(policy=policy, horizon=HORIZON), CEM(horizon=HORIZON)),
 ]
 
 
@@ -277,7 +277,7 @@ FIRSTS = [
 def test_every_planner_s_plan_can_be_polished_to_the_optimum(first: Any, then: Any) -> None:
     if then is NotImplemented:
         then = GradientShooting(horizon=HORIZON, starts=1, optimiser="lbfgs", tolerance=1e-6)
-    outcome = plan(Polished(first, then), linear(), STARTS, Budget(nodes=4000))
+    outcome = plan(WarmStarted(first, then), linear(), STARTS, Budget(nodes=4000))
     np.testing.assert_allclose(outcome.plan.value, best(), rtol=1e-5)
     assert (outcome.charged[:, 0] <= 4000).all()
 
@@ -297,11 +297,11 @@ def test_a_tree_s_plan_is_polished_as_a_given_one(planner: Any) -> None:
 
 
 def test_given_plans_of_any_length_are_filled_up_and_kept_within_the_box() -> None:
-    box = Box(torch.tensor([-1.0]), torch.tensor([3.0]))
+    box = BoxActions(torch.tensor([-1.0]), torch.tensor([3.0]))
     given = Given([torch.tensor([[2.0], [9.0]]), torch.zeros(0, 1)], box).plan().actions
     assert given.flatten(1).tolist() == [[2.0, 3.0], [1.0, 1.0]]
-    with pytest.raises(ValueError, match="Box"):
-        Given([torch.zeros(1, 1)], Slots(3))
+    with pytest.raises(ValueError, match="BoxActions"):
+        Given([torch.zeros(1, 1)], DiscreteActions(3))
 
 
 # --- disturbances ---------------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ class Cliff:
     """An action pays itself, and costs 20 above 0.6."""
 
     cost: int = 1
-    actions = Box(torch.tensor([-1.0]), torch.tensor([1.0]))
+    actions = BoxActions(torch.tensor([-1.0]), torch.tensor([1.0]))
 
     def start(self, problems: Any) -> Any:
         zero = torch.zeros(len(problems))
@@ -324,15 +324,15 @@ class Cliff:
 
 
 def test_all_candidates_of_a_row_meet_the_same_disturbances_and_rows_others() -> None:
-    query = Candidates(np.arange(2, dtype=np.int32), torch.zeros(2, 3, 4, 1), keys_of(3, 2))
-    returns = rollout(Disturbed(Cliff(), 0.1, 5), torch.zeros(2), query).returns
+    query = SequenceQuery(np.arange(2, dtype=np.int32), torch.zeros(2, 3, 4, 1), keys_of(3, 2))
+    returns = rollout(NoisyActions(Cliff(), 0.1, 5), torch.zeros(2), query).returns
     torch.testing.assert_close(returns, returns[:, :1].expand_as(returns))
     assert len(returns[:, 0].unique()) == 10
 
 
 def test_disturbances_have_the_deviation_they_are_said_to_have() -> None:
-    query = Candidates(np.zeros(1, np.int32), torch.full((1, 1, 1, 1), -0.1), keys_of(3, 1))
-    returns = rollout(Disturbed(Cliff(), 0.1, 20_000), torch.zeros(1), query).returns.flatten()
+    query = SequenceQuery(np.zeros(1, np.int32), torch.full((1, 1, 1, 1), -0.1), keys_of(3, 1))
+    returns = rollout(NoisyActions(Cliff(), 0.1, 20_000), torch.zeros(1), query).returns.flatten()
     assert float(returns.mean()) == pytest.approx(-0.1, abs=0.003) and float(returns.std()) == pytest.approx(
         0.1, abs=0.003
     )
@@ -341,7 +341,7 @@ def test_disturbances_have_the_deviation_they_are_said_to_have() -> None:
 @pytest.mark.parametrize("risk", ["mean", "worst", ("cvar", 0.2)])
 def test_plans_keep_the_distance_from_a_cliff_that_their_risk_wants(risk: Any) -> None:
     """Against a fine grid of actions under the very same disturbances, reduced by sorting."""
-    model = Disturbed(Cliff(), 0.1, 10)
+    model = NoisyActions(Cliff(), 0.1, 10)
     planner = CEM(horizon=1, iterations=1, beta=0.0, std=1.0, risk=risk)
     search = planner.begin(model.start([0])[1], model.actions, Budget(nodes=20_000).size(10), keys=keys_of(1, 1))
     query = search.ask(np.array([2000]))
@@ -355,24 +355,24 @@ def test_plans_keep_the_distance_from_a_cliff_that_their_risk_wants(risk: Any) -
 
 
 def test_every_particle_is_a_node() -> None:
-    outcome = plan(CEM(horizon=3, risk="worst"), Disturbed(Cliff(), 0.1, 4), [0, 0], Budget(nodes=960))
+    outcome = plan(CEM(horizon=3, risk="worst"), NoisyActions(Cliff(), 0.1, 4), [0, 0], Budget(nodes=960))
     assert (outcome.charged[:, 0] == 960).all()
 
 
 def test_undisturbed_is_the_model_itself() -> None:
-    query = Candidates(np.zeros(1, np.int32), torch.rand(1, 3, 4, 1), keys_of(0, 1))
+    query = SequenceQuery(np.zeros(1, np.int32), torch.rand(1, 3, 4, 1), keys_of(0, 1))
     plain = rollout(Cliff(), torch.zeros(1), query).returns
     torch.testing.assert_close(
-        rollout(Disturbed(Cliff(), 0.0, 3), torch.zeros(1), query).returns, plain.expand(1, 3, 3)
+        rollout(NoisyActions(Cliff(), 0.0, 3), torch.zeros(1), query).returns, plain.expand(1, 3, 3)
     )
 
 
 def test_disturbances_that_make_no_sense_are_named() -> None:
     for std, particles in ((-1.0, 3), (0.1, 1)):
         with pytest.raises(ValueError, match="particles at least 2"):
-            Disturbed(Cliff(), std, particles)
+            NoisyActions(Cliff(), std, particles)
     with pytest.raises(ValueError, match="no particles of its own"):
-        Disturbed(Disturbed(Cliff(), 0.1, 2), 0.1, 2)
+        NoisyActions(NoisyActions(Cliff(), 0.1, 2), 0.1, 2)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
@@ -385,5 +385,5 @@ def test_gradients_climb_the_risk_over_disturbances(optimiser: Any) -> None:
             return states, Expansion(-u.square() - u, torch.ones_like(u), 0 * u)
 
     planner = GradientShooting(horizon=1, optimiser=optimiser, risk=("cvar", 0.35))
-    outcome = plan(planner, Disturbed(Bowl(), 0.05, 400), [0, 0], Budget(nodes=400 * 300))
+    outcome = plan(planner, NoisyActions(Bowl(), 0.05, 400), [0, 0], Budget(nodes=400 * 300))
     assert (outcome.plan.actions + 0.5).abs().max() < 0.05 and (outcome.charged[:, 0] <= 400 * 300).all()

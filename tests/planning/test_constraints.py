@@ -19,23 +19,23 @@ from forethought.planning import (
     MPPI,
     Beam,
     BestOfN,
-    Box,
+    BoxActions,
     Budget,
-    Candidates,
     Expansion,
     GradientShooting,
     Masked,
     ModelError,
     Penalised,
     PolicyPrior,
-    Polished,
+    SequenceQuery,
+    WarmStarted,
     plan,
 )
-from forethought.planning.check import check_search
 from forethought.planning.constraints import order_of, scores_of
-from forethought.planning.known import Aim, Table
-from forethought.planning.linear import LinearQuadratic
 from forethought.planning.rollout import rollout
+from forethought.planning.testing.check_model import check_search
+from forethought.planning.testing.linear_quadratic import LinearQuadratic
+from forethought.planning.testing.problems import Table, TargetProblem
 
 HORIZON = 6
 
@@ -55,7 +55,7 @@ def slow(least: float = -0.3) -> Slow:
     a, b = torch.tensor([[1.0, 0.2], [0.0, 1.0]]).double(), torch.tensor([[0.0], [0.2]]).double()
     q, r = torch.diag(torch.tensor([1.0, 0.1])).double(), torch.tensor([[0.01]]).double()
     top, final = torch.tensor([3.0]).double(), torch.diag(torch.tensor([5.0, 1.0])).double()
-    return Slow(a, b, q, r, final, Box(-top, top), least=least)
+    return Slow(a, b, q, r, final, BoxActions(-top, top), least=least)
 
 
 STARTS = torch.tensor([[1.0, 0.0], [0.6, -0.1]]).double()
@@ -127,7 +127,7 @@ def test_a_smooth_penalty_leads_derivatives_to_the_constrained_optimum(planner: 
 
 def test_a_penalty_is_its_weight_times_the_violation() -> None:
     actions = torch.from_numpy(np.random.default_rng(0).uniform(-3, 3, (2, 5, HORIZON, 1)))
-    query = Candidates(np.arange(2, dtype=np.int32), actions)
+    query = SequenceQuery(np.arange(2, dtype=np.int32), actions)
     found = rollout(Penalised(slow(), 7.0), STARTS, query)
     assert found.violation is None
     over = rollout(slow(), STARTS, query).violation
@@ -165,7 +165,7 @@ def test_the_rules_of_rank_are_deb_s() -> None:
         np.testing.assert_array_equal(scores.numpy(), wanted)
 
 
-class Narrow(Aim):
+class Narrow(TargetProblem):
     """Only actions within 0.05 of 0.9 are allowed, while 0 would pay most; only those, or none at all."""
 
     def __init__(self, width: float = 0.05) -> None:
@@ -204,7 +204,7 @@ def test_the_contract_of_a_search_holds_under_a_constraint(planner: Any) -> None
 def test_a_plan_must_be_feasible_in_every_world() -> None:
     """Two particles, one of which may not act above 0.3."""
 
-    class Worlds(Aim):
+    class BatchedEnv(TargetProblem):
         particles, cost = 2, 2
 
         def repeat(self, states: Any, keys: Any) -> Any:
@@ -215,12 +215,12 @@ def test_a_plan_must_be_feasible_in_every_world() -> None:
 
     for risk in ("mean", "worst", ("cvar", 0.5)):
         planner = CEM(horizon=1, risk=risk)  # type: ignore[arg-type]
-        found = plan(planner, Worlds(torch.tensor([0.8])), [0, 0], Budget(nodes=800)).plan
+        found = plan(planner, BatchedEnv(torch.tensor([0.8])), [0, 0], Budget(nodes=800)).plan
         assert (found.actions <= 0.3).all() and (found.actions > 0.25).all()
 
 
 def test_what_happens_behind_an_end_violates_nothing() -> None:
-    class Ending(Aim):
+    class Ending(TargetProblem):
         def start(self, problems: Any) -> Any:
             return torch.zeros(len(problems)), super().start(problems)[1]
 
@@ -231,7 +231,7 @@ def test_what_happens_behind_an_end_violates_nothing() -> None:
         def constraint(self, states: Tensor, actions: Tensor) -> Tensor:
             return states
 
-    query = Candidates(np.zeros(1, np.int32), torch.zeros(1, 1, 5, 1))
+    query = SequenceQuery(np.zeros(1, np.int32), torch.zeros(1, 1, 5, 1))
     assert rollout(Ending(torch.zeros(1)), torch.zeros(1), query).violation.tolist() == [[[1.0]]]  # type: ignore[union-attr]
 
 
@@ -285,7 +285,7 @@ def test_where_every_slot_violates_the_least_violating_are_offered() -> None:
     assert torch.isfinite(torch.as_tensor(root.logits)).tolist() == [[False, True, False]] * 2
 
 
-@pytest.mark.parametrize("planner", [ILQR(), GradientShooting(), Polished(CEM(), ILQR())])
+@pytest.mark.parametrize("planner", [ILQR(), GradientShooting(), WarmStarted(CEM(), ILQR())])
 def test_planners_that_cannot_reject_say_what_to_do(planner: Any) -> None:
     with pytest.raises(ModelError, match="Penalised"):
         plan(planner, slow(), STARTS, Budget(nodes=4000))
@@ -317,7 +317,7 @@ def test_shapes_and_settings_that_make_no_sense_are_named() -> None:
     for wrap in (lambda m: Penalised(m, 1.0), Masked):
         with pytest.raises(ValueError, match="constraint"):
             wrap(Table(*(np.zeros((1, 1)),) * 3))
-    with pytest.raises(ValueError, match="Slots"):
+    with pytest.raises(ValueError, match="over DiscreteActions"):
         Masked(Narrow())
 
 
@@ -332,4 +332,7 @@ def test_a_constraint_that_is_nan_is_violated() -> None:
 
 def test_models_without_a_constraint_have_plans_without_a_violation() -> None:
     zero = Expansion(np.zeros(1), np.ones(1), np.zeros(1))
-    assert zero.dead is None and plan(CEM(), Aim(torch.zeros(1)), [0.0], Budget(nodes=64)).plan.violation is None
+    assert (
+        zero.dead_end is None
+        and plan(CEM(), TargetProblem(torch.zeros(1)), [0.0], Budget(nodes=64)).plan.violation is None
+    )

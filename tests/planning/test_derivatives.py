@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.func import hessian, jacrev
 
-from forethought.planning import UNITS, Box, Candidates, Expansion, ModelError
-from forethought.planning.curvature import flat_of, states_of
-from forethought.planning.derivatives import Curves, Slopes, Walks, curves_nodes
+from forethought.planning import UNITS, BoxActions, Expansion, ModelError, SequenceQuery
 from forethought.planning.rollout import rollout
+from forethought.planning.vectors.jacobians import flat_of, states_of
+from forethought.planning.vectors.queries import Curves, Slopes, Walks, curves_nodes
 
 
 @dataclass
@@ -23,14 +23,14 @@ class Warped:
     end: float = 1e9
     how: str = ""
     cost: int = 1
-    actions = Box(torch.tensor([-1.0, -2.0], dtype=torch.double), torch.tensor([1.0, 0.5], dtype=torch.double))
+    actions = BoxActions(torch.tensor([-1.0, -2.0], dtype=torch.double), torch.tensor([1.0, 0.5], dtype=torch.double))
 
     def start(self, problems: Any) -> Any:
         x = torch.as_tensor(problems, dtype=torch.float64)
         one = torch.ones_like(x[:, 0])
         return {"a": x[:, :1], "b": x[:, 1:]}, Expansion(0 * one, one, 0 * one)
 
-    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: Any = "all") -> Any:
+    def expand(self, states: Any, actions: Any, *, to_end: bool = False, evaluate: Any = "all") -> Any:
         x = flat_of(states)
         if self.how == "numpy":
             x = torch.from_numpy(x.numpy().copy())
@@ -38,7 +38,7 @@ class Warped:
         if self.how == "detached":
             y, reward = y.detach(), reward.detach()
         discount = 0.9 * (y[:, 0] < self.end).to(y)
-        value = torch.where(discount > 0, self.value(y), 0) if valued == "all" else torch.zeros_like(reward)
+        value = torch.where(discount > 0, self.value(y), 0) if evaluate == "all" else torch.zeros_like(reward)
         usage = np.full((len(y), len(UNITS)), float(self.cost)) if self.cost > 1 else None
         return {"a": y[:, :1], "b": y[:, 1:]}, Expansion(reward, discount, value, usage=usage)
 
@@ -69,7 +69,7 @@ def test_a_walk_without_feedback_is_a_rollout_that_says_where_it_went() -> None:
     model = Warped()
     states, sequences, row = asked(model, 2)
     walked = rollout(model, states, Walks(row, sequences))
-    plain = rollout(model, states, Candidates(row, sequences))
+    plain = rollout(model, states, SequenceQuery(row, sequences))
     assert torch.equal(walked.returns, plain.returns) and (walked.usage == plain.usage).all()
     assert walked.states.shape == (ROWS, 2, STEPS + 1, 3) and torch.equal(walked.actions, sequences)
     at = walked.states[:, :, 0]
@@ -125,7 +125,7 @@ def test_slopes_are_central_differences_of_the_return(end: float) -> None:
     for place in [(0, 0, 0, 0), (1, 1, 2, 1), (2, 0, 3, 0)]:
         step = torch.zeros_like(sequences)
         step[place] = 1e-6
-        up, down = (rollout(model, states, Candidates(row, sequences + s * step)).returns for s in (1, -1))
+        up, down = (rollout(model, states, SequenceQuery(row, sequences + s * step)).returns for s in (1, -1))
         assert float(told.slopes[place[0], place[1], 0, place[2], place[3]]) == pytest.approx(
             float((up - down)[place[:2]]) / 2e-6, rel=1e-5, abs=1e-7
         )

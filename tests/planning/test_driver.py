@@ -15,11 +15,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forethought.planning import CEM, MCTS, UNITS, BestOfN, Budget, ModelError, Slots, aplan, keys_of, plan
+from forethought.planning import CEM, MCTS, UNITS, BestOfN, Budget, IndexedActions, ModelError, aplan, keys_of, plan
 from forethought.planning import receding_horizon as drive
 from forethought.planning.beam import Beam
-from forethought.planning.known import Aim, Table, bandit, chain
-from forethought.planning.ledger import Ledger
+from forethought.planning.budget import Ledger
 from forethought.planning.records import (
     AWAITED,
     FLYING,
@@ -28,6 +27,7 @@ from forethought.planning.records import (
     STATUS,
 )
 from forethought.planning.states import ListStates, TensorStates, fields_of, store_for
+from forethought.planning.testing.problems import Table, TargetProblem, bandit, chain
 
 MakeTable = Callable[..., Table]
 NODES, CALLS, TOKENS = (UNITS.index(u) for u in ("nodes", "model_calls", "generated_tokens"))
@@ -52,7 +52,7 @@ class Awaited:
         self.draw.seed(self.seed)
 
     @property
-    def actions(self) -> Slots:
+    def actions(self) -> IndexedActions:
         return self.model.actions
 
     @property
@@ -63,7 +63,7 @@ class Awaited:
         states, said = self.model.start(problems)
         return list(states), said
 
-    async def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: Any = "all") -> Any:
+    async def expand(self, states: Any, actions: Any, *, to_end: bool = False, evaluate: Any = "all") -> Any:
         self.calls += 1
         self.opened += len(actions)
         self.flying += 1
@@ -75,7 +75,7 @@ class Awaited:
             await asyncio.sleep(0)
         self.flying -= 1
         batch = states if self.model.endless else torch.stack(states)
-        reached, said = self.model.expand(batch, actions, follow=follow, valued=valued)
+        reached, said = self.model.expand(batch, actions, to_end=to_end, evaluate=evaluate)
         if self.usage:
             said.usage = np.zeros((len(actions), len(UNITS)))
             said.usage[:, [NODES, CALLS]] = 1
@@ -120,16 +120,16 @@ def test_caps_hold_under_any_concurrency(seed: int, leaves: int, cap: int, unit:
 def test_a_node_that_costs_several_is_reserved_whole() -> None:
     ledger = Ledger(Budget(nodes=10), 1, cost=4)
     query = plan(MCTS(), bandit([0.0, 1.0]), [0], Budget(nodes=1)).search.journal[0][2]
-    assert ledger.room().tolist() == [2]
+    assert ledger.remaining().tolist() == [2]
     ledger.reserve(query)
-    assert ledger.room().tolist() == [1]
+    assert ledger.remaining().tolist() == [1]
     usage = np.zeros((1, len(UNITS)))
     usage[0, NODES] = 1
     ledger.charge(query, usage)
-    assert ledger.room().tolist() == [2] and ledger.charged[0, NODES] == 1
+    assert ledger.remaining().tolist() == [2] and ledger.charged[0, NODES] == 1
     ledger.reserve(query)
     ledger.release(query)
-    assert ledger.room().tolist() == [2]
+    assert ledger.remaining().tolist() == [2]
 
 
 @pytest.mark.parametrize("leaves", [1, 5])
@@ -138,10 +138,10 @@ def test_seconds_are_a_stop_time_after_which_nothing_starts(leaves: int, monkeyp
     monkeypatch.setattr("time.perf_counter", lambda: float(next(clock)))
     model = Awaited(chain(60, endless=True))
     done = asyncio.run(aplan(MCTS(leaves=leaves), model, 0, Budget(seconds=20.0), close=False))
-    assert done.plan.why == ["budget"] and 0 < model.opened <= 20 * leaves
+    assert done.plan.stop_reason == ["budget"] and 0 < model.opened <= 20 * leaves
     assert done.charged[0, NODES] == model.opened and not done.search.tree.header(FLYING).any()
     many = plan(MCTS(), chain(60), [0, 0], Budget(seconds=20.0))
-    assert many.plan.why == ["budget"] * 2 and 0 < many.charged[0, NODES] <= 20
+    assert many.plan.stop_reason == ["budget"] * 2 and 0 < many.charged[0, NODES] <= 20
 
 
 # closing
@@ -151,24 +151,24 @@ def test_seconds_are_a_stop_time_after_which_nothing_starts(leaves: int, monkeyp
 def test_a_plan_always_answers_and_closing_is_outside_the_cap_inside_the_ledger(charges: bool) -> None:
     model = Awaited(chain(12, endless=True), most_tokens=3, usage=charges)
     done = asyncio.run(aplan(MCTS(), model, 0, Budget(nodes=1)))
-    assert done.charged[0, NODES] == 1 and model.calls == 1 + done.closing[0, CALLS]
-    np.testing.assert_allclose(done.spent, done.charged + done.closing)
+    assert done.charged[0, NODES] == 1 and model.calls == 1 + done.completion[0, CALLS]
+    np.testing.assert_allclose(done.spent, done.charged + done.completion)
     [end] = done.ends
     assert end.number == 12  # the state after the last
-    assert (done.closing[0, TOKENS] > 0) == charges or done.closing[0, CALLS] == 0
+    assert (done.completion[0, TOKENS] > 0) == charges or done.completion[0, CALLS] == 0
 
 
 def test_what_is_finished_already_needs_no_closing() -> None:
     model = Awaited(bandit([0.1, 0.9], endless=True))
     done = asyncio.run(aplan(MCTS(), model, 0, Budget(nodes=8)))
-    assert not done.closing.any() and done.plan.value[0] == pytest.approx(0.9)
+    assert not done.completion.any() and done.plan.value[0] == pytest.approx(0.9)
 
 
 def test_closing_gives_up_on_a_world_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forethought.planning.driver.MOST_CLOSING", 7)
+    monkeypatch.setattr("forethought.planning.driver.MAX_COMPLETION_STEPS", 7)
     endless = Table(np.zeros((1, 2), int), np.zeros((1, 2)), np.ones((1, 2)))
     done = asyncio.run(aplan(MCTS(), Awaited(endless), 0, Budget(nodes=3)))
-    assert done.closing[0, CALLS] == 7
+    assert done.completion[0, CALLS] == 7
 
 
 # failures
@@ -272,7 +272,7 @@ def test_noise_at_a_reused_root_opens_no_slot_twice(table: MakeTable) -> None:
 
 
 def test_warm_starts_of_vectors_go_on_from_the_plan_before() -> None:
-    aim, problems = Aim(torch.tensor([0.6])), torch.zeros(2)
+    aim, problems = TargetProblem(torch.tensor([0.6])), torch.zeros(2)
     planner = CEM(horizon=4)
 
     def act(taken: Any) -> Any:
@@ -340,5 +340,5 @@ def test_equal_siblings_are_found_and_forgotten_with_the_parents_id() -> None:
 
 def test_twins_share_one_node_are_charged_and_draws_are_capped_at_twice_the_width() -> None:
     outcome = plan(MCTS(width=3), bandit([0.5], endless=True), [0], Budget(nodes=20))
-    assert outcome.charged[0, NODES] == 6 and outcome.plan.why == ["exhausted"]
+    assert outcome.charged[0, NODES] == 6 and outcome.plan.stop_reason == ["exhausted"]
     assert len(outcome.plan.finished[0]) == 1

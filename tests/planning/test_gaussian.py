@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from forethought.planning.gaussian import Gaussian, GaussianSearch
 from forethought.planning.interface import (
-    Box,
-    Candidates,
+    BoxActions,
     Expansion,
     ModelError,
     Returns,
+    SequenceQuery,
     Size,
 )
 from forethought.planning.keys import keys_of
 from forethought.planning.noise import coloured, fold, normals, uniforms
 from forethought.planning.rollout import rollout
+from forethought.planning.sampling.gaussian import Gaussian, GaussianSearch
 from forethought.planning.shooting import CEM, ICEM, MPPI, BestOfN, Shooting
 
 PLANNERS = [BestOfN(), CEM(), MPPI()]
@@ -41,14 +41,14 @@ Q, R, FINAL = np.diag([1.0, 0.1]), np.array([[0.05]]), np.diag([5.0, 1.0])
 class LinearQuadratic:
     """x' = A x + B u, reward -(x'Q x + u'R u) of the step, value -x'F x of what is reached."""
 
-    actions: Box = field(default_factory=lambda: Box(torch.tensor([-4.0]), torch.tensor([4.0])))
+    actions: BoxActions = field(default_factory=lambda: BoxActions(torch.tensor([-4.0]), torch.tensor([4.0])))
     cost: int = 1
 
     def start(self, problems: Any) -> tuple[torch.Tensor, Expansion]:
         states = torch.as_tensor(problems, dtype=torch.float32)
         return states, Expansion(torch.zeros(len(states)), torch.ones(len(states)), torch.zeros(len(states)))
 
-    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: str = "all") -> Any:
+    def expand(self, states: Any, actions: Any, *, to_end: bool = False, evaluate: str = "all") -> Any:
         reward = -(quadratic(states, Q) + quadratic(actions, R))
         reached = (states[:, None] * torch.tensor(A, dtype=torch.float32)).sum(-1)
         reached = reached + actions * torch.tensor(B[:, 0], dtype=torch.float32)
@@ -75,13 +75,13 @@ def solve(planner: Shooting, nodes: int, seed: int = 0, starts: Any = STARTS, af
     model = LinearQuadratic()
     states, root = model.start(starts)
     search = planner.begin(root, model.actions, Size(nodes), keys=keys_of(seed, len(starts)), after=after)
-    room = np.full(len(starts), nodes)
+    remaining = np.full(len(starts), nodes)
     while not search.done.all():
-        query = search.ask(room)
+        query = search.ask(remaining)
         answer = rollout(model, states[query.row], query)
-        room[query.row] -= answer.usage[:, 0].astype(int)
+        remaining[query.row] -= answer.usage[:, 0].astype(int)
         search.tell(query, answer)
-    assert (room >= 0).all()
+    assert (remaining >= 0).all()
     return search
 
 
@@ -92,7 +92,7 @@ def gaps(planner: Shooting, nodes: int, horizon: int = 10) -> float:
     lost = []
     for seed in range(4):
         actions = solve(planner, nodes, seed).plan().actions
-        scored = rollout(model, model.start(STARTS)[0], Candidates(np.arange(4, dtype=np.int32), actions[:, None]))
+        scored = rollout(model, model.start(STARTS)[0], SequenceQuery(np.arange(4, dtype=np.int32), actions[:, None]))
         lost.append((-scored.returns[:, 0, 0].numpy() - best) / best)
     assert np.min(lost) > -1e-4
     return float(np.mean(lost))
@@ -117,7 +117,7 @@ def test_first_action_is_near_the_lqr_gain(planner: Shooting) -> None:
 def test_value_of_the_best_plan_is_its_return() -> None:
     search = solve(CEM(horizon=10, answer="best"), 2000)
     plan, model = search.plan(), LinearQuadratic()
-    scored = rollout(model, model.start(STARTS)[0], Candidates(np.arange(4, dtype=np.int32), plan.actions[:, None]))
+    scored = rollout(model, model.start(STARTS)[0], SequenceQuery(np.arange(4, dtype=np.int32), plan.actions[:, None]))
     np.testing.assert_allclose(plan.value, scored.returns[:, 0, 0].numpy(), rtol=1e-5)
 
 
@@ -192,7 +192,7 @@ def test_risk_reduces_particles_after_the_sum() -> None:
 # --- the search's contract ----------------------------------------------------------------------------------------
 
 
-def begin(planner: Shooting, nodes: int, rows: Any = 4, box: Box | None = None, **more: Any) -> GaussianSearch:
+def begin(planner: Shooting, nodes: int, rows: Any = 4, box: BoxActions | None = None, **more: Any) -> GaussianSearch:
     keys = keys_of(0, rows)
     root = Expansion(np.zeros(len(keys)), np.ones(len(keys)), np.zeros(len(keys)))
     search = planner.begin(root, box or LinearQuadratic().actions, Size(nodes), keys=keys, **more)
@@ -200,24 +200,24 @@ def begin(planner: Shooting, nodes: int, rows: Any = 4, box: Box | None = None, 
     return search
 
 
-def ask_once(planner: Shooting, nodes: int) -> Candidates:
+def ask_once(planner: Shooting, nodes: int) -> SequenceQuery:
     return begin(planner, nodes).ask(np.full(4, nodes))
 
 
-def score(query: Candidates) -> Returns:
+def score(query: SequenceQuery) -> Returns:
     """Any smooth return will do: the sequences' distance from 1, row by row."""
     return Returns(-(query.sequences - 1).square().sum((-1, -2))[..., None])
 
 
-def part(query: Candidates, index: Any) -> Candidates:
-    return Candidates(query.row[index], query.sequences[index], None if query.keys is None else query.keys[index])
+def part(query: SequenceQuery, index: Any) -> SequenceQuery:
+    return SequenceQuery(query.row[index], query.sequences[index], None if query.keys is None else query.keys[index])
 
 
 def finish(search: GaussianSearch, nodes: int) -> GaussianSearch:
-    room = np.full(len(search.keys), nodes)
+    remaining = np.full(len(search.keys), nodes)
     while not search.done.all():
-        query = search.ask(room)
-        room[query.row] -= query.sequences.shape[1] * query.sequences.shape[2]
+        query = search.ask(remaining)
+        remaining[query.row] -= query.sequences.shape[1] * query.sequences.shape[2]
         search.tell(query, score(query))
     return search
 
@@ -234,38 +234,38 @@ def test_a_row_of_a_batch_is_the_same_row_alone(planner: Shooting) -> None:
 @pytest.mark.parametrize("planner", PLANNERS, ids=NAMES)
 def test_rows_may_be_told_in_parts_and_in_any_order(planner: Shooting) -> None:
     search = begin(planner, 1500)
-    room = np.full(4, 1500)
-    waiting: list[Candidates] = []
+    remaining = np.full(4, 1500)
+    waiting: list[SequenceQuery] = []
     generator = np.random.default_rng(3)
     while not search.done.all():
-        query = search.ask(room)
+        query = search.ask(remaining)
         for row in generator.permutation(len(query)):
             waiting.append(part(query, [row]))
         one = waiting.pop(int(generator.integers(len(waiting))))
-        room[one.row] -= one.sequences.shape[1] * one.sequences.shape[2]
+        remaining[one.row] -= one.sequences.shape[1] * one.sequences.shape[2]
         search.tell(one, score(one))
     assert torch.equal(search.plan().actions, finish(begin(planner, 1500), 1500).plan().actions)
 
 
 def test_a_dropped_query_is_asked_again_unchanged() -> None:
-    search, room = begin(CEM(), 1500), np.full(4, 1500)
-    query = search.ask(room)
-    assert len(search.ask(room)) == 0
+    search, remaining = begin(CEM(), 1500), np.full(4, 1500)
+    query = search.ask(remaining)
+    assert len(search.ask(remaining)) == 0
     search.drop(part(query, [1, 2]))
     with pytest.raises(ValueError, match="waited for"):
         search.drop(part(query, [1, 2]))
-    again = search.ask(room)
+    again = search.ask(remaining)
     assert again.row.tolist() == [1, 2]
     assert torch.equal(again.sequences, query.sequences[[1, 2]])
 
 
 def test_telling_twice_or_late_is_a_value_error() -> None:
-    search, room = begin(CEM(), 1500), np.full(4, 1500)
-    query = search.ask(room)
+    search, remaining = begin(CEM(), 1500), np.full(4, 1500)
+    query = search.ask(remaining)
     search.tell(query, score(query))
     with pytest.raises(ValueError, match=r"tell.*told twice"):
         search.tell(query, score(query))
-    search.ask(room)
+    search.ask(remaining)
     with pytest.raises(ValueError, match="told twice"):
         search.tell(query, score(query))
     with pytest.raises(ValueError, match="different rows"):
@@ -281,8 +281,8 @@ def test_a_wrong_shape_is_a_model_error_that_names_it() -> None:
 
 
 def test_nan_ranks_below_every_finite_return() -> None:
-    search, room = begin(CEM(horizon=4, iterations=1), 400), np.full(4, 400)
-    query = search.ask(room)
+    search, remaining = begin(CEM(horizon=4, iterations=1), 400), np.full(4, 400)
+    query = search.ask(remaining)
     returns = torch.full((4, 100, 1), torch.nan)
     returns[:, 7] = -1e30
     search.tell(query, Returns(returns))
@@ -309,7 +309,7 @@ def test_plan_may_be_called_before_anything_was_told() -> None:
 def test_a_problem_that_is_over_is_never_asked_about() -> None:
     root = Expansion(np.zeros(3), np.array([1.0, 0.0, 1.0]), np.zeros(3))
     search = CEM().begin(root, LinearQuadratic().actions, Size(1000), keys=keys_of(0, 3))
-    assert search.why == ["", "exhausted", ""]
+    assert search.stop_reason == ["", "exhausted", ""]
     assert search.ask(np.full(3, 1000)).row.tolist() == [0, 2]
 
 
@@ -320,34 +320,34 @@ def test_budget_is_never_exceeded_and_used_up(
     planner: Shooting, nodes: int, horizon: int, iterations: int, fewest: int
 ) -> None:
     planner = replace(planner, horizon=horizon, iterations=iterations, fewest=fewest)
-    search, room = begin(planner, nodes, 2), np.full(2, nodes)
+    search, remaining = begin(planner, nodes, 2), np.full(2, nodes)
     while not search.done.all():
-        query = search.ask(room)
+        query = search.ask(remaining)
         assert len(query) == 2
-        room[query.row] -= query.sequences.shape[1] * query.sequences.shape[2]
+        remaining[query.row] -= query.sequences.shape[1] * query.sequences.shape[2]
         search.tell(query, score(query))
-        assert (room >= 0).all()
-    assert (room < min(horizon, nodes)).all()
-    assert search.why == ["budget", "budget"]
+        assert (remaining >= 0).all()
+    assert (remaining < min(horizon, nodes)).all()
+    assert search.stop_reason == ["budget", "budget"]
 
 
 @settings(max_examples=30, deadline=None)
 @given(rooms=st.lists(st.integers(0, 300), min_size=3, max_size=3))
 def test_less_room_than_hoped_for_cuts_candidates(rooms: list[int]) -> None:
-    search, room = begin(CEM(horizon=10), 2000, 3), np.array(rooms)
+    search, remaining = begin(CEM(horizon=10), 2000, 3), np.array(rooms)
     while not search.done.all():
-        query = search.ask(room)
+        query = search.ask(remaining)
         if not len(query):
             continue
-        room[query.row] -= query.sequences.shape[1] * 10
+        remaining[query.row] -= query.sequences.shape[1] * 10
         search.tell(query, score(query))
-        assert (room >= 0).all()
-    assert (room < 10).all()
+        assert (remaining >= 0).all()
+    assert (remaining < 10).all()
 
 
 def test_settled_population_ends_by_itself() -> None:
     search = finish(begin(CEM(horizon=5, population=10, iterations=3), 10_000), 10_000)
-    assert search.why == ["exhausted"] * 4
+    assert search.stop_reason == ["exhausted"] * 4
 
 
 def test_without_an_exact_size_the_search_goes_on_until_room_ends() -> None:
@@ -358,10 +358,10 @@ def test_without_an_exact_size_the_search_goes_on_until_room_ends() -> None:
 
 def test_kept_elites_are_not_asked_again_and_are_not_forgotten() -> None:
     planner = CEM(horizon=4, iterations=2, keep=2, elites=0.02, center=False)
-    search, room = begin(planner, 400), np.full(4, 400)
-    first = search.ask(room)
+    search, remaining = begin(planner, 400), np.full(4, 400)
+    first = search.ask(remaining)
     search.tell(first, score(first))
-    second = search.ask(room)
+    second = search.ask(remaining)
     search.tell(second, Returns(torch.full((4, 50, 1), -1e9)))
     best = score(first).returns[..., 0].topk(2).indices
     pair = first.sequences[torch.arange(4)[:, None], best]
@@ -375,11 +375,11 @@ def test_kept_elites_are_not_asked_again_and_are_not_forgotten() -> None:
 @pytest.mark.parametrize("planner", PLANNERS, ids=NAMES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_bounds_hold_for_samples_and_plans(planner: Shooting, dtype: torch.dtype) -> None:
-    box = Box(torch.tensor([-2.0, 0.1], dtype=dtype), torch.tensor([0.3, 0.7], dtype=dtype))
+    box = BoxActions(torch.tensor([-2.0, 0.1], dtype=dtype), torch.tensor([0.3, 0.7], dtype=dtype))
     planner = replace(planner, std=3.0, horizon=6, answer="mean")
-    search, room = begin(planner, 3000, box=box), np.full(4, 3000)
+    search, remaining = begin(planner, 3000, box=box), np.full(4, 3000)
     while not search.done.all():
-        query = search.ask(room)
+        query = search.ask(remaining)
         assert ((query.sequences >= box.low) & (query.sequences <= box.high)).all()
         assert query.sequences.dtype == dtype
         search.tell(query, score(query))
@@ -431,7 +431,7 @@ def test_refit_is_the_weighted_mean_and_deviation() -> None:
     generator = np.random.default_rng(4)
     samples, weights = generator.uniform(-1, 1, (2, 9, 3, 2)), generator.dirichlet(np.ones(9), 2)
     one = torch.ones(2, dtype=torch.double)
-    law = Gaussian.around(torch.zeros(2, 3, 2, dtype=torch.double), Box(-one, one), 0.5)
+    law = Gaussian.around(torch.zeros(2, 3, 2, dtype=torch.double), BoxActions(-one, one), 0.5)
     law.refit(slice(None), torch.tensor(samples), torch.tensor(weights), smoothing=0.25, least=0.0, adapt=True)
     mean = np.einsum("bk,bkhd->bhd", weights, samples)
     std = np.sqrt(np.einsum("bk,bkhd->bhd", weights, (samples - mean[:, None]) ** 2))
@@ -464,11 +464,11 @@ def test_populations_fade_and_use_the_budget_up() -> None:
 
 
 def test_the_mean_is_a_candidate_in_the_last_iteration_only() -> None:
-    search, room, seen = begin(ICEM(horizon=6, iterations=3), 2000), np.full(4, 2000), []
+    search, remaining, seen = begin(ICEM(horizon=6, iterations=3), 2000), np.full(4, 2000), []
     while not search.done.all():
-        query = search.ask(room)
+        query = search.ask(remaining)
         seen.append(torch.equal(query.sequences[:, 0], search.law.mean))
-        room[query.row] -= query.nodes
+        remaining[query.row] -= query.nodes
         search.tell(query, score(query))
     assert seen == [False, False, True]
 

@@ -13,26 +13,26 @@ from forethought.planning import (
     CEM,
     ILQR,
     MCTS,
-    Box,
+    BoxActions,
     Budget,
+    DiscreteActions,
     Expansion,
     GradientShooting,
     ModelError,
-    Polished,
-    Slots,
+    WarmStarted,
     keys_of,
     plan,
 )
-from forethought.planning.check import check_search
-from forethought.planning.derivatives import Sloped
-from forethought.planning.linear import LinearQuadratic
+from forethought.planning.testing.check_model import check_search
+from forethought.planning.testing.linear_quadratic import LinearQuadratic
+from forethought.planning.vectors.queries import Sloped
 
 
 def linear(bound: float = 4.0) -> LinearQuadratic:
     a, b = torch.tensor([[1.0, 0.1], [0.0, 1.0]]), torch.tensor([[0.0], [0.1]])
     top, r = torch.tensor([bound]), torch.tensor([[0.05]])
     return LinearQuadratic(
-        a, b, torch.diag(torch.tensor([1.0, 0.1])), r, torch.diag(torch.tensor([5.0, 1.0])), Box(-top, top)
+        a, b, torch.diag(torch.tensor([1.0, 0.1])), r, torch.diag(torch.tensor([5.0, 1.0])), BoxActions(-top, top)
     )
 
 
@@ -56,14 +56,16 @@ def test_its_certificate_falls_to_the_tolerance() -> None:
     outcome = plan(
         GradientShooting(horizon=10, starts=1, tolerance=1e-3, iterations=300), linear(), STARTS, Budget(nodes=9000)
     )
-    assert outcome.plan.why == ["converged"] * 3 and outcome.plan.gradient is not None
+    assert outcome.plan.stop_reason == ["converged"] * 3 and outcome.plan.gradient is not None
     assert (outcome.plan.gradient <= 1e-3 * (1 + abs(outcome.plan.value))).all()
 
 
 NEWTONIAN = GradientShooting(horizon=4, optimiser="lbfgs")
 
 
-@pytest.mark.parametrize("planner", [GradientShooting(horizon=4), NEWTONIAN, Polished(CEM(horizon=6), ILQR(horizon=6))])
+@pytest.mark.parametrize(
+    "planner", [GradientShooting(horizon=4), NEWTONIAN, WarmStarted(CEM(horizon=6), ILQR(horizon=6))]
+)
 def test_they_keep_the_contract_of_a_search(planner: Any) -> None:
     check_search(planner)
 
@@ -80,13 +82,13 @@ def test_rows_told_apart_climb_as_they_do_together(optimiser: Any) -> None:
     model, planner = linear(), GradientShooting(horizon=5, optimiser=optimiser)
     states, root = model.start(STARTS)
     search = planner.begin(root, model.actions, Budget(nodes=600).size(), keys=keys_of(0, 3))
-    room, order = np.full(3, 600), np.random.default_rng(0)
+    remaining, order = np.full(3, 600), np.random.default_rng(0)
     waiting: list[Any] = []
     while not search.done.all():
-        query = search.ask(room)
+        query = search.ask(remaining)
         waiting += [query.take(slice(i, i + 1)) for i in range(len(query))]
         one = waiting.pop(int(order.integers(len(waiting))))
-        room[one.row] -= one.nodes
+        remaining[one.row] -= one.nodes
         search.tell(one, one.answer(model, states[one.row]))
     together = plan(planner, model, STARTS, Budget(nodes=600)).plan
     torch.testing.assert_close(search.plan().actions, together.actions)
@@ -97,13 +99,13 @@ class Cracked:
     """A step pays -u^2, NaN for u below 0: what such a sequence is worth and its slope are unknown."""
 
     cost: int = 1
-    actions = Box(torch.tensor([-1.0]), torch.tensor([1.0]))
+    actions = BoxActions(torch.tensor([-1.0]), torch.tensor([1.0]))
 
     def start(self, problems: Any) -> Any:
         x = torch.as_tensor(problems, dtype=torch.float32)[:, None]
         return x, Expansion(0 * x[:, 0], 1 + 0 * x[:, 0], 0 * x[:, 0])
 
-    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: Any = "all") -> Any:
+    def expand(self, states: Any, actions: Any, *, to_end: bool = False, evaluate: Any = "all") -> Any:
         reward = torch.where(actions[:, 0] < 0, torch.nan, -actions[:, 0].square())
         return states, Expansion(reward, torch.ones_like(reward), torch.zeros_like(reward))
 
@@ -140,26 +142,26 @@ def test_settings_that_make_no_sense_are_named(wrong: dict[str, Any]) -> None:
 
 
 def test_a_polished_plan_is_the_optimum_where_sampling_alone_is_not() -> None:
-    sampled, polished = lost(CEM(horizon=10), 2000), lost(Polished(CEM(horizon=10), ILQR(horizon=10)), 2000)
+    sampled, polished = lost(CEM(horizon=10), 2000), lost(WarmStarted(CEM(horizon=10), ILQR(horizon=10)), 2000)
     assert (polished < 1e-4).all() and (sampled > 10 * polished.max()).all()
 
 
 def test_the_first_gets_its_share_and_the_second_what_is_left() -> None:
-    outcome = plan(Polished(CEM(horizon=10), ILQR(horizon=10), share=0.25), linear(), STARTS, Budget(nodes=2000))
+    outcome = plan(WarmStarted(CEM(horizon=10), ILQR(horizon=10), share=0.25), linear(), STARTS, Budget(nodes=2000))
     assert outcome.search.first.iteration.tolist() == [3, 3, 3]
-    assert (outcome.charged[:, 0] <= 500 + 10 * 3 + 2 * 90).all() and outcome.plan.why == ["converged"] * 3
-    timed = plan(Polished(CEM(horizon=10), ILQR(horizon=10), nodes=300), linear(), STARTS, Budget(seconds=60))
-    assert timed.plan.why == ["converged"] * 3 and (timed.charged[:, 0] < 1000).all()
+    assert (outcome.charged[:, 0] <= 500 + 10 * 3 + 2 * 90).all() and outcome.plan.stop_reason == ["converged"] * 3
+    timed = plan(WarmStarted(CEM(horizon=10), ILQR(horizon=10), nodes=300), linear(), STARTS, Budget(seconds=60))
+    assert timed.plan.stop_reason == ["converged"] * 3 and (timed.charged[:, 0] < 1000).all()
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 15, 100])
 def test_however_small_the_budget_there_is_a_plan(nodes: int) -> None:
-    outcome = plan(Polished(CEM(horizon=10), ILQR(horizon=10)), linear(), STARTS, Budget(nodes=nodes))
+    outcome = plan(WarmStarted(CEM(horizon=10), ILQR(horizon=10)), linear(), STARTS, Budget(nodes=nodes))
     assert (outcome.charged[:, 0] <= nodes).all() and np.isfinite(outcome.plan.value).all()
 
 
 def test_the_next_decision_goes_on_from_a_polished_plan() -> None:
-    planner = Polished(CEM(horizon=10), ILQR(horizon=10))
+    planner = WarmStarted(CEM(horizon=10), ILQR(horizon=10))
     first = plan(planner, linear(), STARTS, Budget(nodes=1000))
     first.search.advance(first.plan.actions[:, 0])
     second = plan(replace(planner, share=0.5), linear(), STARTS, Budget(nodes=40), after=first)
@@ -168,9 +170,9 @@ def test_the_next_decision_goes_on_from_a_polished_plan() -> None:
 
 def test_polishing_wants_vectors_and_a_share() -> None:
     zero = np.zeros(1, np.float32)
-    with pytest.raises(ValueError, match="vectors within a Box"):
-        Polished(MCTS(), ILQR()).begin(
-            Expansion(zero, zero + 1, zero), Slots(2), Budget(nodes=9).size(), keys=keys_of(0, 1)
+    with pytest.raises(ValueError, match="vectors within a BoxActions"):
+        WarmStarted(MCTS(), ILQR()).begin(
+            Expansion(zero, zero + 1, zero), DiscreteActions(2), Budget(nodes=9).size(), keys=keys_of(0, 1)
         )
     with pytest.raises(ValueError, match="share"):
-        Polished(CEM(), ILQR(), share=1.0)
+        WarmStarted(CEM(), ILQR(), share=1.0)

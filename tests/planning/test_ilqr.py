@@ -11,12 +11,24 @@ import pytest
 import torch
 from scipy import optimize
 
-from forethought.planning import CEM, DDP, ILQR, Box, Budget, Candidates, Expansion, ModelError, Plan, Slots, plan
-from forethought.planning.backward import Quadratic, backward
-from forethought.planning.check import check_search
-from forethought.planning.derivatives import Curves, Slopes, Walks, curves_nodes
-from forethought.planning.linear import LinearQuadratic
+from forethought.planning import (
+    CEM,
+    DDP,
+    ILQR,
+    BoxActions,
+    Budget,
+    DiscreteActions,
+    Expansion,
+    ModelError,
+    Plan,
+    SequenceQuery,
+    plan,
+)
 from forethought.planning.rollout import rollout
+from forethought.planning.testing.check_model import check_search
+from forethought.planning.testing.linear_quadratic import LinearQuadratic
+from forethought.planning.trajopt.backward import Quadratic, backward
+from forethought.planning.vectors.queries import Curves, Slopes, Walks, curves_nodes
 
 BOTH = [ILQR(), DDP()]
 PLENTY = Budget(nodes=60_000)
@@ -29,7 +41,7 @@ def f64(x: Any) -> torch.Tensor:
 def linear(bound: float = 100.0, gamma: float = 0.97) -> LinearQuadratic:
     a, b, top = f64([[1.0, 0.1], [0.0, 1.0]]), f64([[0.0, 0.02], [0.1, 0.0]]), f64([bound, bound])
     q, r, final = torch.diag(f64([1.0, 0.1])), f64([[0.05, 0.01], [0.01, 0.2]]), torch.diag(f64([5.0, 1.0]))
-    return LinearQuadratic(a, b, q, r, final, Box(-top, top), gamma)
+    return LinearQuadratic(a, b, q, r, final, BoxActions(-top, top), gamma)
 
 
 @dataclass
@@ -46,15 +58,15 @@ class Swing:
     dt = 0.05
 
     @property
-    def actions(self) -> Box:
-        return Box(f64([-self.bound]), f64([self.bound]))
+    def actions(self) -> BoxActions:
+        return BoxActions(f64([-self.bound]), f64([self.bound]))
 
     def start(self, problems: Any) -> Any:
         x = torch.as_tensor(problems, dtype=torch.float64)
         one = torch.ones_like(x[:, 0])
         return x, Expansion(0 * one, one, 0 * one)
 
-    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: Any = "all") -> Any:
+    def expand(self, states: Any, actions: Any, *, to_end: bool = False, evaluate: Any = "all") -> Any:
         theta, omega, u = *states.unbind(-1), actions[:, 0]
         after = omega + self.dt * (15 * torch.sin(theta) + 3 * u)
         reached = torch.stack([theta + self.dt * after, after], -1)
@@ -77,7 +89,7 @@ STARTS = f64([[math.pi - 0.3, 0.0], [2.0, -1.0], [-0.5, 0.3]])
 
 def returns_of(model: Any, starts: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
     row = np.arange(len(starts), dtype=np.int32)
-    return rollout(model, model.start(starts)[0], Candidates(row, actions[:, None])).returns[:, 0, 0]
+    return rollout(model, model.start(starts)[0], SequenceQuery(row, actions[:, None])).returns[:, 0, 0]
 
 
 # --- linear-quadratic problems ------------------------------------------------------------------------------------
@@ -90,7 +102,7 @@ def test_one_improvement_is_the_lqr_optimum(planner: ILQR) -> None:
     law = model.optimum(15)
     np.testing.assert_allclose(outcome.plan.value, -((starts @ law.cost[0]) * starts).sum(-1), rtol=1e-6)
     torch.testing.assert_close(outcome.plan.actions[:, 0], -starts @ law.gain[0].T)
-    assert outcome.search.improved.tolist() == [1, 1, 1] and outcome.plan.why == ["converged"] * 3
+    assert outcome.search.improved.tolist() == [1, 1, 1] and outcome.plan.stop_reason == ["converged"] * 3
     assert outcome.plan.gradient is not None and outcome.plan.gradient.max() < 1e-9
     assert (outcome.charged[:, 0] == 15 * 2 + 2 * curves_nodes(15, 4, 2 * planner.second)).all()
 
@@ -113,7 +125,7 @@ def test_with_bounds_it_is_the_optimum_of_the_bounded_quadratic_program(planner:
         point = lambda u, b=b: -float(returns_of(model, starts[b : b + 1], f64(u).view(1, steps, 2)))  # noqa: E731
         best = optimize.minimize(point, np.zeros(steps * 2), method="L-BFGS-B", bounds=[(-0.7, 0.7)] * (steps * 2))
         assert found.value[b] >= -best.fun - 1e-5 * abs(best.fun)
-    assert (found.actions.abs() == 0.7).any() and found.why == ["converged"] * 3
+    assert (found.actions.abs() == 0.7).any() and found.stop_reason == ["converged"] * 3
 
 
 # --- nonlinear problems -------------------------------------------------------------------------------------------
@@ -125,7 +137,7 @@ def test_it_is_at_least_as_good_as_every_action_sequence_of_a_grid(planner: ILQR
     axis = torch.linspace(-2, 2, 41, dtype=torch.float64)
     grid = torch.cartesian_prod(axis, axis, axis)[:, :, None]
     row = np.arange(2, dtype=np.int32)
-    tried = rollout(model, starts, Candidates(row, grid.expand(2, -1, -1, -1))).returns[..., 0].amax(1)
+    tried = rollout(model, starts, SequenceQuery(row, grid.expand(2, -1, -1, -1))).returns[..., 0].amax(1)
     found = plan(replace(planner, horizon=3, tolerance=1e-8), model, starts, PLENTY).plan
     assert (torch.from_numpy(found.value) >= tried - 1e-6).all()
 
@@ -134,7 +146,7 @@ def test_it_is_at_least_as_good_as_every_action_sequence_of_a_grid(planner: ILQR
 def test_it_swings_a_weak_pendulum_up_and_the_certificate_is_the_gradient(planner: ILQR) -> None:
     outcome = plan(replace(planner, horizon=60, tolerance=1e-5), (model := WEAK), STARTS[:1], PLENTY)
     found, end = outcome.plan, outcome.search.states[0, -1]
-    assert found.why == ["converged"]
+    assert found.stop_reason == ["converged"]
     assert abs(math.remainder(float(end[0]), 2 * math.pi)) < 0.1 and abs(float(end[1])) < 0.3
     assert (found.actions.abs() <= 3).all() and (found.actions.abs() == 3).sum() > 5
     torch.testing.assert_close(returns_of(model, STARTS[:1], found.actions), f64(found.value), rtol=1e-5, atol=1e-5)
@@ -194,7 +206,7 @@ def test_it_keeps_the_contract_of_a_search(planner: ILQR) -> None:
 def test_a_cap_in_nodes_is_never_exceeded_and_a_plan_is_always_there(nodes: int) -> None:
     outcome = plan(ILQR(horizon=10), Swing(), STARTS, Budget(nodes=nodes))
     assert (outcome.charged[:, 0] <= nodes).all()
-    assert set(outcome.plan.why) <= {"budget", "converged"} and np.isfinite(outcome.plan.value).all()
+    assert set(outcome.plan.stop_reason) <= {"budget", "converged"} and np.isfinite(outcome.plan.value).all()
     assert outcome.plan.actions.shape == (3, min(10, nodes), 1)
 
 
@@ -223,7 +235,7 @@ def test_a_warm_start_goes_on_with_any_search_over_vectors() -> None:
 def test_an_indefinite_hessian_is_regularised_or_ends_as_stalled() -> None:
     outcome = plan(ILQR(horizon=10), Swing(sign=-1.0), STARTS, PLENTY)
     assert (outcome.plan.actions.abs() == 2).float().mean() > 0.8
-    assert set(outcome.plan.why) <= {"converged", "stalled"}
+    assert set(outcome.plan.stop_reason) <= {"converged", "stalled"}
     assert (outcome.plan.value > returns_of(Swing(sign=-1.0), STARTS, 0 * outcome.plan.actions).numpy()).all()
 
 
@@ -234,8 +246,10 @@ def test_derivatives_that_are_not_finite_are_a_model_error() -> None:
 
 def test_slots_and_settings_without_sense_are_refused() -> None:
     zero = np.zeros(1, np.float32)
-    with pytest.raises(ValueError, match="DDP wants vectors within a Box"):
-        DDP().begin(Expansion(zero, zero + 1, zero), Slots(3), Budget(nodes=5).size(), keys=np.zeros(1, np.uint64))
+    with pytest.raises(ValueError, match="DDP wants vectors within a BoxActions"):
+        DDP().begin(
+            Expansion(zero, zero + 1, zero), DiscreteActions(3), Budget(nodes=5).size(), keys=np.zeros(1, np.uint64)
+        )
     for wrong in ({"horizon": 0}, {"iterations": 0}, {"tolerance": -1.0}, {"tolerance": math.nan}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ILQR(**wrong)
@@ -298,14 +312,14 @@ class Unicycle:
     """crocoddyl's `ActionModelUnicycle` in torch: (x, y, theta) under speed and turn, cost 1/2 |10 x|^2 + 1/2 |u|^2."""
 
     cost: int = 1
-    actions = Box(f64([-0.4, -0.6]), f64([0.4, 0.6]))
+    actions = BoxActions(f64([-0.4, -0.6]), f64([0.4, 0.6]))
 
     def start(self, problems: Any) -> Any:
         x = torch.as_tensor(problems, dtype=torch.float64)
         one = torch.ones_like(x[:, 0])
         return x, Expansion(0 * one, one, 0 * one)
 
-    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: Any = "all") -> Any:
+    def expand(self, states: Any, actions: Any, *, to_end: bool = False, evaluate: Any = "all") -> Any:
         theta, (speed, turn) = states[:, 2], actions.unbind(-1)
         move = torch.stack([torch.cos(theta) * speed, torch.sin(theta) * speed, turn], -1)
         reached = states + 0.1 * move

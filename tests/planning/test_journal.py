@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.planning import MCTS, BestOfN, Budget, Candidates, Returns, Size, keys_of, plan
+from forethought.planning import MCTS, BestOfN, Budget, Returns, SequenceQuery, Size, keys_of, plan
 from forethought.planning.beam import Beam
 from forethought.planning.journal import JournalError, Notes, load, replay, save
 
@@ -30,19 +30,19 @@ def test_replaying_a_journal_gives_the_identical_tree(
         again = replay(planner, root, model.actions, Size(30), keys_of(1, 3), journal)
         np.testing.assert_array_equal(again.tree.I, search.tree.I)
         np.testing.assert_array_equal(again.tree.P, search.tree.P)
-        assert again.why == search.why
+        assert again.stop_reason == search.stop_reason
 
 
 def test_drops_and_partial_answers_are_replayed_too(table: Callable[..., Any]) -> None:
     model, planner = table(2), MCTS(leaves=4)
     states, root = model.start([0, 1])
     search = planner.begin(root, model.actions, Size(20), keys=keys_of(0, 2))
-    room = np.full(2, 20, np.int32)
-    query = search.ask(room)
+    remaining = np.full(2, 20, np.int32)
+    query = search.ask(remaining)
     search.drop(query.take(query.row == 1))
     part = query.take(query.row == 0)
     search.tell(part, model.expand(states[part.row], part.slot)[1])
-    search.ask(room)
+    search.ask(remaining)
     again = replay(planner, root, model.actions, Size(20), keys_of(0, 2), search.journal)
     np.testing.assert_array_equal(again.tree.I, search.tree.I)
 
@@ -52,11 +52,11 @@ def test_what_is_asked_beyond_the_first_block_of_pages_is_in_the_journal_too(tab
     states, root = model.start([0, 1])
     search = planner.begin(root, model.actions, Size(20), keys=keys_of(0, 2))
     search.notes = Notes(rows=2, most=4, asks=2)
-    room, seen = np.full(2, 20, np.int32), []
+    remaining, seen = np.full(2, 20, np.int32), []
     known = {(b, 0): states[b] for b in range(2)}
-    while len(query := search.ask(room)):
-        seen.append((room.copy(), query))
-        np.subtract.at(room, query.row, 1)
+    while len(query := search.ask(remaining)):
+        seen.append((remaining.copy(), query))
+        np.subtract.at(remaining, query.row, 1)
         reached, told = model.expand(torch.stack([known[k] for k in zip(query.row, query.parent)]), query.slot)
         known.update(zip(zip(query.row, query.node), reached))
         search.tell(query, told)
@@ -81,7 +81,7 @@ def test_a_journal_of_other_settings_is_refused_with_the_event(table: Callable[.
 
 
 def test_vectors_keys_and_plain_fields_come_back_from_a_file(tmp_path: Path) -> None:
-    query = Candidates(np.zeros(1, np.int32), torch.randn(1, 2, 3, 1), keys_of(0, 1))
+    query = SequenceQuery(np.zeros(1, np.int32), torch.randn(1, 2, 3, 1), keys_of(0, 1))
     save([("tell", query, Returns(torch.ones(1, 2, 1)))], tmp_path / "journal.npz")
     [(kind, asked, told)] = load(tmp_path / "journal.npz")
     assert kind == "tell" and torch.equal(asked.sequences, query.sequences) and told.usage is None

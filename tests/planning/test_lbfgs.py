@@ -11,9 +11,9 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from forethought.planning import Box, Budget, GradientShooting, plan
-from forethought.planning.lbfgs import LBFGS, direction
-from forethought.planning.linear import LinearQuadratic
+from forethought.planning import BoxActions, Budget, GradientShooting, plan
+from forethought.planning.testing.linear_quadratic import LinearQuadratic
+from forethought.planning.trajopt.lbfgs import LBFGS, direction
 
 Function = Callable[[Tensor], Tensor]
 
@@ -125,7 +125,7 @@ def test_a_step_into_nan_is_shortened() -> None:
 def linear(bound: float) -> LinearQuadratic:
     a, b = torch.tensor([[1.0, 0.1], [0.0, 1.0]]), torch.tensor([[0.0], [0.1]])
     q, r, top = torch.diag(torch.tensor([1.0, 0.1])), torch.tensor([[0.05]]), torch.tensor([bound])
-    return LinearQuadratic(a, b, q, r, torch.diag(torch.tensor([5.0, 1.0])), Box(-top, top))
+    return LinearQuadratic(a, b, q, r, torch.diag(torch.tensor([5.0, 1.0])), BoxActions(-top, top))
 
 
 STARTS = torch.tensor([[1.0, 0.0], [-0.5, 0.5], [0.3, -0.8]])
@@ -149,7 +149,7 @@ def test_every_evaluation_is_paid_those_of_the_line_search_too(nodes: int) -> No
     outcome = plan(planner, linear(0.3), STARTS, Budget(nodes=nodes))
     each = outcome.search.climbers[0].shape[0] * 3 * outcome.plan.actions.shape[1]
     np.testing.assert_array_equal(outcome.charged[:, 0], outcome.search.iteration * each)
-    ended = np.array(outcome.plan.why) == "budget"
+    ended = np.array(outcome.plan.stop_reason) == "budget"
     assert (outcome.charged[:, 0] <= nodes).all() and (outcome.charged[ended, 0] > nodes - each).all()
     assert (outcome.plan.actions.abs() <= torch.tensor(0.3)).all()
 
@@ -158,4 +158,4 @@ def test_a_flat_world_is_over_at_once() -> None:
     model = linear(1.0)
     flat = LinearQuadratic(model.a, model.b, 0 * model.q, 0 * model.r, 0 * model.final, model.actions)
     found = plan(GradientShooting(horizon=4, optimiser="lbfgs", tolerance=0.0), flat, STARTS, Budget(nodes=4800)).plan
-    assert found.why == ["converged"] * 3
+    assert found.stop_reason == ["converged"] * 3

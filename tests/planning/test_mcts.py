@@ -20,8 +20,16 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.planning import MCTS, Budget, Expansion, ModelError, Size, Slots, keys_of, plan
-from forethought.planning.known import Table, bandit, chain
+from forethought.planning import (
+    MCTS,
+    Budget,
+    DiscreteActions,
+    Expansion,
+    ModelError,
+    Size,
+    keys_of,
+    plan,
+)
 from forethought.planning.records import (
     CLOSED,
     MERGED,
@@ -35,6 +43,7 @@ from forethought.planning.records import (
     Q,
 )
 from forethought.planning.selection import halving
+from forethought.planning.testing.problems import Table, bandit, chain
 
 MakeTable = Callable[..., Table]
 
@@ -347,12 +356,12 @@ def test_visits_and_choices_are_those_of_mctx(case: dict[str, Any]) -> None:
 def drive(search: Any, model: Table, starts: list[int], nodes: int) -> None:
     """The lock-step loop, written out: what a reader would write."""
     states = dict(zip(((b, 0) for b in range(len(starts))), model.start(starts)[0]))
-    room = np.full(len(starts), nodes, np.int32)
-    while len(query := search.ask(room)):
+    remaining = np.full(len(starts), nodes, np.int32)
+    while len(query := search.ask(remaining)):
         parents = torch.stack([states[b, p] for b, p in zip(query.row.tolist(), query.parent.tolist())])
         reached, answer = model.expand(parents, query.slot)
         states.update({(b, n): s for b, n, s in zip(query.row.tolist(), query.node.tolist(), reached)})
-        np.subtract.at(room, query.row, 1)
+        np.subtract.at(remaining, query.row, 1)
         search.tell(query, answer)
 
 
@@ -390,7 +399,7 @@ def test_gumbel_halves_a_bandit_down_to_the_best_arms() -> None:
 def test_a_closing_search_walks_a_chain_to_its_end_and_stops_when_all_is_known(selection: Any) -> None:
     found = plan(MCTS(selection=selection, terminal="close", choose="value"), chain(6), [0], Budget(nodes=100))
     assert found.plan.actions[0].tolist() == [1] * 6
-    assert found.plan.why == ["exhausted"] and found.charged[0, 0] == 12
+    assert found.plan.stop_reason == ["exhausted"] and found.charged[0, 0] == 12
     assert max(f.value for f in found.plan.finished[0]) == pytest.approx(1.0)
 
 
@@ -427,7 +436,7 @@ def test_halving_gives_equal_visits_to_the_survivors_of_each_round() -> None:
 
 def begun(planner: MCTS, slots: int = 3, rows: int = 2, nodes: int = 30) -> Any:
     zero = np.zeros(rows, np.float32)
-    return planner.begin(Expansion(zero, zero + 1, zero), Slots(slots), Size(nodes), keys=keys_of(0, rows))
+    return planner.begin(Expansion(zero, zero + 1, zero), DiscreteActions(slots), Size(nodes), keys=keys_of(0, rows))
 
 
 def answer(k: int, **fields: Any) -> Expansion:
@@ -438,7 +447,7 @@ def answer(k: int, **fields: Any) -> Expansion:
 ROOM = np.full(2, 30, np.int32)
 
 
-@pytest.mark.parametrize("field", ["reward", "discount", "value", "logits", "dead", "same_as"])
+@pytest.mark.parametrize("field", ["reward", "discount", "value", "logits", "dead_end", "duplicate_of"])
 def test_a_field_of_a_wrong_shape_is_a_model_error_that_names_it(field: str) -> None:
     search = begun(MCTS())
     query = search.ask(ROOM)
@@ -499,20 +508,20 @@ def test_a_dropped_call_leaves_the_search_as_if_it_had_not_been_made(name: str, 
         states, root = model.start(starts)
         search = PLANNERS[name].begin(root, model.actions, Size(30), keys=keys_of(0, 3))
         known = dict(zip(((b, 0) for b in range(3)), states))
-        room, calls = np.full(3, 30, np.int32), 0
-        while len(query := search.ask(room)):
+        remaining, calls = np.full(3, 30, np.int32), 0
+        while len(query := search.ask(remaining)):
             calls += 1
             if failing and calls % 3 == 1:
                 search.drop(query)
                 assert not search.tree.I[:, :-1, PENDING].any()
-                query = search.ask(room)
+                query = search.ask(remaining)
             parents = torch.stack([known[b, p] for b, p in zip(query.row.tolist(), query.parent.tolist())])
             reached, said = model.expand(parents, query.slot)
             known.update({(b, n): s for b, n, s in zip(query.row.tolist(), query.node.tolist(), reached)})
-            np.subtract.at(room, query.row, 1)
+            np.subtract.at(remaining, query.row, 1)
             search.tell(query, said)
         searches.append(search)
-    assert searches[0].why == searches[1].why
+    assert searches[0].stop_reason == searches[1].stop_reason
     for row in range(3):
         assert shape_of(searches[0].tree, row, 0) == shape_of(searches[1].tree, row, 0)
 
@@ -550,7 +559,7 @@ def test_the_tree_is_the_same_in_whatever_form_its_numbers_come(form: str, rows:
         draw = torch.Generator().manual_seed(3)
         numbers = lambda *shape: torch.rand(*shape, generator=draw)  # noqa: E731, B023
         root = Expansion(*(convert(x) for x in (numbers(rows), numbers(rows), numbers(rows), numbers(rows, 2))))
-        search = MCTS().begin(root, Slots(2), Size(12), keys=keys_of(0, rows))
+        search = MCTS().begin(root, DiscreteActions(2), Size(12), keys=keys_of(0, rows))
         while len(query := search.ask(np.full(rows, 12, np.int32))):
             shapes = ((rows,), (rows,), (rows,), (rows, 2))
             search.tell(query, Expansion(*(convert(numbers(*shape)) for shape in shapes)))
@@ -587,7 +596,7 @@ def test_plan_may_be_called_while_calls_are_under_way(selection: Any, table: Mak
 def test_gumbel_over_unbounded_offers_closes_finished_states_and_chooses_the_best_of_them() -> None:
     model = bandit([0.2, 0.9, 0.4, 0.1], endless=True)
     found = plan(MCTS(selection="gumbel"), model, [0], Budget(nodes=20))
-    assert found.plan.why == ["exhausted"] and found.charged[0, 0] == 4
+    assert found.plan.stop_reason == ["exhausted"] and found.charged[0, 0] == 4
     offered = model.reward[0, model.taken(model.start([0] * 4)[0], range(4))]
     assert found.plan.actions[0].tolist() == [int(offered.argmax())] and np.isfinite(found.plan.weights).all()
 

@@ -18,17 +18,17 @@ from forethought.planning import (
     MPPI,
     Beam,
     BestOfN,
-    Box,
+    BoxActions,
     Budget,
     GradientShooting,
-    ValueMixing,
+    LambdaReturn,
     plan,
 )
-from forethought.planning.interface import Candidates, Expansion
-from forethought.planning.known import Table
-from forethought.planning.linear import LinearQuadratic
+from forethought.planning.interface import Expansion, SequenceQuery
 from forethought.planning.rollout import rollout
-from forethought.planning.rollout_value import rollout_value
+from forethought.planning.testing.linear_quadratic import LinearQuadratic
+from forethought.planning.testing.problems import Table
+from forethought.planning.wrappers.rollout_value import rollout_value
 
 MakeTable = Callable[..., Table]
 GAMMA = 0.9
@@ -38,13 +38,13 @@ def linear() -> LinearQuadratic:
     a, b = torch.tensor([[1.0, 0.1], [0.0, 1.0]]).double(), torch.tensor([[0.0], [0.1]]).double()
     q, r = torch.diag(torch.tensor([1.0, 0.1])).double(), torch.tensor([[0.05]]).double()
     top, final = torch.tensor([9.0]).double(), torch.diag(torch.tensor([5.0, 1.0])).double()
-    return LinearQuadratic(a, b, q, r, final, Box(-top, top), gamma=GAMMA)
+    return LinearQuadratic(a, b, q, r, final, BoxActions(-top, top), gamma=GAMMA)
 
 
 STARTS = torch.tensor([[1.0, 0.0], [-0.5, 0.5], [0.3, -0.8]]).double()
 
 
-def by_definition(start: torch.Tensor, actions: torch.Tensor, mixing: float) -> float:
+def by_definition(start: torch.Tensor, actions: torch.Tensor, lambda_: float) -> float:
     """(1 - l) sum of l^(n - 1) G_n, and the rest of the weight on G_H, each G_n walked by itself."""
     world, horizon = linear(), len(actions)
 
@@ -55,19 +55,21 @@ def by_definition(start: torch.Tensor, actions: torch.Tensor, mixing: float) -> 
             x = world.a @ x + world.b @ actions[t]
         return total - GAMMA**n * float(x @ world.final @ x)
 
-    weights = [(1 - mixing) * mixing ** (n - 1) for n in range(1, horizon)] + [mixing ** (horizon - 1)]
+    weights = [(1 - lambda_) * lambda_ ** (n - 1) for n in range(1, horizon)] + [lambda_ ** (horizon - 1)]
     assert sum(weights) == pytest.approx(1)
     return sum(w * n_step(n) for n, w in enumerate(weights, 1))
 
 
-@pytest.mark.parametrize("mixing", [0.01, 0.5, 0.95, 1.0])
+@pytest.mark.parametrize("lambda_", [0.01, 0.5, 0.95, 1.0])
 @pytest.mark.parametrize("horizon", [1, 2, 7])
-def test_returns_are_the_weighted_n_step_returns(mixing: float, horizon: int) -> None:
+def test_returns_are_the_weighted_n_step_returns(lambda_: float, horizon: int) -> None:
     actions = torch.from_numpy(np.random.default_rng(0).uniform(-2, 2, (3, 4, horizon, 1)))
-    found = rollout(ValueMixing(linear(), mixing), STARTS, Candidates(np.arange(3, dtype=np.int32), actions)).returns
+    found = rollout(
+        LambdaReturn(linear(), lambda_), STARTS, SequenceQuery(np.arange(3, dtype=np.int32), actions)
+    ).returns
     for m in range(3):
         for k in range(4):
-            assert float(found[m, k, 0]) == pytest.approx(by_definition(STARTS[m], actions[m, k], mixing))
+            assert float(found[m, k, 0]) == pytest.approx(by_definition(STARTS[m], actions[m, k], lambda_))
 
 
 PLANNERS = [
@@ -83,19 +85,19 @@ PLANNERS = [
 
 @pytest.mark.parametrize("planner", PLANNERS, ids=lambda p: type(p).__name__)
 def test_every_planner_over_vectors_says_the_mixed_return_of_its_plan(planner: Any) -> None:
-    found = plan(planner, ValueMixing(linear(), 0.7), STARTS, Budget(nodes=2000)).plan
+    found = plan(planner, LambdaReturn(linear(), 0.7), STARTS, Budget(nodes=2000)).plan
     for b in range(3):
         known = by_definition(STARTS[b], found.actions[b], 0.7)
         assert found.value[b] == pytest.approx(known, rel=1e-5)
 
 
-@pytest.mark.parametrize("mixing", [0.3, 0.9])
+@pytest.mark.parametrize("lambda_", [0.3, 0.9])
 @pytest.mark.parametrize("planner", [ILQR(horizon=5), GradientShooting(horizon=5, optimiser="lbfgs")])
-def test_derivatives_go_through_the_values_to_the_best_mixed_return(planner: Any, mixing: float) -> None:
+def test_derivatives_go_through_the_values_to_the_best_mixed_return(planner: Any, lambda_: float) -> None:
     """The mixed return is quadratic in the actions: its Hessian and gradient by differences give the optimum."""
-    found = plan(replace(planner, tolerance=1e-7), ValueMixing(linear(), mixing), STARTS, Budget(nodes=20_000)).plan
+    found = plan(replace(planner, tolerance=1e-7), LambdaReturn(linear(), lambda_), STARTS, Budget(nodes=20_000)).plan
     for b in range(3):
-        score = lambda u: by_definition(STARTS[b], torch.tensor(u)[:, None], mixing)  # noqa: E731, B023
+        score = lambda u: by_definition(STARTS[b], torch.tensor(u)[:, None], lambda_)  # noqa: E731, B023
         unit, zero = np.eye(5), np.zeros(5)
         slope = np.array([(score(e) - score(-e)) / 2 for e in unit])
         pairs = [[score(e + f) - score(e) - score(f) + score(zero) for f in unit] for e in unit]
@@ -103,43 +105,43 @@ def test_derivatives_go_through_the_values_to_the_best_mixed_return(planner: Any
         np.testing.assert_allclose(found.actions[b, :, 0].numpy(), best, atol=1e-4)
 
 
-@pytest.mark.parametrize("mixing", [0.4, 0.8, 1.0])
-def test_a_tree_comes_to_the_value_iteration_of_the_mixed_world(mixing: float, table: MakeTable) -> None:
+@pytest.mark.parametrize("lambda_", [0.4, 0.8, 1.0])
+def test_a_tree_comes_to_the_value_iteration_of_the_mixed_world(lambda_: float, table: MakeTable) -> None:
     """V = max over a of r + d ((1 - l) v(x') + l V(x')), v what the model says of a state."""
     model = table(2, states=5, slots=2, gamma=0.6)
     model.logits[:] = 0.0  # type: ignore[index]
     assert model.value is not None
     best = np.zeros(5)
     for _ in range(200):
-        after = (1 - mixing) * model.value[model.next] + mixing * best[model.next]
+        after = (1 - lambda_) * model.value[model.next] + lambda_ * best[model.next]
         best = (model.reward + model.discount * after).max(1)
     planner = MCTS(selection="uct", backup="max", c_uct=4.0, choose="value")
-    found = plan(planner, ValueMixing(model, mixing), list(range(5)), Budget(nodes=1500)).plan
+    found = plan(planner, LambdaReturn(model, lambda_), list(range(5)), Budget(nodes=1500)).plan
     np.testing.assert_allclose(found.value, best, atol=0.03)
 
 
 @pytest.mark.parametrize("planner", [MCTS(), MCTS(selection="gumbel"), Beam(horizon=3), CEM(horizon=3)])
 def test_a_mixing_of_one_changes_no_plan(planner: Any, table: MakeTable) -> None:
     model = table(4)
-    plain, mixed = (plan(planner, m, [0, 1, 2], Budget(nodes=60)).plan for m in (model, ValueMixing(model, 1.0)))
+    plain, mixed = (plan(planner, m, [0, 1, 2], Budget(nodes=60)).plan for m in (model, LambdaReturn(model, 1.0)))
     np.testing.assert_allclose(plain.value, mixed.value, rtol=1e-5)
     assert [list(a) for a in plain.actions] == [list(a) for a in mixed.actions]
 
 
-@pytest.mark.parametrize("mixing", [0.2, 0.7])
-def test_the_rollouts_at_leaves_mix_too(mixing: float) -> None:
+@pytest.mark.parametrize("lambda_", [0.2, 0.7])
+def test_the_rollouts_at_leaves_mix_too(lambda_: float) -> None:
     """Three steps of a fixed policy from what the action reached."""
     law = torch.tensor([0.4]).double()
-    model = rollout_value(ValueMixing(linear(), mixing), 3, lambda states, logits: law.expand(len(states), 1))
+    model = rollout_value(LambdaReturn(linear(), lambda_), 3, lambda states, logits: law.expand(len(states), 1))
     _, said = model.expand(STARTS, torch.zeros(3, 1).double())
     for b in range(3):
         reached = linear().a @ STARTS[b]
-        assert float(said.value[b]) == pytest.approx(by_definition(reached, law.expand(3, 1), mixing))
+        assert float(said.value[b]) == pytest.approx(by_definition(reached, law.expand(3, 1), lambda_))
 
 
 def test_what_is_said_behind_an_end_counts_for_nothing() -> None:
     class Ending:
-        actions = Box(torch.tensor([-1.0]), torch.tensor([1.0]))
+        actions = BoxActions(torch.tensor([-1.0]), torch.tensor([1.0]))
         cost = 1
 
         def start(self, problems: Any) -> Any:
@@ -152,7 +154,7 @@ def test_what_is_said_behind_an_end_counts_for_nothing() -> None:
             return states + 1, Expansion(torch.where(states > 1, torch.nan, 1.0), 1 - over.float(), value)
 
     found = rollout(
-        ValueMixing(Ending(), 0.5), torch.zeros(1), Candidates(np.zeros(1, np.int32), torch.zeros(1, 1, 4, 1))
+        LambdaReturn(Ending(), 0.5), torch.zeros(1), SequenceQuery(np.zeros(1, np.int32), torch.zeros(1, 1, 4, 1))
     )
     assert found.returns.tolist() == [[[1 + 0.5 * 8 + 0.5 * 1]]]
 
@@ -160,4 +162,4 @@ def test_what_is_said_behind_an_end_counts_for_nothing() -> None:
 @pytest.mark.parametrize("wrong", [0.0, 1.1, -1.0, float("nan")])
 def test_a_mixing_that_makes_no_sense_is_named(wrong: float) -> None:
     with pytest.raises(ValueError, match="mixing"):
-        ValueMixing(linear(), wrong)
+        LambdaReturn(linear(), wrong)

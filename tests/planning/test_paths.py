@@ -11,10 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from spaces import indexed
 
-from forethought.planning import CEM, MPPI, BestOfN, Budget, Expansion, Slots, aplan, keys_of, plan
+from forethought.planning import CEM, MPPI, BestOfN, Budget, Expansion, aplan, keys_of, plan
 from forethought.planning.categorical import DRAWN, refit
-from forethought.planning.interface import Size
+from forethought.planning.interface import DiscreteActions, Size, action_count
 from forethought.planning.noise import uniforms
 from forethought.planning.records import (
     PARENT,
@@ -33,8 +34,8 @@ class World:
 
     cost, most_tokens = 1, 0
 
-    def __init__(self, n=3, depth=5, ends=0.0, dead=0.0, distinct=None, good=None, value=True):
-        self.actions, self.depth, self.ends, self.dead = Slots(n), depth, ends, dead
+    def __init__(self, n=3, depth=5, ends=0.0, dead_end=0.0, distinct=None, good=None, value=True):
+        self.actions, self.depth, self.ends, self.dead_end = indexed(n), depth, ends, dead_end
         self.distinct, self.good, self.value = distinct, good, value
 
     def numbers(self, state):
@@ -43,8 +44,8 @@ class World:
         reward, value = rng.uniform(-1, 1), rng.uniform(-1, 1) if self.value and not over else 0.0
         if self.good is not None and state[1]:
             reward, value = 0.1 * (state[1][-1] == self.good), 0.0
-        logits = [rng.gauss(0, 1) for _ in range(self.actions.n or 0)]
-        return reward, 0.0 if over else 1.0, value, over and rng.random() < self.dead, logits
+        logits = [rng.gauss(0, 1) for _ in range(action_count(self.actions))]
+        return reward, 0.0 if over else 1.0, value, over and rng.random() < self.dead_end, logits
 
     def after(self, state, slot):
         return state[0], (*state[1], slot if self.distinct is None else slot % self.distinct)
@@ -52,15 +53,15 @@ class World:
     def expansion(self, states):
         columns = [self.numbers(s) for s in states]
         reward, discount, value = (np.array([c[i] for c in columns], np.float32) for i in range(3))
-        logits = np.array([c[4] for c in columns], np.float32) if self.actions.n else None
-        return Expansion(reward, discount, value, logits, dead=np.array([c[3] for c in columns], bool))
+        logits = np.array([c[4] for c in columns], np.float32) if action_count(self.actions) else None
+        return Expansion(reward, discount, value, logits, dead_end=np.array([c[3] for c in columns], bool))
 
     def start(self, problems):
         root = Expansion(*(np.full(len(problems), x, np.float32) for x in (0, 1, 0)))
         root.logits = self.expansion([(p, ()) for p in problems]).logits
         return [(p, ()) for p in problems], root
 
-    def expand(self, states, slots, *, follow=False, valued="all"):
+    def expand(self, states, slots, *, to_end=False, evaluate="all"):
         reached = [self.after(s, int(a)) for s, a in zip(states, slots)]
         return reached, self.expansion(reached)
 
@@ -69,8 +70,8 @@ class AsyncWorld(World):
     async def start(self, problems):
         return super().start(problems)
 
-    async def expand(self, states, slots, *, follow=False, valued="all"):
-        return super().expand(states, slots, follow=follow, valued=valued)
+    async def expand(self, states, slots, *, to_end=False, evaluate="all"):
+        return super().expand(states, slots, to_end=to_end, evaluate=evaluate)
 
 
 def sampled(world, problem, key, candidate, horizon):
@@ -115,7 +116,7 @@ def merging(planner, world, budget):
         left -= len(query)
         if len(query):
             reached, said = world.expand(states.get(query.row, query.parent), query.slot)
-            said.same_as = states.put(query.row, query.node, reached, query.parent)
+            said.duplicate_of = states.put(query.row, query.node, reached, query.parent)
             search.tell(query, said)
     return search
 
@@ -132,7 +133,7 @@ def test_best_of_n_over_slots_is_the_reference_sampler():
         assert out.plan.value[b] == pytest.approx(worth(world, b, best), abs=1e-5)
         shares = Counter(p[0] for p in paths)
         assert out.plan.weights[b].tolist() == pytest.approx([shares[a] / 20 for a in range(3)])
-    assert set(out.plan.why) == {"exhausted"}
+    assert set(out.plan.stop_reason) == {"exhausted"}
 
 
 def test_samples_follow_the_softmax_of_the_logits():
@@ -160,7 +161,7 @@ def test_best_of_n_over_an_unbounded_offer_takes_a_fresh_slot_of_the_root_and_fi
             state = world.after(state, slot)
         candidate += 1
     assert in_order(out.search) == expected[:30]
-    assert out.plan.why == ["budget"]
+    assert out.plan.stop_reason == ["budget"]
 
 
 def test_two_equal_first_steps_are_followed_by_samples_of_their_own():
@@ -189,20 +190,20 @@ def test_the_answer_at_a_smaller_budget_is_read_off_a_larger_run(planner):
         assert in_order(plan(planner, world, [0], Budget(nodes=nodes)).search) == large[:nodes]
 
 
-@pytest.mark.parametrize(("n", "follow", "valued"), [(None, True, "finished"), (3, False, "all")])
-def test_queries_say_whether_they_follow_and_what_is_to_be_judged(n, follow, valued):
+@pytest.mark.parametrize(("n", "to_end", "evaluate"), [(None, True, "finished"), (3, False, "all")])
+def test_queries_say_whether_they_follow_and_what_is_to_be_judged(n, to_end, evaluate):
     world = World(n)
-    search = BestOfN(horizon=5).begin(world.start([0])[1], Slots(n), Size(50), keys=keys_of(0, 1))
+    search = BestOfN(horizon=5).begin(world.start([0])[1], indexed(n), Size(50), keys=keys_of(0, 1))
     query = search.ask(np.array([50], np.int32))
-    assert (query.follow, query.valued) == (follow, valued)
+    assert (query.to_end, query.evaluate) == (to_end, evaluate)
     assert len(query) == 1 if n is None else len(query) > 1
-    silent = BestOfN(valued="none").begin(world.start([0])[1], Slots(n), Size(50), keys=keys_of(0, 1))
-    assert silent.ask(np.array([50], np.int32)).valued == "none"
+    silent = BestOfN(evaluate="none").begin(world.start([0])[1], indexed(n), Size(50), keys=keys_of(0, 1))
+    assert silent.ask(np.array([50], np.int32)).evaluate == "none"
 
 
 def test_candidates_begin_only_where_the_room_holds_them_whole():
     world = World(3, depth=10)
-    search = BestOfN(horizon=5).begin(world.start([0, 1])[1], Slots(3), Size(100), keys=keys_of(0, 2))
+    search = BestOfN(horizon=5).begin(world.start([0, 1])[1], DiscreteActions(3), Size(100), keys=keys_of(0, 2))
     query = search.ask(np.array([17, 3], np.int32))
     assert search.iterations[:, DRAWN].tolist() == [3, 1]
     assert np.bincount(query.row).tolist() == [len(set(query.slot[query.row == 0])), 1]
@@ -236,7 +237,7 @@ def test_counts_are_weights_scaled_by_the_effective_number_and_added_along_paths
             expected[node] += 0.75 * weight * number
     for node in [0, *tree.told(0)]:
         assert counts[0, node] == pytest.approx(2 + expected[node])
-    assert search.why == ["exhausted"]
+    assert search.stop_reason == ["exhausted"]
 
 
 def test_kept_candidates_are_weighed_again():
@@ -251,12 +252,12 @@ def test_kept_candidates_are_weighed_again():
 @pytest.mark.parametrize("planner", [BestOfN(), CEM(), MPPI()])
 def test_a_small_tree_is_exhausted_or_the_row_stalls(planner):
     out = plan(planner, World(2, depth=3), range(5), Budget(nodes=1000))
-    assert set(out.plan.why) <= {"exhausted", "stalled"} and (out.charged[:, 0] <= 14).all()
+    assert set(out.plan.stop_reason) <= {"exhausted", "stalled"} and (out.charged[:, 0] <= 14).all()
 
 
 def test_without_prior_mass_one_elite_is_where_it_converges():
     out = plan(CEM(prior=0.0, elites=0.01), World(None, depth=3), range(3), Budget(nodes=500))
-    assert out.plan.why == ["converged"] * 3
+    assert out.plan.stop_reason == ["converged"] * 3
 
 
 def test_answer_mean_takes_the_most_weighted_first_action():
@@ -276,7 +277,7 @@ def test_width_caps_the_distinct_children_of_a_node():
 @pytest.mark.parametrize("planner", [BestOfN(horizon=4), CEM(horizon=4), MPPI(horizon=4)])
 @pytest.mark.parametrize("n", [3, None])
 def test_dead_ends_are_never_chosen(planner, n):
-    world = World(n, depth=4, ends=0.3, dead=0.6)
+    world = World(n, depth=4, ends=0.3, dead_end=0.6)
     out = plan(planner, world, range(20), Budget(nodes=40))
     for b, path in enumerate(out.plan.actions):
         assert not world.numbers((b, tuple(int(s) for s in path)))[3] or not len(path)
@@ -291,7 +292,7 @@ def test_a_row_of_a_batch_is_the_row_alone(planner, n):
         alone = plan(planner, world, [b], Budget(nodes=70), keys=keys[b : b + 1])
         assert nodes_of(together.search, b) == nodes_of(alone.search)
         assert together.plan.actions[b].tolist() == alone.plan.actions[0].tolist()
-        assert together.plan.why[b] == alone.plan.why[0]
+        assert together.plan.stop_reason[b] == alone.plan.stop_reason[0]
 
 
 @settings(max_examples=80, deadline=None)
@@ -305,7 +306,7 @@ def test_a_row_of_a_batch_is_the_row_alone(planner, n):
 def test_any_order_of_tells_and_drops_keeps_the_contract(seed, budget, n, planner, parallel):
     world, rng = World(n, depth=4, ends=0.2), random.Random(seed)
     chosen = planner(horizon=3, parallel=parallel, fewest=3)
-    search = chosen.begin(world.start(range(2))[1], Slots(n), Size(budget), keys=keys_of(seed, 2))
+    search = chosen.begin(world.start(range(2))[1], indexed(n), Size(budget), keys=keys_of(seed, 2))
     states, opened, flying = ListStates([], 0), np.zeros(2, np.int32), []
     states.put(np.arange(2, dtype=np.int32), np.zeros(2, np.int32), [(0, ()), (1, ())])
     for turn in range(10_000):
@@ -335,9 +336,11 @@ def test_any_order_of_tells_and_drops_keeps_the_contract(seed, budget, n, planne
     for b in range(2):
         assert (search.tree.I[b, : search.tree.nodes, STATUS] != 1).all()
         assert opened[b] == len(nodes_of(search, b))
-        assert search.why[b] != "budget" or opened[b] == budget
+        assert search.stop_reason[b] != "budget" or opened[b] == budget
         if parallel == 1:
-            assert nodes_of(search, b) == nodes_of(plain.search, b) and search.why[b] == plain.plan.why[b]
+            assert (
+                nodes_of(search, b) == nodes_of(plain.search, b) and search.stop_reason[b] == plain.plan.stop_reason[b]
+            )
 
 
 @pytest.mark.parametrize("planner", [BestOfN(), CEM(), MPPI()])
@@ -352,7 +355,7 @@ async def test_awaiting_one_call_at_a_time_gives_the_same_nodes(planner):
 def test_replaying_the_journal_gives_the_same_tree():
     world = World(3, depth=6)
     search = plan(CEM(horizon=4), world, [0, 1], Budget(nodes=80)).search
-    again = CEM(horizon=4).begin(world.start([0, 1])[1], Slots(3), Size(80), keys=keys_of(0, 2))
+    again = CEM(horizon=4).begin(world.start([0, 1])[1], DiscreteActions(3), Size(80), keys=keys_of(0, 2))
     for verb, first, second in search.journal:
         if verb == "ask":
             asked = again.ask(first)
@@ -366,6 +369,6 @@ def test_a_row_that_begins_at_its_end_is_done_and_a_row_without_room_too():
     world = World(3, 4)
     root = world.start([0, 1])[1]
     root.discount = np.array([0, 1], np.float32)
-    search = CEM(horizon=2).begin(root, Slots(3), Size(10), keys=keys_of(0, 2))
+    search = CEM(horizon=2).begin(root, DiscreteActions(3), Size(10), keys=keys_of(0, 2))
     assert not len(search.ask(np.array([10, 0], np.int32)))
-    assert search.why == ["exhausted", "budget"] and search.plan().path == [[0], [0]]
+    assert search.stop_reason == ["exhausted", "budget"] and search.plan().path == [[0], [0]]

@@ -4,18 +4,19 @@ import math
 
 import numpy as np
 import pytest
+from spaces import indexed
 
 from forethought.planning import Budget, plan
-from forethought.planning.check import check_search
-from forethought.planning.interface import Expansion, Slots
+from forethought.planning.interface import Expansion
 from forethought.planning.rebase import Rebase, shared_out
+from forethought.planning.testing.check_model import check_search
 
 
 class Letters:
     """Slot k of a state appends digit k; a state of `depth` digits ends; its worth is a fraction made of its digits."""
 
     def __init__(self, depth=4, n=None):
-        self.depth, self.actions, self.cost, self.opened = depth, Slots(n), 1, []
+        self.depth, self.actions, self.cost, self.opened = depth, indexed(n), 1, []
 
     def worth(self, state):
         return (sum((i + 1) * (ord(c) - 47) * 37 for i, c in enumerate(state)) % 101) / 100
@@ -30,7 +31,7 @@ class Letters:
     def start(self, problems):
         return list(problems), self._said(problems)
 
-    def expand(self, states, slots, *, follow=False, valued="all"):
+    def expand(self, states, slots, *, to_end=False, evaluate="all"):
         reached = [s + chr(48 + int(k)) for s, k in zip(states, slots)]
         self.opened += reached
         return reached, self._said(reached)
@@ -94,7 +95,7 @@ def test_all_of_a_finite_tree_is_opened_in_the_end():
     model = Letters(depth=3, n=2)
     outcome = plan(Rebase(), model, [""], Budget(nodes=100))
     assert sorted(model.opened) == sorted(f"{i:0{d}b}" for d in (1, 2, 3) for i in range(2**d))
-    assert outcome.plan.why == ["exhausted"]
+    assert outcome.plan.stop_reason == ["exhausted"]
 
 
 @pytest.mark.parametrize("planner", [Rebase(), Rebase(temperature=1.0)])

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.planning import CEM, Box, check
-from forethought.planning.linear import LinearQuadratic
-from forethought.planning.riccati import dare, lqr, unreachable
+from forethought.planning import CEM, BoxActions
+from forethought.planning.testing import check_model as check
+from forethought.planning.testing.linear_quadratic import LinearQuadratic
+from forethought.planning.trajopt.lqr import dare, lqr, unreachable
 
 A = np.array([[1.0, 0.1], [0.0, 1.0]])
 B = np.array([[0.0], [0.1]])
@@ -151,7 +152,7 @@ def test_a_lasting_mode_that_costs_nothing_is_refused() -> None:
 def model(gamma: float = 1.0, bound: float = 100.0) -> LinearQuadratic:
     a, b, q, r, final = (torch.from_numpy(x) for x in (A, B, Q, R, FINAL))
     top = torch.tensor([bound], dtype=torch.float64)
-    return LinearQuadratic(a, b, q, r, final, Box(-top, top), gamma)
+    return LinearQuadratic(a, b, q, r, final, BoxActions(-top, top), gamma)
 
 
 def test_the_model_keeps_its_contract_and_refuses_other_states() -> None:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from scipy import stats
 
-from forethought.planning import CEM, Box, Budget, Expansion, ModelError, plan
-from forethought.planning.interface import Candidates
-from forethought.planning.risk import at_risk, check_risk, tail_mean
+from forethought.planning import CEM, BoxActions, Budget, Expansion, ModelError, plan
+from forethought.planning.interface import SequenceQuery
 from forethought.planning.rollout import rollout
+from forethought.planning.vectors.risk import at_risk, check_risk, tail_mean
 
 ALPHAS = [0.03, 0.1, 0.25, 1 / 3, 0.5, 0.77, 1.0]
 
@@ -70,7 +70,7 @@ class Members:
 
     cost: int = 2
     particles: int = 2
-    actions = Box(torch.tensor([-1.0]), torch.tensor([1.0]))
+    actions = BoxActions(torch.tensor([-1.0]), torch.tensor([1.0]))
 
     def start(self, problems: Any) -> Any:
         zero = torch.zeros(len(problems))
@@ -81,7 +81,7 @@ class Members:
         states[1::2, 0] = 1
         return states
 
-    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: Any = "all") -> Any:
+    def expand(self, states: Any, actions: Any, *, to_end: bool = False, evaluate: Any = "all") -> Any:
         member, time = states.unbind(1)
         alternating = torch.where((member + time) % 2 == 0, 1.0, -1.0)
         one_sided = torch.where(member == 0, 1.6, -1.0)
@@ -93,7 +93,7 @@ def test_risk_is_of_the_trajectory_and_not_of_its_steps() -> None:
     """Per step both actions have the worst -1; over two steps alternation has 0 in each world, action 1 has -2."""
     sequences = torch.tensor([[[[-1.0], [-1.0]], [[1.0], [1.0]]]])
     model = Members()
-    found = rollout(model, model.start([0])[0], Candidates(np.zeros(1, np.int32), sequences, np.zeros(1, np.uint64)))
+    found = rollout(model, model.start([0])[0], SequenceQuery(np.zeros(1, np.int32), sequences, np.zeros(1, np.uint64)))
     for risk, known in (("mean", [0.0, 0.6]), ("worst", [0.0, -2.0]), (("cvar", 0.5), [0.0, -2.0])):
         assert at_risk(found.returns, risk)[0].tolist() == pytest.approx(known)  # type: ignore[arg-type]
 

@@ -10,9 +10,17 @@ import pytest
 import torch
 from scipy import stats
 
-from forethought.planning.interface import UNITS, Box, Candidates, Expansion, ModelError, Slots
+from forethought.planning.interface import (
+    UNITS,
+    BoxActions,
+    DiscreteActions,
+    Expansion,
+    IndexedActions,
+    ModelError,
+    SequenceQuery,
+)
 from forethought.planning.rollout import rollout, take
-from forethought.planning.rollout_value import content_bits, rollout_value
+from forethought.planning.wrappers.rollout_value import content_bits, rollout_value
 
 
 @dataclass
@@ -21,13 +29,13 @@ class Line:
 
     wall: float = 1e9
     cost: int = 1
-    actions: Any = field(default_factory=lambda: Box(torch.tensor([-1.0]), torch.tensor([1.0])))
+    actions: Any = field(default_factory=lambda: BoxActions(torch.tensor([-1.0]), torch.tensor([1.0])))
 
     def start(self, problems: Any) -> tuple[torch.Tensor, Expansion]:
         x = torch.as_tensor(problems, dtype=torch.float64)
         return x, Expansion(torch.zeros_like(x), torch.ones_like(x), torch.zeros_like(x))
 
-    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: str = "all") -> Any:
+    def expand(self, states: Any, actions: Any, *, to_end: bool = False, evaluate: str = "all") -> Any:
         ended = states.abs() >= self.wall
         reached = states + torch.as_tensor(actions).reshape(-1)
         discount = (reached.abs() < self.wall).double()
@@ -52,7 +60,7 @@ def test_returns_are_those_of_a_loop_and_an_end_ends_only_its_own(gamma: float, 
     actions = torch.rand(2, 6, 5, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     model = Line(wall)
     states = model.start([0.9, 0.0, -0.3])[0]
-    answer = rollout(model, states[[2, 0]], Candidates(np.array([2, 0], dtype=np.int32), actions), gamma)
+    answer = rollout(model, states[[2, 0]], SequenceQuery(np.array([2, 0], dtype=np.int32), actions), gamma)
     for m, x in enumerate((-0.3, 0.9)):
         for k in range(6):
             wanted = by_hand(x, actions[m, k, :, 0].tolist(), gamma, wall)
@@ -60,7 +68,7 @@ def test_returns_are_those_of_a_loop_and_an_end_ends_only_its_own(gamma: float, 
 
 
 def test_usage_is_one_node_and_one_call_a_step() -> None:
-    answer = rollout(Line(), torch.zeros(1), Candidates(np.array([1], dtype=np.int32), torch.zeros(1, 4, 7, 1)))
+    answer = rollout(Line(), torch.zeros(1), SequenceQuery(np.array([1], dtype=np.int32), torch.zeros(1, 4, 7, 1)))
     assert answer.usage is not None and answer.usage.shape == (1, len(UNITS))
     assert dict(zip(UNITS, answer.usage[0]))["nodes"] == 28
     assert answer.usage[0, :2].tolist() == [28, 28] and answer.usage[0, 2:].sum() == 0
@@ -75,7 +83,7 @@ def test_usage_and_spent_that_a_model_says_are_summed() -> None:
             said.spent = np.full((len(states), len(UNITS)), 1.0)
             return states, said
 
-    answer = rollout(Costly(), torch.zeros(2), Candidates(np.arange(2, dtype=np.int32), torch.zeros(2, 4, 5, 1)))
+    answer = rollout(Costly(), torch.zeros(2), SequenceQuery(np.arange(2, dtype=np.int32), torch.zeros(2, 4, 5, 1)))
     assert answer.usage is not None and (answer.usage == 60).all()
     assert answer.spent is not None and (answer.spent == 20).all()
 
@@ -90,7 +98,7 @@ def test_step_is_taken_for_inner_steps_and_gives_the_same() -> None:
             return reached, said.reward, said.discount
 
     fast = Fast(1.2)
-    query = Candidates(np.arange(2, dtype=np.int32), torch.linspace(-1, 1, 40).reshape(2, 4, 5, 1).double())
+    query = SequenceQuery(np.arange(2, dtype=np.int32), torch.linspace(-1, 1, 40).reshape(2, 4, 5, 1).double())
     states = torch.tensor([0.0, 0.5], dtype=torch.float64)
     wanted = rollout(Line(1.2), states, query)
     got = rollout(fast, states, query)
@@ -108,7 +116,7 @@ def test_particles_lie_side_by_side_and_are_charged() -> None:
             assert len(keys) == len(states) and keys[0] == keys[1] != keys[-1]
             return states.repeat_interleave(3) + torch.arange(3).repeat(len(states))
 
-    query = Candidates(np.arange(2, dtype=np.int32), torch.zeros(2, 2, 1, 1), np.array([5, 6], dtype=np.uint64))
+    query = SequenceQuery(np.arange(2, dtype=np.int32), torch.zeros(2, 2, 1, 1), np.array([5, 6], dtype=np.uint64))
     answer = rollout(Swarm(), torch.tensor([0.0, 100.0]), query)
     assert answer.returns.tolist() == [[[0, 11, 22]] * 2, [[1100, 1111, 1122]] * 2]
     assert answer.usage is not None and answer.usage[:, 0].tolist() == [6, 6]
@@ -134,7 +142,7 @@ def test_a_wrong_shape_is_a_model_error_that_names_the_field() -> None:
             return states, said
 
     with pytest.raises(ModelError, match=r"discount wants shape \[8\], got \[8, 1\]"):
-        rollout(Wrong(), torch.zeros(2), Candidates(np.arange(2, dtype=np.int32), torch.zeros(2, 4, 5, 1)))
+        rollout(Wrong(), torch.zeros(2), SequenceQuery(np.arange(2, dtype=np.int32), torch.zeros(2, 4, 5, 1)))
 
 
 # --- values by rollout --------------------------------------------------------------------------------------------
@@ -147,7 +155,7 @@ def test_value_is_the_return_of_the_policy_and_its_steps_are_charged() -> None:
     wanted = [by_hand(x, [0.5] * 3, 1.0, 1e9) for x in (0.0, 1.0)]
     assert root.value.tolist() == pytest.approx(wanted)
     assert root.usage is not None and root.usage[:, :2].tolist() == [[4, 4], [4, 4]]
-    _, plain = model.expand(torch.zeros(1, dtype=torch.float64), torch.zeros(1), valued="none")
+    _, plain = model.expand(torch.zeros(1, dtype=torch.float64), torch.zeros(1), evaluate="none")
     assert plain.usage is None
 
 
@@ -160,20 +168,20 @@ def test_finished_states_are_worth_nothing_and_cost_no_rollout() -> None:
 
 @dataclass
 class Coin:
-    """Slots with fixed logits; reward is the slot. States count steps and carry a number of their own."""
+    """IndexedActions with fixed logits; reward is the slot. States count steps and carry a number of their own."""
 
     logits: tuple[float, ...] | None
     cost: int = 1
 
     @property
-    def actions(self) -> Slots:
-        return Slots(3)
+    def actions(self) -> IndexedActions:
+        return DiscreteActions(3)
 
     def start(self, problems: Any) -> Any:
         states = torch.as_tensor(problems, dtype=torch.float32)
         return states, self._said(torch.zeros(len(states)))
 
-    def expand(self, states: Any, actions: Any, *, follow: bool = False, valued: str = "all") -> Any:
+    def expand(self, states: Any, actions: Any, *, to_end: bool = False, evaluate: str = "all") -> Any:
         return states + 1, self._said(torch.as_tensor(actions).float())
 
     def _said(self, reward: torch.Tensor) -> Expansion:
@@ -198,7 +206,7 @@ def test_random_policies_draw_as_their_logits_say(logits: Any, policy: Any, mean
 
 
 def test_uniform_over_a_box_fills_the_box() -> None:
-    model = Line(actions=Box(torch.tensor([-3.0]), torch.tensor([1.0])))
+    model = Line(actions=BoxActions(torch.tensor([-3.0]), torch.tensor([1.0])))
     starts = torch.randn(4000, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     _, root = rollout_value(model, 1, "uniform").start(starts)
     drawn = (root.value / 11 - starts).numpy()

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.planning import noise, weighing
-from forethought.planning.gaussian import Gaussian
-from forethought.planning.interface import Box
+from forethought.planning import noise
+from forethought.planning.interface import BoxActions
 from forethought.planning.noise import fold, normals
+from forethought.planning.sampling import weights as weighing
+from forethought.planning.sampling.gaussian import Gaussian
 
 
 @pytest.fixture(params=["compiled", "torch"])
@@ -85,7 +86,7 @@ def test_noise_is_the_same_to_the_last_bit_compiled_and_not(dtype, monkeypatch):
 @pytest.mark.parametrize("rows", [slice(None), torch.tensor([2, 0])])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_law_samples_and_moves_alike_compiled_and_not(dtype, rows, monkeypatch):
-    box = Box(torch.tensor([-1.0, -2], dtype=dtype), torch.tensor([1.0, 3], dtype=dtype))
+    box = BoxActions(torch.tensor([-1.0, -2], dtype=dtype), torch.tensor([1.0, 3], dtype=dtype))
     mean, white = torch.rand(3, 5, 2, dtype=dtype) - 0.5, torch.randn(3, 40, 5, 2, dtype=dtype)
     weights = torch.softmax(torch.randn(3, 40, dtype=dtype), -1) * (torch.arange(40) % 3 > 0)
     count = len(mean[rows])

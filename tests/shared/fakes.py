@@ -7,7 +7,7 @@ import hashlib
 import math
 
 from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
-from forethought.llm.formats import PlainFormat
+from forethought.llm.text.formats import PlainFormat
 from forethought.llm.text_model import TextModel
 
 LINES = ("a+b\n", "c\n", "so be it\n", "#### 7\n", "#### 8\n")
@@ -44,15 +44,15 @@ class LineEngine:
     async def generate(self, prompt, sampling, stream):
         self.generated.append((prompt, sampling, stream))
         await asyncio.sleep(0)
-        steps, room, ended = [], sampling.max_tokens, "stop"
+        steps, remaining, ended = [], sampling.max_tokens, "stop"
         while ended == "stop" and len(steps) != sampling.max_steps:
             line = self.line(stream, len(prompt) + sum(map(len, steps)))
-            step = tuple(map(ord, line or ""))[:room]
-            room -= len(step)
+            step = tuple(map(ord, line or ""))[:remaining]
+            remaining -= len(step)
             steps += [step] if step else []
             if line is None or any(end in line for end in sampling.ends):
                 ended = "end"
-            if line is not None and (len(step) < len(line) or room == 0):
+            if line is not None and (len(step) < len(line) or remaining == 0):
                 ended = "length"
         self.written += sum(map(len, steps))
         logprobs = [tuple(-token / 1000 for token in step) for step in steps]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-from forethought.llm.embedded.checker import final_answer
-from forethought.llm.embedded.corrupt import corrupt_step
-from forethought.llm.embedded.stories import held_out
+from forethought.llm.builtin.checker import final_answer
+from forethought.llm.builtin.corruptions import corrupt_step
+from forethought.llm.builtin.stories import held_out
 from forethought.llm.prm.problems import Problem
-from forethought.llm.prm.writers import Solution
+from forethought.llm.prm.samplers import Solution
 
 STORIES = held_out("validation", 3)
 

@@ -1,0 +1,1 @@
+"""control/world_models/mlp"""
