@@ -1,0 +1,190 @@
+"""What searches ask, what models answer, and what a search recommends; plain data without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .usage import Usage
+
+Int = NDArray[np.int32]
+Keys = NDArray[np.uint64]
+Bool = NDArray[np.bool_]
+Float = NDArray[np.float32] | Tensor
+"""A float32 array, numpy or torch; a search converts what it is told to numpy once, at its border."""
+
+Actions = Int | Tensor
+"""Indices [K] for indexed action spaces, vectors [K, D] for `BoxActions`."""
+
+Index = NDArray[np.int64] | slice
+"""Positions in a query, as an array or a slice."""
+
+
+class ModelError(RuntimeError):
+    """A model broke its contract: a field of a wrong shape, or a batch without one finite number."""
+
+
+@dataclass(slots=True)
+class Expansion:
+    """What a model says of K reached states.
+
+    reward: [K] reward of the step that reached the state.
+    discount: [K] factor on everything after it; 0 ends the episode. A time limit is no end and never sets 0.
+    value: [K] discounted return still to come; 0 where discount is 0.
+    logits: [K, A] preferences over the state's own actions, -inf where there is no such action; None for
+        `SampledActions()` and `BoxActions`; None for `DiscreteActions(n)` means all alike.
+    usage: what these answers cost this planner had it run alone (*charged*).
+    spent: what they cost the engine just now, None where that is the same.
+    duplicate_of: [K] node id of an earlier sibling that is the same state, -1 where there is none; set by the driver.
+    dead_end: [K] true where an end (discount 0) is no solution, such as a text cut off before its answer; None: nowhere.
+    """
+
+    reward: Float
+    discount: Float
+    value: Float
+    logits: Float | None = None
+    usage: Usage | None = None
+    spent: Usage | None = None
+    duplicate_of: Int | None = None
+    dead_end: Bool | None = None
+
+
+Evaluate = Literal["none", "finished", "all"]
+"""Which reached states need a value: none, only finished ones (whose reward is then their score), all of them."""
+
+
+@dataclass(slots=True)
+class EdgeQuery:
+    """Edges to open: walk `slot` of state `parent` of problem `row` and call what is reached `node`.
+
+    row, parent, slot, node: int32 [K].
+    to_end: whoever asked will walk first slots from here to the end, so a model may write all of it at once.
+    evaluate: which of the reached states need a value.
+    """
+
+    row: Int
+    parent: Int
+    slot: Int
+    node: Int
+    to_end: bool = False
+    evaluate: Evaluate = "all"
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, index: Index) -> EdgeQuery:
+        """The leaves at `index` (array of positions, or a slice) as a query of its own."""
+        return EdgeQuery(
+            self.row[index], self.parent[index], self.slot[index], self.node[index], self.to_end, self.evaluate
+        )
+
+    def groups(self) -> list[EdgeQuery]:
+        """One query per parent: siblings asked together are expanded together."""
+        if len(self) <= 1:
+            return [self] if len(self) else []
+        place: dict[tuple[int, int], list[int]] = {}
+        for i, pair in enumerate(zip(self.row.tolist(), self.parent.tolist())):
+            place.setdefault(pair, []).append(i)
+        return [self.take(np.array(index)) for index in place.values()]
+
+
+@dataclass(slots=True)
+class SequenceQuery:
+    """Sequences of action vectors to score.
+
+    row: int32 [M] the problems asked about. sequences: tensor [M, K, H, D]. keys: uint64 [M] for a model's own noise.
+
+    A search that wants more than returns of a model that can be differentiated asks one of the kinds in
+    `derivatives.py`, which `rollout` answers too.
+    """
+
+    row: Int
+    sequences: Tensor
+    keys: Keys | None = None
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def nodes(self) -> int:
+        """What the answer costs each row, in units of `Model.cost`: a node per candidate and step."""
+        return self.sequences.shape[1] * self.sequences.shape[2]
+
+    def take(self, index: Index) -> Self:
+        """The rows at `index` (array of positions, or a slice) as a query of its own."""
+        rows = {f.name: x[index] for f in fields(self) if isinstance(x := getattr(self, f.name), np.ndarray | Tensor)}
+        return replace(self, **rows)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Returns:
+    """The answer to `SequenceQuery`: returns [M, K, P] (P = 1 for a deterministic model), usage and spent [M, units].
+
+    violation: [M, K, P] by how much each candidate breaks the model's constraint, 0 where it keeps it; None for a model
+        without one (`constraints.py`).
+    """
+
+    returns: Tensor
+    usage: Usage | None = None
+    spent: Usage | None = None
+    violation: Tensor | None = field(default=None, kw_only=True)
+
+
+Query = EdgeQuery | SequenceQuery
+Answer = Expansion | Returns
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished leaf of a tree: its node id, its discounted return from the root, how often it was visited."""
+
+    node: int
+    value: float
+    visits: int
+
+
+@dataclass
+class Plan:
+    """What a search recommends for each of B problems.
+
+    best: [B] node id to end at, -1 where the search has no tree.
+    path: per problem the node ids from the root to `best`, both included; empty without a tree.
+    actions: per problem the slots along `path`, int32 [length]; for vectors a tensor [B, H, D].
+    value: [B] estimated return of that plan.
+    weights: [B, A] share of the root's visits per slot (a training target); None without a tree; for `SampledActions()`
+        as wide as the most draws.
+    finished: per problem every finished leaf, in the order they were told.
+    stop_reason: per problem the reason for stopping: budget, exhausted, converged, stalled, or "" while it runs.
+    gradient: [B] certificate of planners that use derivatives, None for others: the most return, to first order, that
+        moving one component of one action by half its range, within its bounds, would add; near 0 at a local optimum,
+        NaN where it was not measured at this very plan.
+    violation: [B] by how much the plan breaks the model's constraint: 0 where it keeps it; above 0 no candidate kept it
+        and this one broke it least; None for models without one (`constraints.py`).
+    """
+
+    best: Int
+    path: list[list[int]]
+    actions: list[Int] | Tensor
+    value: NDArray[np.float32]
+    weights: NDArray[np.float32] | None = None
+    finished: list[list[Finished]] = field(default_factory=list)
+    stop_reason: list[str] = field(default_factory=list)
+    gradient: NDArray[np.float32] | None = None
+    violation: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a search may grow: what array sizes, widths, populations and halving schedules are made from.
+
+    nodes: how many actions per problem may be tried in a state (the driver has divided by `Model.cost`).
+    exact: the cap is in nodes, so that a schedule may be laid out to end on it; False where another unit or the clock
+        ends the search and `nodes` is only a bound.
+    """
+
+    nodes: int
+    exact: bool = True
