@@ -163,7 +163,7 @@ def _check(request: Request) -> None:
 
 def _check_text(request: Request) -> None:
     from ..llm.critics import parts_of
-    from ..llm.load import ENGINES, RUNS_A_MODEL
+    from ..llm.load import ENGINES, LOCAL_ENGINES
     from ..llm.reasoning import WAYS
 
     check_names([request.engine], tuple(ENGINES), "engine")
@@ -174,8 +174,8 @@ def _check_text(request: Request) -> None:
         names = [name for _, name in parts_of(request.value)]
     except ValueError as error:
         raise BadInput(str(error)) from error
-    if request.replicas > 1 and request.engine not in RUNS_A_MODEL:
-        raise BadInput(f"--replicas are of engines that run a model ({', '.join(RUNS_A_MODEL)}), got {request.engine}")
+    if request.replicas > 1 and request.engine not in LOCAL_ENGINES:
+        raise BadInput(f"--replicas are of engines that run a model ({', '.join(LOCAL_ENGINES)}), got {request.engine}")
     if request.engine == "replay" and request.tape is None:
         raise BadInput("--engine replay answers from a tape: --tape FILE")
     if request.engine == "openai" and not request.base_url:
@@ -208,7 +208,7 @@ def _on_tape(tape: Path | None, model: str | None) -> str:
     from ..llm.tape.sqlite import TapeFile
 
     try:
-        file = TapeFile(str(tape), only_read=True)
+        file = TapeFile(str(tape), read_only=True)
         found = file.model(model)
         alike = [name for name in file.models() if name == found.name]
         file.close()

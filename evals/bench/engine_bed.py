@@ -114,7 +114,7 @@ class Bed:
     def fresh(self) -> Any:
         """The engine with an empty cache and counters at 0."""
         engine = self._make()
-        self._home = getattr(engine, "home", None)
+        self._home = engine.thread if self.engine == "vllm" else None
         if self._home is not None:
             asyncio.run(_emptied(self._home))
             engine.counters = EngineCounters()
@@ -184,10 +184,10 @@ def _loaded(source: str, device: str, dummy: bool) -> tuple[Any, Any]:
     """Model and tokenizer; with `dummy` the weights are drawn as the model's own initialisation draws them."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    from ...llm.engines.transformers.network import load
+    from ...llm.engines.transformers.loading import load_model
 
     if not dummy:
-        return load(source, device, None)
+        return load_model(source, device, None)
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(0)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ...llm.engines.base import Engine, EngineCounters, Generation, Sampling, Score, Tokens
 from ...llm.engines.stops import decode
-from ...llm.engines.transformers.cache import TokenTree
+from ...llm.engines.transformers.block_manager import BlockManager
 
 
 class Call(NamedTuple):
@@ -43,7 +43,7 @@ class Call(NamedTuple):
         return len(self.prompt) - self.answer.cached
 
 
-class Recorder:
+class Recorder(Engine):
     """An engine that passes everything on and keeps the calls that were answered.
 
     thinner: to be called by whoever keeps requests in flight when he has nothing left to begin where one ends.
@@ -53,7 +53,7 @@ class Recorder:
         self.engine = engine
         self.fingerprint, self.context, self.tokenizer = engine.fingerprint, engine.context, engine.tokenizer
         self.counters: EngineCounters = engine.counters
-        self.work = getattr(engine, "work", None)
+        self.flops = engine.flops
         self.thinner: Callable[[], None] = lambda: None
         self._calls: list[Call] = []
 
@@ -134,14 +134,14 @@ def predicted_hits(calls: Sequence[Call], tokenizer: Any, block: int = 1) -> int
     block: tokens that are found together or not at all; above 1 the last token of a prompt is never among them, as
     vLLM computes it anew to have something to draw from.
     """
-    tree = TokenTree(2 + sum(len(call.prompt) + len(call.written) for call in calls))
+    tree = BlockManager(2 + sum(len(call.prompt) + len(call.written) for call in calls))
     events = [(call.begun, False, call) for call in calls] + [(call.ended, True, call) for call in calls]
     hits = 0
     for _, over, call in sorted(events, key=lambda event: event[:2]):
         if over:
             _grow(tree, call.prompt + _computed(call, tokenizer))
         else:
-            found = len(tree.match(call.prompt))
+            found = len(tree.match_prefix(call.prompt))
             hits += found if block == 1 else min(found, len(call.prompt) - 1) // block * block
             _grow(tree, call.prompt)
     return hits
@@ -157,8 +157,8 @@ def _computed(call: Call, tokenizer: Any) -> Tokens:
     return call.written if done.ended == "end" and not closed else call.written[:-1]
 
 
-def _grow(tree: TokenTree, tokens: Tokens) -> None:
-    path = tree.match(tokens)
+def _grow(tree: BlockManager, tokens: Tokens) -> None:
+    path = tree.match_prefix(tokens)
     slot = path[-1] if path else 0
     for token in tokens[len(path) :]:
-        slot = tree.add(slot, token)
+        slot = tree.allocate(slot, token)

@@ -36,7 +36,7 @@ class Side:
 
     def __init__(self, engine: Any, work: Callable[[Any, Callable[[], None]], Coroutine[Any, Any, Any]]) -> None:
         self.engine, self.work = engine, work
-        self.decoder, self.tick = engine._decoder, engine._decoder.tick
+        self.decoder, self.tick = engine._scheduler, engine._scheduler.step
         self.task: asyncio.Task[Any] | None = None
         self.taken, self.over = Stretch(0.0, 0.0, 0), False
 
@@ -54,7 +54,7 @@ class Turns:
         self.done = asyncio.Event()
         self.since = clocks()
         for number, side in enumerate(sides):
-            side.decoder.tick = lambda number=number: self.tick(number)
+            side.decoder.step = lambda number=number: self.tick(number)
         self.begin()
 
     def tick(self, number: int) -> None:

@@ -41,9 +41,9 @@ def notes_of(request: Request, task: TextTask, model: Any) -> list[str]:
 
 def replay_notes(model: Any, value: str) -> list[str]:
     """How many requests of this call fell off the tape, and in what its runs differ from this one."""
-    from ...llm.load import run_of
+    from ...llm.load import run_settings
 
-    steps, scores = model.engine.lost["steps"], model.engine.lost["scores"]
+    steps, scores = model.engine.missing["steps"], model.engine.missing["scores"]
     found = model.tape.hits + model.tape.merged
     if not steps + scores:
         return [f"replay: the tape answered all {found:,} requests"]
@@ -51,7 +51,7 @@ def replay_notes(model: Any, value: str) -> list[str]:
         f"replay: {steps + scores:,} requests fell off the tape, which answered {found:,}. They are {steps:,} steps, "
         f"each a dead end, and {scores:,} scores, which are unknown"
     )
-    asked = run_of(model, value)
+    asked = run_settings(model, value)
     unlike = [
         [f"{name} {run[name]} and not {asked[name]}" for name in asked if run.get(name, asked[name]) != asked[name]]
         for run in model.engine.runs

@@ -27,7 +27,7 @@ class RecordedTrees:
                 "recorded is for trees on a tape: --engine replay --tape FILE; see forethought import --help"
             )
         try:
-            file = TapeFile(tape, only_read=True)
+            file = TapeFile(tape, read_only=True)
             self._answers = file.problems()
             file.close()
         except ValueError as error:

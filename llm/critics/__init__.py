@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engines.base import Engine
-from .base import UNJUDGED, Comparison, Judgement, Value
+from .base import UNJUDGED, ClosableCritic, Comparison, Judgement, Value
 from .logprob import LogProb
 from .none import NoValue
 from .oracle import Oracle
@@ -45,7 +45,7 @@ def value_named(text: str, means: Means | None = None) -> Value:
     found = [(weight, VALUES[name](means or Means())) for weight, name in parts_of(text)]
     if len(found) == 1:
         return found[0][1]
-    compares = any(hasattr(part, "compare") for _, part in found)
+    compares = any(isinstance(part, Comparison) for _, part in found)
     return (WeightedComparison if compares else Weighted)(found)
 
 
@@ -98,6 +98,7 @@ VALUES: dict[str, Callable[[Means], Value]] = {
 __all__ = [
     "UNJUDGED",
     "VALUES",
+    "ClosableCritic",
     "Comparison",
     "Judgement",
     "LogProb",

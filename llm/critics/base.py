@@ -6,11 +6,12 @@ One value is one small file here; `value_named` finds it by name.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from ..engines.base import Score, Tokens
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
 
@@ -40,31 +41,38 @@ UNJUDGED = Judgement(0.0)
 class Value(Protocol):
     """A critic of solutions.
 
-    low, high: the scale; a dead end is worth `low`, an unjudged root the middle. A critic with an engine of its own
-    closes it in an `async def close(self)`.
+    low, high: the scale; a dead end is worth `low`, an unjudged root the middle.
     """
 
     name: str
     low: float
     high: float
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         """Judge one state, open (`ended` is "") or finished ("answer"); dead ends are never asked about."""
         ...
 
 
-class Comparison(Value, Protocol):
-    """A critic that judges siblings against each other, and whose `score` of a single state is a ValueError."""
+class Comparison(ABC):
+    """Optional for critics: judges siblings against each other; `score` of a single state is then a ValueError."""
 
+    @abstractmethod
     async def compare(
-        self, taped: Taped, format: Format, parent: TextState, children: Sequence[TextState]
+        self, taped: CachedEngine, format: Format, parent: TextState, children: Sequence[TextState]
     ) -> list[Judgement]:
         """Judge the distinct living children of `parent`, at least one; the last judgement carries the cost."""
-        ...
+
+
+class ClosableCritic(ABC):
+    """Optional for critics: holds an engine of its own, which has to be closed."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the critic's engine."""
 
 
 async def chances(
-    taped: Taped, prompt: Tokens, choices: Sequence[int]
+    taped: CachedEngine, prompt: Tokens, choices: Sequence[int]
 ) -> tuple[tuple[float, ...], Score, Score | None]:
     """Probabilities of next tokens, NaN where the prompt is too long; the score recorded, and that made just now."""
     if len(prompt) > taped.engine.context:

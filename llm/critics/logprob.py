@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ..engines.base import EngineGone
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
 from .base import Judgement
@@ -23,8 +23,8 @@ class LogProb:
     name = "logprob"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
-        if getattr(taped.engine, "mute", False):
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
+        if not taped.engine.gives_logprobs:
             raise EngineGone("the server gives no log-probabilities; choose --value none or rollout")
         logprobs = state.logprobs if self.whole else (state.step_logprobs or ((),))[-1]
         return Judgement(math.exp(sum(logprobs) / len(logprobs)) if logprobs else self.low)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
 from .base import Judgement
@@ -14,5 +14,5 @@ class NoValue:
     name = "none"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         return Judgement(1.0 if state.ended == "answer" else 0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
 from .base import Judgement
@@ -25,7 +25,7 @@ class Oracle:
     name = "oracle"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         if not state.ended:
             return Judgement((self.low + self.high) / 2)
         return Judgement(float(self.right(state.question, taped.text(state.solution))))

@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 
 from ...planning.interface import ModelError
 from ..engines.base import Engine, Tokens
-from ..engines.flops import work_of
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
-from .base import Judgement, chances
+from .base import ClosableCritic, Judgement, chances
 from .reward_formats import RewardFormat
 
 AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
@@ -24,7 +23,7 @@ AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
 """From the steps' scores to the solution's. Lightman et al. 2023: product and min; Snell et al. 2024: last."""
 
 
-class ProcessReward:
+class ProcessReward(ClosableCritic):
     """P(right) / (P(right) + P(wrong)) where a step ends, aggregated over the steps, in [0, 1].
 
     engine: runs the reward model and keeps what it has read, so that a child costs the positions of its last step; its
@@ -43,7 +42,7 @@ class ProcessReward:
         self.engine, self.reads, self.aggregate, self.outcome = engine, reads, aggregate, outcome
         self.name = "orm" if outcome else "prm"
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         if self.outcome and not state.ended:
             return Judgement((self.low + self.high) / 2)
         steps = self._steps(taped.text(state.solution), format.delimiter)
@@ -52,7 +51,7 @@ class ProcessReward:
             raise ModelError(f"{len(steps)} steps gave {len(readings)} places to read their scores at: {steps[-1]!r}")
         if not readings or len(readings[-1]) > self.engine.context:
             return Judgement(math.nan)
-        return await self._read(Taped(self.engine, taped.tape), state, steps, readings)
+        return await self._read(CachedEngine(self.engine, taped.tape), state, steps, readings)
 
     async def close(self) -> None:
         """Close the reward model's engine."""
@@ -64,12 +63,12 @@ class ProcessReward:
         return [line.strip() for line in solution.split(delimiter) if line.strip()]
 
     async def _read(
-        self, reader: Taped, state: TextState, steps: Sequence[str], readings: Sequence[Tokens]
+        self, reader: CachedEngine, state: TextState, steps: Sequence[str], readings: Sequence[Tokens]
     ) -> Judgement:
         wanted = readings[-1:] if self.aggregate == "last" else readings
         found = await asyncio.gather(*(chances(reader, reading, self.reads.labels) for reading in wanted))
         scores = [right / (right + wrong) if right + wrong > 0 else math.nan for (right, wrong), _, _ in found]
-        alone, work = self.outcome or state.followed, work_of(self.engine)
+        alone, flops = self.outcome or state.followed, self.engine.flops
         before = self._shared(state.question, steps) if alone or len(readings) == 1 else len(readings[-2])
         return Judgement(
             AGGREGATES[self.aggregate](scores),
@@ -77,8 +76,8 @@ class ProcessReward:
             seconds=sum(score.seconds for _, score, _ in (found if alone else found[-1:])),
             computed=sum(done.computed for _, _, done in found if done),
             busy=sum(done.seconds for _, _, done in found if done),
-            flops=work.of(before, len(readings[-1]) - before),
-            flops_spent=sum(work.of_score(len(reading), done) for reading, (_, _, done) in zip(wanted, found)),
+            flops=flops.of_tokens(before, len(readings[-1]) - before),
+            flops_spent=sum(flops.of_score(len(reading), done) for reading, (_, _, done) in zip(wanted, found)),
         )
 
     def _shared(self, question: str, steps: Sequence[str]) -> int:

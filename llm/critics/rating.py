@@ -13,8 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..engines.base import Tokens
-from ..engines.flops import work_of
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
 from .base import Judgement, chances
@@ -58,14 +57,14 @@ class Rating:
     name = "rating"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         numbers = numbers_of(taped.engine.tokenizer)
         suffix = format.ask(self.question + numbers.lead, state.step)
         prompt = state.tokens + suffix
         asked = [chances(taped, prompt, numbers.choices)]
         if not numbers.ids[-1]:
             asked.append(chances(taped, (*prompt, numbers.ids[0][0]), (numbers.zero,)))
-        found, work = await asyncio.gather(*asked), work_of(taped.engine)
+        found, flops = await asyncio.gather(*asked), taped.engine.flops
         weights = numbers.sums(found[0][0])
         if not numbers.ids[-1]:
             weights[-1] = weights[0] * found[1][0][0]
@@ -76,8 +75,8 @@ class Rating:
             seconds=sum(score.seconds for _, score, _ in found),
             computed=sum(done.computed for _, _, done in found if done),
             busy=sum(done.seconds for _, _, done in found if done),
-            flops=work.of(len(state.tokens), len(suffix) + len(found) - 1),
-            flops_spent=sum(work.of_score(len(prompt) + i, done) for i, (_, _, done) in enumerate(found)),
+            flops=flops.of_tokens(len(state.tokens), len(suffix) + len(found) - 1),
+            flops_spent=sum(flops.of_score(len(prompt) + i, done) for i, (_, _, done) in enumerate(found)),
         )
 
 

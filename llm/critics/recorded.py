@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
 from .base import Judgement, chances
@@ -19,7 +19,7 @@ class RecordedValue:
     name = "recorded"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         tokenizer: Any = taped.engine.tokenizer
         mark = tokenizer.get_vocab().get(MARK)
         if mark is None:

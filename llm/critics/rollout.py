@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...planning.interface import UNITS, Usage
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
 from .base import Judgement
@@ -39,7 +39,7 @@ class Rollout:
     name = "rollout"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         said = self.model.answer(state)
         if state.ended and said is None:
             return Judgement(self.low)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 
-from ..engines.flops import work_of
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
 from .base import Judgement
@@ -24,14 +23,14 @@ class SelfCritique:
     name = "self"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         suffix = format.critique(state.step)
         before, new = len(state.tokens), len(suffix)
         score, done = await taped.score(state.tokens + suffix, format.yes + format.no)
         chances = [*map(math.exp, score.logprobs)]
         yes, no = sum(chances[: len(format.yes)]), sum(chances[len(format.yes) :])
         value = yes / (yes + no) if yes + no > 0 else math.nan
-        work = work_of(taped.engine)
+        sizes = taped.engine.flops
         computed, busy = (done.computed, done.seconds) if done else (0, 0.0)
-        flops, flops_spent = work.of(before, new), work.of_score(before + new, done)
+        flops, flops_spent = sizes.of_tokens(before, new), sizes.of_score(before + new, done)
         return Judgement(value, new, score.seconds, computed, busy, flops, flops_spent)

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..engines.flops import work_of
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
-from .base import Judgement, chances
+from .base import Comparison, Judgement, chances
 from .rating import numbers_of
 
 MOST = 9
 """Candidates in one vote: each is named by one digit."""
 
 
-class Vote:
+class Vote(Comparison):
     """The share of votes each sibling gets, in [0, 1]; a child without a rival gets 1.
 
     The question continues the parent's own tokens and lists the steps in the order of their tokens, so that neither
@@ -33,11 +32,11 @@ class Vote:
     name = "vote"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         raise ValueError("vote compares siblings; a single state has no worth to it")
 
     async def compare(
-        self, taped: Taped, format: Format, parent: TextState, children: Sequence[TextState]
+        self, taped: CachedEngine, format: Format, parent: TextState, children: Sequence[TextState]
     ) -> list[Judgement]:
         if len(children) == 1:
             return [Judgement(self.high)]
@@ -51,8 +50,8 @@ class Vote:
         votes = numbers.sums(found)[: len(ranked)]
         mass = sum(votes)
         shares = {child: vote / mass if mass > 0 else float("nan") for child, vote in zip(ranked, votes)}
-        work = work_of(taped.engine)
-        flops = work.of(len(parent.tokens), len(suffix)), work.of_score(len(parent.tokens) + len(suffix), done)
+        sizes = taped.engine.flops
+        flops = sizes.of_tokens(len(parent.tokens), len(suffix)), sizes.of_score(len(parent.tokens) + len(suffix), done)
         cost = (len(suffix), score.seconds, done.computed if done else 0, done.seconds if done else 0.0, *flops)
         free = [Judgement(shares[child]) for child in children[:-1]]
         return [*free, Judgement(shares[children[-1]], *cost)]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.steps import TextState
-from .base import Judgement, Value
+from .base import ClosableCritic, Comparison, Judgement, Value
 
 
-class Weighted:
+class Weighted(ClosableCritic):
     """The weighted mean; its scale is the weighted mean of theirs, what it costs the sum.
 
     parts: weights, positive and normalised here, and critics.
@@ -27,14 +26,14 @@ class Weighted:
         self.low = sum(weight * part.low for weight, part in self.parts)
         self.high = sum(weight * part.high for weight, part in self.parts)
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         return self._mean(await asyncio.gather(*(part.score(taped, format, state) for _, part in self.parts)))
 
     async def close(self) -> None:
         """Close the parts that have something to close."""
         for _, part in self.parts:
-            if (close := getattr(part, "close", None)) is not None:
-                await close()
+            if isinstance(part, ClosableCritic):
+                await part.close()
 
     def _mean(self, found: Sequence[Judgement]) -> Judgement:
         return Judgement(
@@ -48,17 +47,17 @@ class Weighted:
         )
 
 
-class WeightedComparison(Weighted):
+class WeightedComparison(Weighted, Comparison):
     """A weighted mean in which one part or more compares siblings, and which therefore does so itself."""
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
+    async def score(self, taped: CachedEngine, format: Format, state: TextState) -> Judgement:
         raise ValueError(f"{self.name} compares siblings; a single state has no worth to it")
 
     async def compare(
-        self, taped: Taped, format: Format, parent: TextState, children: Sequence[TextState]
+        self, taped: CachedEngine, format: Format, parent: TextState, children: Sequence[TextState]
     ) -> list[Judgement]:
-        async def judge(part: Any) -> list[Judgement]:
-            if hasattr(part, "compare"):
+        async def judge(part: Value) -> list[Judgement]:
+            if isinstance(part, Comparison):
                 return list(await part.compare(taped, format, parent, children))
             return list(await asyncio.gather(*(part.score(taped, format, child) for child in children)))
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ..critics.recorded import MARK, RecordedValue
-from ..engines.base import EngineCounters, Generation, Sampling, Score
+from ..engines.base import Engine, EngineCounters, Generation, Sampling, Score
+from ..tape.cached_engine import CachedEngine
 from ..tape.sqlite import TapeFile
-from ..tape.tape import Tape, Taped
+from ..tape.tape import Tape
 from ..text.formats import SETTINGS, PlainFormat
 from ..text.steps import TextState
 from ..text_model import TextModel
@@ -62,8 +63,8 @@ async def import_trees(source: str | Path, out: str | Path) -> Imported:
     try:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, SETTINGS).write_text(json.dumps(settings))
-            file.keep_model(engine, Path(source).stem, folder)
-        file.keep_problems({question: tree.answer for question, tree in trees.items()})
+            file.add_model(engine, Path(source).stem, folder)
+        file.add_problems({question: tree.answer for question, tree in trees.items()})
         settings.pop("format")
         format = PlainFormat(engine.tokenizer, **settings)  # type: ignore[arg-type]
         model = TextModel(engine, format, RecordedValue(), SAMPLING, tape=Tape(file))
@@ -74,7 +75,7 @@ async def import_trees(source: str | Path, out: str | Path) -> Imported:
     return Imported(len(trees), len(nodes), sum(node.correct is not None for node in nodes), scale)
 
 
-class _LogEngine:
+class _LogEngine(Engine):
     """Says the step and the value of the node it is shown."""
 
     context = CONTEXT
@@ -93,9 +94,6 @@ class _LogEngine:
         assert self.node is not None and self.node.value is not None
         return Score((math.log(self.node.value) if self.node.value > 0 else -math.inf,))
 
-    async def close(self) -> None:
-        """There is nothing to close."""
-
 
 async def _write(model: TextModel, engine: _LogEngine, question: str, tree: Tree) -> None:
     """Walk all of a tree, parents first."""
@@ -107,7 +105,7 @@ async def _write(model: TextModel, engine: _LogEngine, question: str, tree: Tree
             engine.node = node
             (child,), _ = await model.expand([state], [node.path[-1]], evaluate="none")
             if node.value is not None:
-                await model.value.score(Taped(engine, model.tape), model.format, child)
+                await model.value.score(CachedEngine(engine, model.tape), model.format, child)
             waiting.append((child, node.path))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ...planning.interface import Evaluate
 from ..critics import Rating, Rollout, SelfCritique, Value
 from ..engines.base import Sampling
-from ..step_result import Reached, Written
+from ..step_result import EvaluatedStep, GeneratedStep
 from ..text.steps import Step, TextState, stream_of
 from ..text_model import TextModel
 from .usage_meter import Bill, Billed, lines, words
@@ -49,7 +49,7 @@ class ProposeModel(TextModel):
     tokens where a critic or a list first reads them.
     """
 
-    way = "propose"
+    reasoning = "propose"
     listed = 4
 
     @property
@@ -62,17 +62,17 @@ class ProposeModel(TextModel):
         """How a list is sampled: an answer does not end it, and a line may take what the others leave."""
         return replace(self.sampling, ends=(), max_tokens=self.most_tokens)
 
-    async def _write(self, state: TextState, slot: int, to_end: bool) -> Written:
+    async def _generate(self, state: TextState, slot: int, to_end: bool) -> GeneratedStep:
         if state.ended:
-            return Written(state, state, Step((), (), "end"), 0, None)
+            return GeneratedStep(state, state, Step((), (), "end"), 0, None)
         asked = self.format.ask(QUESTION.format(n=self.listed), state.step)
-        room, bill = self._room(state) - len(asked), Bill(self.work)
+        room, bill = self._remaining(state) - len(asked), Bill(self.flops)
         if room < 1:
             return self._billed(state, Step((), (), "length"), bill)
         which, item = divmod(slot, self.listed)
         stream = stream_of(self.seed, state.tokens + asked, which)
         steps, done = await lines(
-            self._taped, state.tokens + asked, self._listing, stream, self.listed, min(room, self.most_tokens)
+            self._cached_engine, state.tokens + asked, self._listing, stream, self.listed, min(room, self.most_tokens)
         )
         if item == 0:
             new = 0 if which else len(asked) + getattr(state, "inserted", 0)
@@ -80,7 +80,7 @@ class ProposeModel(TextModel):
         for one in done:
             bill.spend(len(state.tokens) + len(asked), one)
         items = items_of([self._decode(step.tokens) for step in steps if step.ended != "length"], self.format.delimiter)
-        return self._billed(state, self._step(items, item, self._room(state)), bill)
+        return self._billed(state, self._step(items, item, self._remaining(state)), bill)
 
     def _step(self, items: Sequence[str], item: int, room: int) -> Step:
         """An item as a step; one that is too long is cut, which never finishes it."""
@@ -94,15 +94,15 @@ class ProposeModel(TextModel):
         reached = self._child(state, step, state.stream, False)
         parts = {f.name: getattr(reached, f.name) for f in fields(TextState)}
         child = Proposed(**parts, inserted=len(step.tokens))
-        return Billed(state, child, step, 0, None, self.work, bill)
+        return Billed(state, child, step, 0, None, self.flops, bill)
 
-    async def _walk(self, state: TextState, slot: int, to_end: bool, evaluate: Evaluate) -> Reached:
-        written: Any = await self._write(state, slot, to_end)
+    async def _expand_one(self, state: TextState, slot: int, to_end: bool, evaluate: Evaluate) -> EvaluatedStep:
+        written: Any = await self._generate(state, slot, to_end)
         judgement = await self._judge(written.child, evaluate)
         if judgement.tokens and reads(self.value) and not state.ended:
             written.bill.prompt(len(state.tokens), len(written.step.tokens))
             written.child = replace(written.child, inserted=0)
-        found: Reached = written.judged(judgement)
+        found: EvaluatedStep = written.judged(judgement)
         return found
 
 

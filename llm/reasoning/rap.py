@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from ...planning.interface import Evaluate
 from ..critics import Judgement, NoValue
 from ..engines.base import Tokens
-from ..step_result import ALIVE, Written
+from ..step_result import OPEN_OR_ANSWERED, GeneratedStep
 from ..text.answers import extract
 from ..text.steps import Step, TextState, stream_of
 from ..text_model import TextModel
@@ -66,7 +66,7 @@ class RapModel(TextModel):
     tokens, the rest of each prompt as cached. At temperature 0 all answers are the same, and one is asked for.
     """
 
-    way = "rap"
+    reasoning = "rap"
     times = 3
 
     @property
@@ -74,13 +74,13 @@ class RapModel(TextModel):
         """The most tokens of a sub-question and its answers."""
         return (1 + self.times) * self.sampling.max_tokens
 
-    async def _write(self, state: TextState, slot: int, to_end: bool) -> Written:
+    async def _generate(self, state: TextState, slot: int, to_end: bool) -> GeneratedStep:
         if state.ended:
-            return Written(state, state, Step((), (), "end"), 0, None)
+            return GeneratedStep(state, state, Step((), (), "end"), 0, None)
         fresh = slot > 0 or state.depth == 0
         stream = stream_of(self.seed, state.tokens, slot) if fresh else state.stream
-        bill, lead = Bill(self.work), self._lead(ASK, state)
-        asked = await self._ask(state.tokens + lead, len(lead), stream, self._room(state) - len(lead), bill)
+        bill, lead = Bill(self.flops), self._lead(ASK, state)
+        asked = await self._ask(state.tokens + lead, len(lead), stream, self._remaining(state) - len(lead), bill)
         question = _joined(lead, asked)
         if asked.ended != "stop" or any(end in self._decode(asked.tokens) for end in self.format.ends):
             return self._billed(state, question, stream, bill, 1 / self.answers)
@@ -108,7 +108,7 @@ class RapModel(TextModel):
         """One line after `prompt`, whose last `new` tokens nobody had computed."""
         if room < 1:
             return Step((), (), "length")
-        step, done = await self._taped.step(prompt, self.sampling, stream, 1, room)
+        step, done = await self._cached_engine.step(prompt, self.sampling, stream, 1, room)
         bill.request(len(prompt), new, [step], [done])
         return step
 
@@ -119,13 +119,13 @@ class RapModel(TextModel):
         reached = self._child(state, step, stream, False)
         parts = {f.name: getattr(reached, f.name) for f in fields(TextState)}
         child = Agreed(**parts, agreed=(*getattr(state, "agreed", ()), agreement))
-        return Billed(state, child, step, 0, None, self.work, bill)
+        return Billed(state, child, step, 0, None, self.flops, bill)
 
     async def _judge(self, child: TextState, evaluate: Evaluate) -> Judgement:
         judgement = await super()._judge(child, evaluate)
         judged = evaluate == "all" or (evaluate == "finished" and child.ended)
         agreed = getattr(child, "agreed", ())
-        if not judged or not agreed or child.ended not in ALIVE:
+        if not judged or not agreed or child.ended not in OPEN_OR_ANSWERED:
             return judgement
         mean = math.fsum(agreed) / len(agreed)
         alone = isinstance(self.value, NoValue)

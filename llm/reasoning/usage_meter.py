@@ -11,9 +11,9 @@ import numpy as np
 from ...planning.interface import UNITS, Usage
 from ..critics import Judgement
 from ..engines.base import Generation, Sampling, Tokens
-from ..engines.flops import UNKNOWN, Work
-from ..step_result import Reached, Row, Written, spent_on
-from ..tape.tape import Taped
+from ..engines.flops import UNKNOWN_FLOPS, DecoderFlops
+from ..step_result import EvaluatedStep, GeneratedStep, UsageRow, spent_on
+from ..tape.cached_engine import CachedEngine
 from ..text.steps import Step
 
 _VALUE, _SECONDS, _FLOPS = (UNITS.index(unit) for unit in ("value_tokens", "seconds", "flops"))
@@ -24,9 +24,9 @@ _PROMPT = UNITS.index("prompt_tokens")
 class Bill:
     """charged, spent: [units], one node each to begin with; requests are added as they are made."""
 
-    work: Work = UNKNOWN
-    charged: Usage = field(default_factory=lambda: np.array(Row(nodes=1)))
-    spent: Usage = field(default_factory=lambda: np.array(Row(nodes=1)))
+    flops: DecoderFlops = UNKNOWN_FLOPS
+    charged: Usage = field(default_factory=lambda: np.array(UsageRow(nodes=1)))
+    spent: Usage = field(default_factory=lambda: np.array(UsageRow(nodes=1)))
 
     def request(self, prompt: int, new: int, steps: Sequence[Step], done: Sequence[Generation | None]) -> None:
         """Book one generation after `prompt` tokens, of which the planner's own tree had not computed the last `new`.
@@ -34,13 +34,13 @@ class Bill:
         steps: what it wrote, as recorded. done: what the engine did just now for it, None where the tape answered.
         """
         written = sum(len(step.tokens) for step in steps)
-        self.charged += Row(
+        self.charged += UsageRow(
             model_calls=1,
             generated_tokens=written,
             prompt_tokens=new,
             cached_tokens=prompt - new,
             seconds=sum(step.seconds for step in steps),
-            flops=self.work.of(prompt - new, new + written),
+            flops=self.flops.of_tokens(prompt - new, new + written),
         )
         for one in done:
             self.spend(prompt, one)
@@ -48,31 +48,31 @@ class Bill:
     def spend(self, prompt: int, done: Generation | None) -> None:
         """Book what the engine did after `prompt` tokens, if it did."""
         if done is not None:
-            self.spent += spent_on(prompt, done, self.work)
+            self.spent += spent_on(prompt, done, self.flops)
 
     def prompt(self, start: int, new: int) -> None:
         """Book `new` tokens after `start` ones that somebody else's request computes first."""
         self.charged[_PROMPT] += new
-        self.charged[_FLOPS] += self.work.of(start, new)
+        self.charged[_FLOPS] += self.flops.of_tokens(start, new)
 
 
 @dataclass(slots=True)
-class Billed(Written):
+class Billed(GeneratedStep):
     """A child with a bill of its own."""
 
     bill: Bill = field(default_factory=Bill)
 
-    def judged(self, judgement: Judgement) -> Reached:
+    def judged(self, judgement: Judgement) -> EvaluatedStep:
         charged, spent = self.bill.charged.copy(), self.bill.spent.copy()
         charged[[_VALUE, _SECONDS, _FLOPS]] += judgement.tokens, judgement.seconds, judgement.flops
         spent[[_VALUE, _SECONDS, _FLOPS]] += judgement.computed, judgement.busy, judgement.flops_spent
         open_ = not self.child.ended
         reward, value = (0.0, judgement.value) if open_ else (judgement.value, 0.0)
-        return Reached(self.child, reward, float(open_), value, charged, spent)
+        return EvaluatedStep(self.child, reward, float(open_), value, charged, spent)
 
 
 async def lines(
-    taped: Taped, prompt: Tokens, sampling: Sampling, stream: int, most: int, room: int
+    taped: CachedEngine, prompt: Tokens, sampling: Sampling, stream: int, most: int, room: int
 ) -> tuple[list[Step], list[Generation | None]]:
     """Up to `most` lines of together at most `room` tokens after `prompt`, from one request, and what the engine did.
 

@@ -12,7 +12,7 @@ from fakes import Letters, text_model
 from forethought.evals.records.summary import summarize
 from forethought.evals.tasks.base import Problem
 from forethought.llm.critics import Means, value_named
-from forethought.llm.engines.base import EngineCounters, Generation, Score
+from forethought.llm.engines.base import Engine, EngineCounters, Generation, Score
 from forethought.planning.interface import UNITS
 
 COLUMNS = [
@@ -68,7 +68,7 @@ def summary_of(made_up):
     return build
 
 
-class FakeEngine:
+class FakeEngine(Engine):
     """Adds the two numbers of a question, wrongly at two draws of three; its critic mostly knows right from wrong.
 
     delay: seconds a request takes, different for every request. broken: questions that hold this raise.

@@ -18,7 +18,7 @@ from forethought.evals.bench.engine_shapes import SHAPES, write_shape
 from forethought.evals.bench.engine_work import Plans, Turn, in_flight, split, turn
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Generation, Sampling, Score
-from forethought.llm.engines.flops import work_of_folder
+from forethought.llm.engines.flops import flops_of_folder
 from forethought.planning import MCTS, BestOfN, Expansion, SampledActions
 from forethought.planning.beam import Beam
 
@@ -163,8 +163,8 @@ def test_one_side_is_timed_only_in_its_own_turns(bed):
     counted = []
     for number in range(2):
         engine = bed.fresh()
-        tick = engine._decoder.tick
-        engine._decoder.tick = lambda tick=tick, number=number: (ticks.append(number), tick())
+        tick = engine._scheduler.step
+        engine._scheduler.step = lambda tick=tick, number=number: (ticks.append(number), tick())
         counted.append(engine)
 
     async def work(engine, thinner):
@@ -226,7 +226,7 @@ def test_a_remembered_model_answers_a_search_again_without_its_model(bed):
 
 
 def test_shapes_have_the_sizes_of_the_models_they_are_named_for(tmp_path):
-    found = {name: work_of_folder(str(write_shape(name, tmp_path / name))).parameters for name in SHAPES}
+    found = {name: flops_of_folder(str(write_shape(name, tmp_path / name))).parameters for name in SHAPES}
     assert found["qwen2.5-1.5b"] == pytest.approx(1.54e9, rel=0.01)
     assert found["qwen2.5-7b"] == pytest.approx(7.07e9, rel=0.01)
     with pytest.raises(ValueError, match=r"no shape 'huge'; there are tiny, qwen2\.5-1\.5b"):

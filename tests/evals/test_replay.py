@@ -9,11 +9,11 @@ from rich.console import Console
 from forethought.evals.request import checked
 from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import BadInput
-from forethought.llm.engines.base import Generation, Score
+from forethought.llm.engines.base import Engine, Generation, Score
 from forethought.llm.importing.import_trees import byte_tokenizer
 
 
-class Adding:
+class Adding(Engine):
     """The fake engine's world for a tokenizer that can be kept on a tape: adds two numbers, right every other time."""
 
     def __init__(self, *_, **__):
@@ -141,5 +141,5 @@ def test_imported_trees_are_a_task(run, tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="wants one made by forethought import"):
         from forethought.llm.tape.sqlite import TapeFile
 
-        TapeFile(tmp_path / "empty.tape").keep_model(Adding(), "x", None)
+        TapeFile(tmp_path / "empty.tape").add_model(Adding(), "x", None)
         run("none", "bfs", "4", "recorded", engine="replay", tape=tmp_path / "empty.tape")

@@ -18,7 +18,7 @@ from forethought.control.episodes import run_episodes
 from forethought.evals.request import checked
 from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import BadInput
-from forethought.llm.engines.transformers.network import Network
+from forethought.llm.engines.transformers.model_runner import ModelRunner
 
 torch.set_num_threads(1)
 
@@ -56,7 +56,7 @@ def rows_of(folder):
 
 def test_a_forward_that_fails_is_run_again_by_the_next_call(run, tmp_path, monkeypatch):
     run("whole")
-    hidden, calls = Network.hidden, []
+    hidden, calls = ModelRunner.hidden, []
 
     def short_of_memory(self, *asked):
         calls.append(None)
@@ -65,7 +65,7 @@ def test_a_forward_that_fails_is_run_again_by_the_next_call(run, tmp_path, monke
         return hidden(self, *asked)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Network, "hidden", short_of_memory)
+        patch.setattr(ModelRunner, "hidden", short_of_memory)
         summary = run("cut")
     failed = [row for row in rows_of(tmp_path / "cut").values() if row["failed"]]
     assert 1 <= len(failed) <= 2 and all("OutOfMemoryError: CUDA out of memory" in row["failed"] for row in failed)

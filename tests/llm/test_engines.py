@@ -12,8 +12,9 @@ import torch
 from plain import COLD, FREE, flat, gather, greedy, logits_after, prompts
 from transformers import AutoModelForCausalLM
 
-from forethought.llm.engines.base import Sampling, checked_prompt, shared_ids
+from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.stops import decode
+from forethought.llm.engines.token_ids import checked_prompt, shared_ids
 from forethought.llm.engines.transformers.engine import TransformersEngine
 
 torch.set_num_threads(1)
@@ -35,9 +36,8 @@ class Subject:
 
     def busy(self):
         if self.nucleus:
-            return self.engine.home.llm.get_num_unfinished_requests()
-        decoder = self.engine._decoder
-        return len(decoder.rows) + len(decoder.waiting) + decoder._reserved
+            return self.engine.thread.llm.get_num_unfinished_requests()
+        return self.engine._scheduler.unfinished
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_qwen2", "vllm"])
@@ -54,7 +54,7 @@ def subject(request):
 
     engine = VllmEngine(folder, kv_cache_memory_bytes=1 << 27)
     yield Subject(engine, plain, COLD, nucleus=True, near=1e-4)
-    engine.home.stop()
+    engine.thread.stop()
 
 
 @pytest.fixture

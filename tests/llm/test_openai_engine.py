@@ -146,7 +146,7 @@ def serve(stepping_llama):
     def start(kind="vllm", count=1, model="tiny", **options):
         servers = [Server(TransformersEngine(stepping_llama), kind) for _ in range(count)]
         made.extend(servers)
-        options = {"pause": 0.01, "deadline": 20.0, "attempt": 5.0} | options
+        options = {"backoff": 0.01, "deadline": 20.0, "attempt_timeout": 5.0} | options
         words = servers[0].engine.tokenizer
         engine = OpenAIEngine(model, words, ",".join(server.url for server in servers), **options)
         return (servers[0] if count == 1 else servers), engine
@@ -246,7 +246,7 @@ TRICKS = {
 
 @pytest.mark.parametrize("name", TRICKS)
 async def test_a_failure_that_passes_is_waited_out(serve, truth, name):
-    server, engine = serve(attempt=0.5 if name == "slow" else 5.0)
+    server, engine = serve(attempt_timeout=0.5 if name == "slow" else 5.0)
     prompt = prompts(engine, 1)[0]
     wanted = await truth.generate(prompt, COLD, 0)
     server.tricks = [TRICKS[name]] * 2
@@ -261,7 +261,7 @@ async def test_a_failure_that_passes_is_waited_out(serve, truth, name):
 async def test_the_deadline_holds_over_all_attempts_and_names_the_last_failure(serve):
     for trick, told in ((TRICKS["503"], "503 nope"), (slow(5), "TimeoutError")):
         # a server each: the first one's last connection may be found broken by the second's first attempt
-        server, engine = serve(deadline=0.6, attempt=0.25)
+        server, engine = serve(deadline=0.6, attempt_timeout=0.25)
         server.tricks = [trick] * 1000
         begun = time.monotonic()
         with pytest.raises(ServerError, match=rf"no answer within 0.6 s; the last attempt: {server.url}: {told}"):
@@ -297,7 +297,7 @@ async def test_several_servers_share_the_load_and_a_dead_one_is_avoided(serve):
 
 
 async def test_at_most_so_many_requests_are_under_way_and_a_cancelled_one_lets_go(serve):
-    server, engine = serve(most=2)
+    server, engine = serve(max_in_flight=2)
     server.tricks = [slow(30)] * 2
     stuck = [asyncio.create_task(engine.generate(prompts(engine, 1)[0], COLD, n)) for n in range(3)]
     while len(server.bodies) < 2:
@@ -381,7 +381,7 @@ def test_a_server_that_goes_away_stops_the_run_and_another_goes_on(serve, steppi
 
 
 async def test_one_request_without_an_answer_is_no_server_gone(serve):
-    server, engine = serve(deadline=1.5, attempt=0.7)
+    server, engine = serve(deadline=1.5, attempt_timeout=0.7)
     (bad, good), answer = prompts(engine, 2), server._answer
 
     async def stalling(line, content):

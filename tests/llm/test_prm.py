@@ -26,7 +26,7 @@ from forethought.llm.prm.labels import Exact
 from forethought.llm.prm.problems import stories, story_problem
 from forethought.llm.prm.samplers import Solution
 from forethought.llm.prm.train import Run, export, fingerprint, train
-from forethought.llm.tape.tape import Taped
+from forethought.llm.tape.cached_engine import CachedEngine
 from forethought.llm.text.steps import TextState
 
 torch.set_num_threads(1)
@@ -194,7 +194,7 @@ async def test_a_trained_folder_judges_steps_as_they_come(policy, tokenizer, tmp
         tokens += step
         ended = "answer" if i == len(story.steps) - 1 else ""
         state = TextState(tokens, ended, len(prompt), len(tokens) - len(step), question=story.question)
-        found = await text.value.score(Taped(text.engine, text.tape), text.format, state)
+        found = await text.value.score(CachedEngine(text.engine, text.tape), text.format, state)
         assert found.value == pytest.approx(wanted[i], abs=1e-5)
         assert found.computed <= len(step) + 1 + (0 if before else len(prompt))
         before = len(tokens)

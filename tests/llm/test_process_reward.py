@@ -25,7 +25,8 @@ from forethought.llm.engines.transformers.engine import TransformersEngine
 from forethought.llm.engines.transformers.reward import reward_engine
 from forethought.llm.engines.vllm.reward import vllm_reward_engine
 from forethought.llm.load import load_text_model
-from forethought.llm.tape.tape import Tape, Taped
+from forethought.llm.tape.cached_engine import CachedEngine
+from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import PlainFormat
 from forethought.llm.text.steps import TextState
 
@@ -209,7 +210,7 @@ async def test_scores_are_those_of_the_models_card(folders, name):
     engine = engine_of(folders, name)
     wanted = CARDS[name](folders[name], engine.tokenizer)
     assert len(wanted) == 3 and np.ptp(wanted) > 0.01
-    taped = Taped(Policy, Tape())
+    taped = CachedEngine(Policy, Tape())
     for aggregate, reduce in AGGREGATES.items():
         value = value_of(engine, name, aggregate)
         found = [(await value.score(taped, FORMAT, state_of(STEPS[:n]))).value for n in (1, 2, 3)]
@@ -220,12 +221,12 @@ async def test_scores_are_those_of_the_models_card(folders, name):
 @pytest.mark.parametrize("aggregate", ["last", "min"])
 async def test_a_child_costs_the_positions_of_its_last_step(folders, name, aggregate):
     engine, whole = engine_of(folders, name), engine_of(folders, name)
-    value, taped = value_of(engine, name, aggregate), Taped(Policy, Tape())
+    value, taped = value_of(engine, name, aggregate), CachedEngine(Policy, Tape())
     readings = value.reads.readings(QUESTION, STEPS)
     before, charged = 0, []
     for n, reading in enumerate(readings, 1):
         found = await value.score(taped, FORMAT, state_of(STEPS[:n], ended=n == 3))
-        full = await value_of(whole, name, aggregate).score(Taped(Policy, Tape()), FORMAT, state_of(STEPS[:n]))
+        full = await value_of(whole, name, aggregate).score(CachedEngine(Policy, Tape()), FORMAT, state_of(STEPS[:n]))
         assert found.value == pytest.approx(full.value, abs=1e-5)
         assert found.computed <= len(reading) - before + 1, "the new tokens, and one where two merge"
         before = len(reading)
@@ -240,7 +241,7 @@ async def test_a_child_costs_the_positions_of_its_last_step(folders, name, aggre
 @pytest.mark.parametrize("name", SHAPES)
 async def test_an_outcome_model_reads_the_whole_solution_as_one_step(folders, name):
     engine = engine_of(folders, name)
-    value, taped = value_of(engine, name, outcome=True), Taped(Policy, Tape())
+    value, taped = value_of(engine, name, outcome=True), CachedEngine(Policy, Tape())
     assert (await value.score(taped, FORMAT, state_of(STEPS[:2]))).value == 0.5 and not engine.counters.scored
     found = await value.score(taped, FORMAT, state_of(STEPS, ended=True))
     (reading,) = value.reads.readings(QUESTION, ["\n".join(STEPS)])
@@ -257,7 +258,7 @@ async def test_a_tag_inside_a_step_or_a_question_is_no_place_to_read(folders):
 
 async def test_what_is_too_long_or_empty_is_unknown(folders):
     value = value_of(engine_of(folders, "skywork"), "skywork")
-    taped = Taped(Policy, Tape())
+    taped = CachedEngine(Policy, Tape())
     for steps in ([], ["x" * 2000]):
         assert math.isnan((await value.score(taped, FORMAT, state_of(steps))).value)
 
@@ -304,7 +305,7 @@ async def test_a_tree_is_judged_by_a_reward_model_and_replayed_without_it(folder
     told, text = await tree(stepping_llama)
     assert any(0 < x < 1 for x in told[0]) and text.value.engine.counters.scored > 0
     again, replay = await tree("", "replay")
-    assert again == told and not any(replay.engine.lost.values())
+    assert again == told and not any(replay.engine.missing.values())
     assert isinstance(text.value.engine, TransformersEngine)
     with pytest.raises(RuntimeError, match="closed"):
         await text.value.engine.score([1], [1])

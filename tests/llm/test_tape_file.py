@@ -52,7 +52,7 @@ def test_records_are_found_again_and_the_first_stays(path):
     tape.put({key(1): b"one", key(2): b""})
     tape.put({key(1): b"other", key(3): b"three"})
     tape.close()
-    again = TapeFile(path, only_read=True)
+    again = TapeFile(path, read_only=True)
     assert [again.get(key(n)) for n in range(5)] == [None, b"one", b"", b"three", None] and len(again) == 3
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         again.put({key(4): b"four"})
@@ -68,13 +68,13 @@ def test_all_records_of_one_call_are_kept_or_none(path):
 
 def test_what_is_no_tape_is_refused_with_its_reason(path, tmp_path):
     with pytest.raises(ValueError, match="there is no tape"):
-        TapeFile(path, only_read=True)
+        TapeFile(path, read_only=True)
     with pytest.raises(ValueError, match="no folder"):
         TapeFile(tmp_path / "no" / "a.tape")
     path.write_text("This is a text, and long enough that SQLite looks at its header before it says what it thinks.")
-    for only_read in (False, True):
+    for read_only in (False, True):
         with pytest.raises(ValueError, match="cannot be used as a tape: file is not a database"):
-            TapeFile(path, only_read=only_read)
+            TapeFile(path, read_only=read_only)
     other = tmp_path / "other.sqlite"
     db = sqlite3.connect(other)
     db.execute("CREATE TABLE t(x)")
@@ -96,7 +96,7 @@ def test_a_tape_may_lie_where_nothing_can_be_written(path):
     path.chmod(0o444)
     path.parent.chmod(0o555)
     try:
-        assert TapeFile(path, only_read=True).get(key(1)) == b"one"
+        assert TapeFile(path, read_only=True).get(key(1)) == b"one"
     finally:
         path.parent.chmod(0o755)
 
@@ -130,10 +130,10 @@ async def test_a_second_run_calls_no_model_and_a_replay_needs_none(folder, path,
     assert spent > 0
     second = small(folder, path, value=value)
     assert await walk(second) == (first, 0) and second.engine.counters.requests == 0
-    monkeypatch.setattr("forethought.llm.engines.transformers.engine.load", None)
+    monkeypatch.setattr("forethought.llm.engines.transformers.engine.load_model", None)
     for name in ("", str(folder), second.engine.fingerprint):
         third = small(name, path, "replay", value=value)
-        assert await walk(third) == (first, 0) and third.engine.lost == {"steps": 0, "scores": 0}
+        assert await walk(third) == (first, 0) and third.engine.missing == {"steps": 0, "scores": 0}
         assert third.max_steps == 3 and third.format.ends == ("####",)
 
 
@@ -149,10 +149,10 @@ async def test_what_fell_off_the_tape_is_counted_and_a_dead_end(folder, path):
         and (unknown.ended, unknown.step) == ("length", ())
         and expansion.dead_end.tolist() == [False, True]
     )
-    assert text.engine.lost == {"steps": 1, "scores": 0}, "each request is counted once"
+    assert text.engine.missing == {"steps": 1, "scores": 0}, "each request is counted once"
     scoreless = small("", path, "replay", value="rating")
     _, expansion = await scoreless.expand([root], [1])
-    assert np.isnan(expansion.value[0]) and scoreless.engine.lost["scores"] == 2
+    assert np.isnan(expansion.value[0]) and scoreless.engine.missing["scores"] == 2
     assert path.read_bytes() == before and spent > 0
 
 
@@ -166,7 +166,7 @@ async def test_a_followed_solution_is_replayed_step_by_step(folder, path):
     while not state.ended:
         (state,), _ = await replay.expand([state], [slot], evaluate="none")
         slot = 0
-    assert not any(replay.engine.lost.values())
+    assert not any(replay.engine.missing.values())
 
 
 def test_a_tape_of_another_model_says_what_it_holds(folder, path, tiny_qwen2):

@@ -11,14 +11,15 @@ import torch
 from fakes import LINES, Letters, LineEngine, text_model
 
 from forethought.llm.builtin.stories import held_out
+from forethought.llm.concurrency import gather_or_cancel
 from forethought.llm.critics import LogProb, NoValue, SelfCritique, value_named
 from forethought.llm.engines.base import Generation, Sampling
 from forethought.llm.load import BUILTIN, load_text_model
-from forethought.llm.step_result import Row
+from forethought.llm.step_result import UsageRow
 from forethought.llm.tape.tape import MemoryStore, Tape
 from forethought.llm.text.formats import ChatFormat, PlainFormat
 from forethought.llm.text.steps import TextState, cut, stream_of
-from forethought.llm.text_model import TextModel, together
+from forethought.llm.text_model import TextModel
 from forethought.planning.interface import UNITS, ModelError
 
 QUESTION = "How many?"
@@ -224,14 +225,14 @@ async def test_a_sibling_that_fails_ends_the_others():
             ended.append(number)
 
     with pytest.raises(ValueError, match="1"):
-        await together([walk(1), walk(0)])
+        await gather_or_cancel([walk(1), walk(0)])
     with pytest.raises(ValueError, match="2"):
-        await together([walk(2), walk(0), walk(0)])
+        await gather_or_cancel([walk(2), walk(0), walk(0)])
     assert sorted(ended) == [0, 0, 0, 1, 2], "nothing is left running"
 
 
 def test_a_row_of_usage_has_the_units_in_their_order():
-    assert Row._fields == UNITS and sum(Row()) == 0
+    assert UsageRow._fields == UNITS and sum(UsageRow()) == 0
 
 
 async def test_greedy_is_one_path_whatever_the_slot_and_shares_the_tape():

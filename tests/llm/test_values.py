@@ -7,9 +7,9 @@ import re
 import pytest
 from fakes import Letters, text_model
 
-from forethought.llm.critics import Judgement, Means, Oracle, Rollout, Weighted, parts_of, value_named
+from forethought.llm.critics import ClosableCritic, Judgement, Means, Oracle, Rollout, Weighted, parts_of, value_named
 from forethought.llm.critics.rating import numbers_of
-from forethought.llm.engines.base import EngineCounters, Generation, Score
+from forethought.llm.engines.base import Engine, EngineCounters, Generation, Score
 from forethought.planning import MCTS, Beam, BestOfN, Budget, aplan
 from forethought.planning.interface import UNITS
 
@@ -28,7 +28,7 @@ class Numerals(Letters):
         return [1000] if self.ten and text == "10" else super().encode(text)
 
 
-class Scripted:
+class Scripted(Engine):
     """Writes the line that `line(text so far, stream)` names; scores a next letter as `chance(prompt, letter)` says."""
 
     context, fingerprint = 3000, "scripted"
@@ -253,7 +253,7 @@ async def test_the_oracle_knows_finished_solutions_only():
     assert {*worth} == {(True, 1.0), (False, 0.0)}
 
 
-class Constant:
+class Constant(ClosableCritic):
     low, high = 0.0, 1.0
 
     def __init__(self, value, name="constant"):

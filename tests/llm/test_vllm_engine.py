@@ -41,7 +41,7 @@ BLOCK = 32
 def engine(wide_llama):
     engine = VllmEngine(wide_llama, kv_cache_memory_bytes=1 << 27)
     yield engine
-    engine.home.stop()
+    engine.thread.stop()
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_an_engine_that_dies_in_mid_run_fails_the_rows_that_asked_it_and_no_othe
 ):
     """The last test of this file: nothing runs on the engine after it."""
     model = TextModel(engine, format_for(engine.tokenizer, str(wide_llama)), None, seed=5)
-    begun, generate, processes = engine.counters.requests, engine.generate, engine.home.processes()
+    begun, generate, processes = engine.counters.requests, engine.generate, engine.thread.processes()
 
     async def dying(*asked):
         if engine.counters.requests - begun > 20:

@@ -49,7 +49,7 @@ def folder(wide_qwen2, tmp_path_factory):
 def engine(folder):
     engine = vllm_reward_engine(folder, head=True, kv_cache_memory_bytes=1 << 27)
     yield engine
-    engine.home.stop()
+    engine.thread.stop()
 
 
 def wanted(folder, prompt):

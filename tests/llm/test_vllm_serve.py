@@ -193,4 +193,4 @@ def test_a_tree_is_searched_over_the_server_and_replayed_without_it(url, folder,
     model = load_text_model("", "replay", value="self", tape=tmp_path / "a.tape")
     done = asyncio.run(aplan(Beam(2, 2), model, "How many?", Budget(nodes=8)))
     assert (done.charged[:, :4].tolist(), done.plan.best.tolist()) == (charged, best)
-    assert not any(model.engine.lost.values())
+    assert not any(model.engine.missing.values())

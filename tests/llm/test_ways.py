@@ -13,8 +13,8 @@ from forethought.evals.request import checked
 from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.critics import LogProb, NoValue, SelfCritique, value_named
-from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
-from forethought.llm.engines.flops import Work
+from forethought.llm.engines.base import Engine, EngineCounters, Generation, Sampling, Score
+from forethought.llm.engines.flops import DecoderFlops
 from forethought.llm.load import load_text_model
 from forethought.llm.reasoning import WAYS, ProposeModel, RapModel, way_named
 from forethought.llm.reasoning.propose import QUESTION as LIST
@@ -26,16 +26,16 @@ from forethought.planning.beam import Beam
 from forethought.planning.interface import UNITS
 from forethought.planning.rebase import Rebase
 
-WORK = Work(parameters=10, layers=1, width=2)
+FLOPS = DecoderFlops(parameters=10, layers=1, width=2)
 
 
-class Scripted:
+class Scripted(Engine):
     """Answers a prompt that ends in a key of `script` with its lines; a list of replies is drawn from by the stream.
 
     A reply is (lines, how it ended). Whatever is asked for is kept.
     """
 
-    tokenizer, context, fingerprint, work = Letters(), 2000, "script", WORK
+    tokenizer, context, fingerprint, flops = Letters(), 2000, "script", FLOPS
 
     def __init__(self, script, ended="stop"):
         self.script, self.ended, self.counters = script, ended, EngineCounters()
@@ -109,13 +109,13 @@ async def test_the_list_is_paid_once_by_its_first_item_to_the_token():
     prompt, asked, listed = len(root.tokens), len(ASKED), len(LISTED)
     assert row(expansion, 1) == {
         "nodes": 1, "model_calls": 1, "generated_tokens": listed, "prompt_tokens": asked, "cached_tokens": prompt,
-        "value_tokens": 0, "seconds": 0, "flops": WORK.of(prompt, asked + listed),
+        "value_tokens": 0, "seconds": 0, "flops": FLOPS.of_tokens(prompt, asked + listed),
     }  # fmt: skip
     for i in (0, 2, 3):
         assert row(expansion, i) == dict.fromkeys(UNITS, 0) | {"nodes": 1}
     assert sum(row(expansion, i, spent=True)["generated_tokens"] for i in range(4)) == listed
     assert sum(row(expansion, i, spent=True)["model_calls"] for i in range(4)) == 1
-    assert row(start)["flops"] == WORK.of(0, prompt)
+    assert row(start)["flops"] == FLOPS.of_tokens(0, prompt)
 
 
 async def test_slots_beyond_the_list_ask_for_another_of_another_stream():
@@ -137,7 +137,7 @@ async def test_a_proposed_step_is_paid_by_whoever_reads_it_first():
         step = len("3 - 4 = -1\n")
         assert row(expansion)["prompt_tokens"] == (step if read else 0)
         assert row(expansion)["value_tokens"] == (3 if read else 0)
-        flops = WORK.of(len(root.tokens), step) + WORK.of(len(root.tokens) + step, 3)
+        flops = FLOPS.of_tokens(len(root.tokens), step) + FLOPS.of_tokens(len(root.tokens) + step, 3)
         assert row(expansion)["flops"] == (flops if read else 0)
         _, below = await text.expand([child], [0])
         # the list below, and its own first item where the critic reads that
@@ -220,8 +220,8 @@ async def test_a_sub_question_and_its_answers_are_charged_to_the_token():
     _, expansion = await text.expand([root], [0])
     prompt, lead, asked, answer = len(root.tokens), len("Question 1:"), len(ONE["Question 1:"]), len(" 3 + 4 = 7\n")
     before, second = prompt + lead + asked, len("Answer 1:")
-    flops = WORK.of(prompt, lead + asked) + WORK.of(before, second + answer)
-    flops += 2 * WORK.of(before + second, answer) + WORK.of(before + second + answer, 3)
+    flops = FLOPS.of_tokens(prompt, lead + asked) + FLOPS.of_tokens(before, second + answer)
+    flops += 2 * FLOPS.of_tokens(before + second, answer) + FLOPS.of_tokens(before + second + answer, 3)
     assert row(expansion) == {
         "nodes": 1, "model_calls": 4, "generated_tokens": asked + 3 * answer, "prompt_tokens": lead + second,
         "cached_tokens": prompt + 3 * before + 2 * second, "value_tokens": 3, "seconds": 0, "flops": flops,
@@ -320,7 +320,7 @@ async def test_searches_run_on_small_random_models_within_exact_budgets(small, p
 
 
 async def test_what_is_charged_is_what_a_fresh_engine_generates(small, stepping_llama):
-    fresh = load_text_model(stepping_llama, value="none", reasoning=small.way)
+    fresh = load_text_model(stepping_llama, value="none", reasoning=small.reasoning)
     outcome = await aplan(MCTS(), fresh, "How many is 3 and 4?", Budget(nodes=12), close=False)
     assert fresh.engine.counters.generated == outcome.charged[0, 2] == outcome.spent[0, 2]
     assert fresh.engine.counters.requests == outcome.charged[0, 1] == outcome.spent[0, 1]
@@ -330,7 +330,7 @@ async def test_what_is_charged_is_what_a_fresh_engine_generates(small, stepping_
 @pytest.mark.parametrize("way", ["propose", "rap"])
 async def test_a_chat_model_is_asked_in_turns(way, tiny_qwen2):
     text = load_text_model(tiny_qwen2, value="none", reasoning=way, examples=())
-    assert isinstance(text.format, ChatFormat) and text.way == way
+    assert isinstance(text.format, ChatFormat) and text.reasoning == way
     await text.close()
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import math
 
-from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
+from forethought.llm.engines.base import Engine, EngineCounters, Generation, Sampling, Score
 from forethought.llm.text.formats import PlainFormat
 from forethought.llm.text_model import TextModel
 
@@ -25,7 +25,7 @@ class Letters:
         return "".join(map(chr, tokens))
 
 
-class LineEngine:
+class LineEngine(Engine):
     """Writes the line that (stream, position) names, cut at `max_tokens`; None is the end of sequence.
 
     generated, scored: what was asked. written: tokens.

@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from forethought.llm.engines.base import Sampling, Score
-from forethought.llm.engines.flops import UNKNOWN, Work, work_of, work_of_folder, work_of_model
+from forethought.llm.engines.flops import UNKNOWN_FLOPS, DecoderFlops, flops_of_folder, flops_of_model
+from forethought.llm.engines.replay import ReplayEngine
 from forethought.llm.engines.transformers.engine import TransformersEngine
 from forethought.llm.load import load_text_model
 from forethought.planning import MCTS, Budget, aplan
@@ -41,37 +42,37 @@ def test_a_token_takes_what_torch_counts(kind, tied):
         sizes = {k: v for k, v in SIZES.items() if k != "head_dim"}
         model = Qwen2ForCausalLM(Qwen2Config(**sizes, tie_word_embeddings=tied, attn_implementation="eager"))
     model.eval()
-    work = work_of_model(model)
-    assert work.of(0, 1) == pytest.approx(counted(model, [5]), rel=0.005)  # the rotary table's outer products
-    rotary = counted(model, [5]) - work.of(0, 1)
+    flops = flops_of_model(model)
+    assert flops.of_tokens(0, 1) == pytest.approx(counted(model, [5]), rel=0.005)  # the rotary table's outer products
+    rotary = counted(model, [5]) - flops.of_tokens(0, 1)
     for length in (2, 7, 20):
-        assert work.of(0, length) + length * rotary == counted(model, range(length))
+        assert flops.of_tokens(0, length) + length * rotary == counted(model, range(length))
 
 
 def test_pieces_add_up_and_the_cached_ones_are_only_looked_at():
-    work = Work(1000, 4, 8)
-    assert work.of(0, 5) + work.of(5, 7) == work.of(0, 12)
-    assert work.of(5, 1) == 2 * 1000 + 2 * 2 * 4 * 8 * 6 and work.of(9, 0) == 0
-    assert work.of_score(12, Score((), 5, 7)) == work.of(5, 7) and work.of_score(12, None) == 0
-    assert UNKNOWN.of(3, 4) == 0 and work_of(object()) is UNKNOWN
+    flops = DecoderFlops(1000, 4, 8)
+    assert flops.of_tokens(0, 5) + flops.of_tokens(5, 7) == flops.of_tokens(0, 12)
+    assert flops.of_tokens(5, 1) == 2 * 1000 + 2 * 2 * 4 * 8 * 6 and flops.of_tokens(9, 0) == 0
+    assert flops.of_score(12, Score((), 5, 7)) == flops.of_tokens(5, 7) and flops.of_score(12, None) == 0
+    assert UNKNOWN_FLOPS.of_tokens(3, 4) == 0 and ReplayEngine(None, "", 1).flops is UNKNOWN_FLOPS
 
 
 def test_a_folder_s_configuration_is_enough(tiny_llama, tiny_qwen2, tmp_path):
     for folder in (tiny_llama, tiny_qwen2):
         model = AutoModelForCausalLM.from_pretrained(folder)
-        assert work_of_folder(str(folder)) == work_of_model(model) != UNKNOWN
-    assert work_of_folder(str(tmp_path)) is UNKNOWN
+        assert flops_of_folder(str(folder)) == flops_of_model(model) != UNKNOWN_FLOPS
+    assert flops_of_folder(str(tmp_path)) is UNKNOWN_FLOPS
 
 
-async def test_an_engine_knows_its_work_and_spends_what_torch_counts(tiny_llama):
+async def test_an_engine_knows_its_flops_and_spends_what_torch_counts(tiny_llama):
     engine = TransformersEngine(tiny_llama)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, attn_implementation="eager").eval()
     prompt = list(range(1, 12))
-    rotary = counted(model, [1]) - engine.work.of(0, 1)
+    rotary = counted(model, [1]) - engine.flops.of_tokens(0, 1)
     done = await engine.generate(prompt, Sampling(max_tokens=6, stop=None), 3)
     written = [token for step in done.steps for token in step]
     whole = counted(model, [*prompt, *written]) - rotary * (len(prompt) + len(written))
-    assert engine.work.of(0, len(prompt)) + engine.work.of(len(prompt), len(written)) == whole
+    assert engine.flops.of_tokens(0, len(prompt)) + engine.flops.of_tokens(len(prompt), len(written)) == whole
     await engine.close()
 
 
@@ -83,11 +84,11 @@ async def test_a_search_is_charged_all_tokens_but_the_cached_ones(stepping_llama
     named = dict(zip(UNITS, charged))
     tokens = named["generated_tokens"] + named["prompt_tokens"] + named["value_tokens"]
     longest = text.engine.context
-    assert text.work.of(0, 1) * tokens < named["flops"] < (text.work.of(longest, 1)) * tokens
+    assert text.flops.of_tokens(0, 1) * tokens < named["flops"] < (text.flops.of_tokens(longest, 1)) * tokens
     by_node = sum(usage[FLOPS] for usage in outcome.node_usage.values())
     (root,), start = await text.start(["How many is 3 and 4?"])
-    assert named["flops"] == pytest.approx(by_node + text.work.of(0, len(root.tokens)))
-    assert start.usage[0, FLOPS] == text.work.of(0, len(root.tokens)) and start.spent[0, FLOPS] == 0
+    assert named["flops"] == pytest.approx(by_node + text.flops.of_tokens(0, len(root.tokens)))
+    assert start.usage[0, FLOPS] == text.flops.of_tokens(0, len(root.tokens)) and start.spent[0, FLOPS] == 0
     assert 0 < spent["flops"] <= named["flops"] * 1.01 or value == "rollout"
     again = await aplan(MCTS(), text, "How many is 3 and 4?", Budget(nodes=10), close=False)
     assert again.spent[0, FLOPS] == 0 and again.charged[0, FLOPS] == named["flops"]
