@@ -10,6 +10,7 @@ Imports go one way; each line may import those above it, and `planning` besides:
 - `text_model.py`: `TextModel`, which implements `planning.AsyncModel`.
 - `reasoning/`: other thought generators, subclasses of `TextModel`.
 - `load.py`: from names to a `TextModel`; the table of engines.
-- `importing/`: trees of other programs as a tape. `prm/`: training of process reward models. `builtin/`: the built-in
-  model, its stories and its training.
+- `importing/`: trees of other programs as a tape.
+- `builtin/`: the built-in model, its stories and its training; it imports none of the above.
+- `prm/`: training of process reward models, also on the stories of `builtin/`.
 """

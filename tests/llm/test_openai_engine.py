@@ -1,14 +1,14 @@
-"""The openai engine: against the transformers engine behind an honest server, and against servers of every bad kind."""
+"""The openai engine over a correct server in front of the transformers engine, and over servers that fail."""
 
 import asyncio
 import json
 import math
-import threading
 import time
 
 import numpy as np
 import pytest
 import torch
+from completion_server import TRICKS, CompletionServer, slow, status
 from plain import flat
 from rich.console import Console
 
@@ -29,110 +29,6 @@ torch.set_num_threads(1)
 COLD = Sampling(temperature=0, max_tokens=40, max_steps=1, stop="z")
 
 
-class Server:
-    """An HTTP server on a thread. `tricks` are taken one a request: a function of the honest answer's bytes gives what
-    goes over the wire instead; None closes the connection.
-
-    kind: "vllm" gives ids, keeps stop strings and can be asked for certain log-probabilities; "plain" knows OpenAI's
-    fields only and drops the stop string without a word; "strict" refuses others; "mute" has no log-probabilities.
-    """
-
-    def __init__(self, engine, kind="vllm", names=("tiny",)):
-        self.engine, self.kind, self.names, self.tricks, self.bodies, self.open = engine, kind, names, [], [], 0
-        self.loop = asyncio.new_event_loop()
-        started = threading.Event()
-        self.thread = threading.Thread(target=self._run, args=(started,), daemon=True)
-        self.thread.start()
-        started.wait()
-        self.url = f"http://127.0.0.1:{self.port}/v1"
-
-    def _run(self, started):
-        asyncio.set_event_loop(self.loop)
-        server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
-        started.set()
-        self.loop.run_forever()
-        server.close()
-        left = asyncio.all_tasks(self.loop)
-        for task in left:
-            task.cancel()
-        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        self.loop.close()
-
-    def stop(self):
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-
-    async def _serve(self, reader, writer):
-        try:
-            while line := await reader.readline():
-                headers = b""
-                while (more := await reader.readline()) != b"\r\n":
-                    headers += more.lower()
-                size = int(headers.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
-                status, answer = await self._answer(line, await reader.readexactly(size))
-                body = json.dumps(answer).encode()
-                wire = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body
-                trick = self.tricks.pop(0) if self.tricks and line.startswith(b"POST") else None
-                if trick is not None:
-                    wire = await trick(wire) if asyncio.iscoroutinefunction(trick) else trick(wire)
-                writer.write(wire or b"")
-                await writer.drain()
-                if trick is not None:
-                    break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    async def _answer(self, line, content):
-        if b"/models" in line:
-            return 200, {"data": [{"id": name, "max_model_len": 2048} for name in self.names]}
-        body = json.loads(content)
-        self.bodies.append(body)
-        if self.kind == "strict" and "return_token_ids" in body:
-            return 400, {"error": "Unrecognized request argument: return_token_ids"}
-        self.open += 1
-        try:
-            choice, generation = await self._complete(body)
-        finally:
-            self.open -= 1
-        usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": sum(map(len, generation.steps))}
-        return 200, {
-            "choices": [choice],
-            "usage": usage | {"prompt_tokens_details": {"cached_tokens": generation.cached}},
-        }
-
-    async def _complete(self, body):
-        words, stop = self.engine.tokenizer, (body.get("stop") or [None])[0]
-        sampling = Sampling(body["temperature"], body.get("top_p", 1.0), body["max_tokens"], 1, stop)
-        if body["max_tokens"] == 1:
-            sampling = Sampling(0, 1.0, 1, 1, None)
-        generation = await self.engine.generate(body["prompt"], sampling, len(self.bodies))
-        ids = flat(generation)
-        given = [x for step in generation.logprobs for x in step]
-        text, finish = words.decode(ids), "length" if generation.ended == "length" else "stop"
-        if self.kind != "vllm" and stop and text.endswith(stop):
-            text, ids, given = text.removesuffix(stop), ids[:-1], given[:-1]
-        names = [f"token_id:{i}" if self.kind == "vllm" else words.decode([i]) for i in ids]
-        top = [await self._top(body, words)] if body["max_tokens"] == 1 else None
-        choice = {"text": text, "finish_reason": finish, "index": 0}
-        if self.kind != "mute":
-            choice["logprobs"] = {"tokens": names, "token_logprobs": given, "top_logprobs": top}
-        if self.kind == "vllm":
-            eos = [words.eos_token_id] if generation.ended == "end" else []
-            choice |= {"token_ids": ids + eos, "stop_reason": stop if generation.ended == "stop" else None}
-        return choice, generation
-
-    async def _top(self, body, words):
-        wanted = body.get("logprob_token_ids") if self.kind == "vllm" else list(range(len(words)))
-        score = await self.engine.score(body["prompt"], wanted)
-        ranked = sorted(zip(score.logprobs, wanted), reverse=True)
-        if self.kind == "vllm":
-            return {f"token_id:{i}": x for x, i in ranked}
-        return {words.decode([i]): x for x, i in ranked[: body["logprobs"]]}
-
-
 @pytest.fixture(scope="module")
 def truth(stepping_llama):
     return TransformersEngine(stepping_llama)
@@ -144,7 +40,7 @@ def serve(stepping_llama):
     made = []
 
     def start(kind="vllm", count=1, model="tiny", **options):
-        servers = [Server(TransformersEngine(stepping_llama), kind) for _ in range(count)]
+        servers = [CompletionServer(TransformersEngine(stepping_llama), kind) for _ in range(count)]
         made.extend(servers)
         options = {"backoff": 0.01, "deadline": 20.0, "attempt_timeout": 5.0} | options
         words = servers[0].engine.tokenizer
@@ -213,35 +109,6 @@ async def test_a_server_that_refuses_the_extras_is_asked_without_them_from_then_
     for prompt in prompts(engine, 3):
         await engine.generate(prompt, COLD, 0)
     assert ["return_token_ids" in body for body in server.bodies].count(True) == 1
-
-
-def status(code, extra=b""):
-    return lambda wire: b"HTTP/1.1 %d X\r\n%sContent-Length: 4\r\n\r\nnope" % (code, extra)
-
-
-def slow(seconds):
-    async def trick(wire):
-        await asyncio.sleep(seconds)
-        return wire
-
-    return trick
-
-
-TRICKS = {
-    "429": status(429),
-    "429 with Retry-After": status(429, b"Retry-After: 0\r\n"),
-    "500": status(500),
-    "503": status(503),
-    "closed at once": lambda wire: b"",
-    "truncated body": lambda wire: wire[: len(wire) // 2],
-    "truncated header": lambda wire: wire[:9],
-    "malformed JSON": lambda wire: wire.replace(b'"choices"', b"'choices'"),
-    "no choices": lambda wire: wire.replace(b'"choices"', b'"chances"'),
-    "no finish": lambda wire: wire.replace(b'"finish_reason"', b'"finish_raison"'),
-    "not HTTP": lambda wire: b"\x16\x03\x01\x02garbage",
-    "slow": slow(1.0),
-    "wrong encoding": lambda wire: wire.replace(b"HTTP/1.1 200 X\r\n", b"HTTP/1.1 200 X\r\nContent-Encoding: gzip\r\n"),
-}
 
 
 @pytest.mark.parametrize("name", TRICKS)

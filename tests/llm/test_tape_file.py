@@ -189,3 +189,13 @@ def test_several_event_loops_and_models_share_one_tape_object(folder, path):
     told, _ = asyncio.run(walk(text))
     assert asyncio.run(walk(text.seeded(0))) == (told, 0)
     text.tape.close()
+
+
+def test_a_tape_of_an_older_format_is_refused_with_the_way_to_make_it_anew(path):
+    TapeFile(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    for read_only in (False, True):
+        with pytest.raises(ValueError, match=r"a tape of format 1, which is older than format 2 .* make it anew"):
+            TapeFile(path, read_only=read_only)

@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from fakes import LINES, Letters, LineEngine, text_model
+from fakes import LINES, Letters, LineEngine
+from text_walks import QUESTION, column, model, solve, told
 
 from forethought.llm.builtin.stories import held_out
 from forethought.llm.concurrency import gather_or_cancel
@@ -16,36 +17,11 @@ from forethought.llm.critics import LogProb, NoValue, SelfCritique, value_named
 from forethought.llm.engines.base import Generation, Sampling
 from forethought.llm.load import BUILTIN, load_text_model
 from forethought.llm.step_result import UsageRow
-from forethought.llm.tape.tape import MemoryStore, Tape
+from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import ChatFormat, PlainFormat
 from forethought.llm.text.steps import TextState, cut, stream_of
 from forethought.llm.text_model import TextModel
 from forethought.planning.interface import UNITS, ModelError
-
-QUESTION = "How many?"
-
-
-def model(engine=None, value=None, tape=None, most=20, **settings):
-    return text_model(engine or LineEngine(), value, tape, max_tokens=most, **settings)
-
-
-async def solve(text, slot=0, to_end=False, evaluate="all"):
-    """The states and expansions of a walk: `slot` of the root, slot 0 from there on."""
-    (state,), start = await text.start([QUESTION])
-    walk = [(state, start)]
-    while not state.ended:
-        slots = [slot if state.depth == 0 else 0]
-        (state,), expansion = await text.expand([state], slots, to_end=to_end, evaluate=evaluate)
-        walk.append((state, expansion))
-    return walk
-
-
-def column(usages, unit):
-    return float(np.asarray(usages)[..., UNITS.index(unit)].sum())
-
-
-def told(walk):
-    return [(s.tokens, s.ended, float(e.reward[0]), float(e.discount[0]), float(e.value[0])) for s, e in walk]
 
 
 async def test_slots_of_the_root_and_later_slots_open_streams_and_slot_zero_inherits():
@@ -81,13 +57,6 @@ async def test_followed_is_step_by_step(lines, most):
             assert column([e.usage for _, e in one], unit) == column([e.usage for _, e in other], unit)
         assert len(followed.generated) == 1 == column([e.usage for _, e in other], "model_calls")
         assert len(alone.generated) == len(one) - 1 == column([e.usage for _, e in one], "model_calls")
-
-
-async def test_a_followed_solution_lies_on_the_tape_for_a_walk_step_by_step():
-    engine = LineEngine()
-    text = model(engine)
-    followed = await solve(text, 2, to_end=True)
-    assert told(await solve(text, 2)) == told(followed) and len(engine.generated) == 1
 
 
 async def test_what_is_charged_depends_neither_on_the_tape_nor_on_who_came_first():
@@ -242,65 +211,6 @@ async def test_greedy_is_one_path_whatever_the_slot_and_shares_the_tape():
     (one, two), _ = await greedy.expand([root, root], [0, 5])
     assert one == two and len(text.engine.generated) == 1 and greedy.tape is text.tape and text.sampling.temperature
     assert text.seeded(4).seed == 4 and text.seeded(4).tape is text.tape
-
-
-async def test_another_seed_temperature_or_model_is_another_record():
-    tape = Tape()
-    for settings in ({}, {"seed": 1}, {"temperature": 0.5}, {"top_p": 0.9}, {"most": 19}):
-        await solve(model(tape=tape, **settings), to_end=True)
-    await solve(model(LineEngine(fingerprint="other"), tape=tape), to_end=True)
-    assert tape.misses == 6
-
-
-async def test_identical_requests_in_flight_are_one_call():
-    engine = LineEngine()
-    text = model(engine, SelfCritique())
-    (root,), _ = await text.start([QUESTION])
-    _, expansion = await text.expand([root] * 5, [3] * 5)
-    assert len(engine.generated) == 1 == len(engine.scored)
-    assert column(expansion.usage, "model_calls") == 5 and column(expansion.spent, "model_calls") == 1
-    assert text.tape.misses == 2 and text.tape.merged + text.tape.hits == 8
-
-
-async def test_who_joined_a_cancelled_call_calls_anew():
-    engine = LineEngine()
-    text = model(engine)
-    (root,), _ = await text.start([QUESTION])
-    first, second = (asyncio.create_task(text.expand([root], [0])) for _ in range(2))
-    await asyncio.sleep(0)
-    first.cancel()
-    (state,), _ = await second
-    assert state.step and len(engine.generated) == 2 and first.cancelled()
-
-
-async def test_a_failed_call_fails_all_who_wait_and_may_be_tried_again():
-    class Failing(LineEngine):
-        async def generate(self, prompt, sampling, stream):
-            if not self.generated:
-                self.generated.append(prompt)
-                await asyncio.sleep(0)
-                raise OSError("gone")
-            return await super().generate(prompt, sampling, stream)
-
-    text = model(Failing())
-    (root,), _ = await text.start([QUESTION])
-    failed = await asyncio.gather(*(text.expand([root], [0]) for _ in range(2)), return_exceptions=True)
-    assert [str(error) for error in failed] == ["gone", "gone"]
-    (state,), _ = await text.expand([root], [0])
-    assert state.step
-
-
-def test_one_tape_serves_several_event_loops():
-    text = model()
-    first, second = asyncio.run(solve(text)), asyncio.run(solve(text))
-    assert told(first) == told(second) and text.tape.hits == len(first) - 1 and len(text.tape) == len(first) - 1
-
-
-def test_the_first_record_stays_and_sizes_are_counted():
-    store = MemoryStore()
-    store.put({b"k": b"first"})
-    store.put({b"k": b"second"})
-    assert store.get(b"k") == b"first" and store.size == 5 and len(store) == 1 and store.get(b"other") is None
 
 
 @pytest.mark.parametrize(

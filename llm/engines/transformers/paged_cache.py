@@ -31,7 +31,7 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Write [1, heads, T, head size] to the T blocks of this forward pass; returns keys and values of all blocks."""
+        """Write [1, heads, T, head size] to the T blocks of this forward pass; returns those of all blocks."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None and self.values is not None
