@@ -193,7 +193,7 @@ def _replay(spec: EngineSpec, role: str = "policy") -> tuple[ReplayEngine, str |
     from transformers import AutoTokenizer
 
     if spec.file is None:
-        raise ValueError("the replay engine wants a tape in a file: --tape FILE")
+        raise ValueError("the replay engine needs a tape in a file: --tape FILE")
     recorded = spec.file.model(str(spec.model) or None, role)
     folder = tempfile.TemporaryDirectory(prefix="forethought-replay-")
     recorded.unpack(Path(folder.name))

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..planning.interface import UNITS, Evaluate, Expansion, IndexedActions, SampledActions
+from ..planning.interface import UNITS, Evaluate, Expansion, IndexedActions, Int, SampledActions
 from .concurrency import gather_or_cancel
 from .critics import UNJUDGED, ClosableCritic, Comparison, Judgement, NoValue, Value
 from .engines.base import Engine, Sampling, Tokens
@@ -43,7 +43,7 @@ class TextModel:
     Open states have the critic's score as value with "all", else 0. The root has the middle of the critic's scale,
     since there is nothing to evaluate yet. Expanding an ended state returns that state at no cost.
 
-    Charged (`usage`): what this planner would have paid alone, whatever the tape holds and whoever asked first:
+    Charged (`usage`): what this planner would have paid alone, whatever is on the tape and whichever planner ran first:
       nodes: 1 per expansion, 0 for the root.
       model_calls: 1 per generation request; 0 where `to_end` at slot 0 continues a state that this planner itself
         reached with `to_end`, because the same request wrote it; 0 where the context has no room. A critic's calls
@@ -138,7 +138,12 @@ class TextModel:
         return states, Expansion(zeros, ones, value, usage=usage, spent=np.zeros_like(usage))
 
     async def expand(
-        self, states: Sequence[TextState], actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
+        self,
+        states: Sequence[TextState],
+        actions: Sequence[int] | Int,
+        *,
+        to_end: bool = False,
+        evaluate: Evaluate = "all",
     ) -> tuple[list[TextState], Expansion]:
         """Write step `actions[i]` of `states[i]`, all K concurrently.
 
@@ -148,7 +153,7 @@ class TextModel:
         """
         slots = [int(slot) for slot in np.asarray(actions).tolist()]
         if len(states) != len(slots) or min(slots, default=0) < 0:
-            raise ValueError(f"{len(states)} states want as many slots, all at least 0; got {slots}")
+            raise ValueError(f"{len(states)} states need as many slots, all at least 0; got {slots}")
         if evaluate not in ("none", "finished", "all"):
             raise ValueError(f"evaluate must be none, finished or all, got {evaluate!r}")
         if isinstance(self.value, Comparison) and evaluate != "none":
@@ -226,7 +231,7 @@ class TextModel:
         """
         unvalued = to_end or evaluate != "all"
         if unvalued and any(state.depth == 0 for state in states):
-            raise ValueError(f"{self.value.name} {SIBLINGS}; this one wants values of finished solutions only")
+            raise ValueError(f"{self.value.name} {SIBLINGS}; this one needs values of finished solutions only")
         steps = await asyncio.gather(*(self._generate(state, slot, to_end) for state, slot in zip(states, slots)))
         if unvalued:  # the completion of a search that ended without a solution, which uses no value
             return [step.judged(Judgement(math.nan)) for step in steps]

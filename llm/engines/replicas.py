@@ -89,7 +89,7 @@ class ReplicaRouter:
         return replica
 
     def remove(self, replica: int) -> None:
-        """Forget a dead replica; its problems are assigned anew at their next request."""
+        """Forget a dead replica; its problems are assigned to others at their next request."""
         self.alive.discard(replica)
         self.assigned = {prompt: one for prompt, one in self.assigned.items() if one != replica}
 
@@ -152,9 +152,7 @@ class ReplicatedEngine(Engine):
         try:
             info: EngineInfo = self._ray.get(replica.info.remote(), timeout=START_TIMEOUT)
         except self._ray.exceptions.GetTimeoutError:
-            raise RuntimeError(
-                f"a replica did not start within {START_TIMEOUT:.0f} s; has the cluster room for it?"
-            ) from None
+            raise RuntimeError(f"a replica did not start within {START_TIMEOUT:.0f} s; is the cluster full?") from None
         except self._ray.exceptions.RayActorError as error:
             raise RuntimeError(f"a replica did not start: {' '.join(str(error).split())[-400:]}") from error
         return info

@@ -33,7 +33,7 @@ class CachedEngine:
         """The step that `stream` writes after `prompt`.
 
         sampling: `max_tokens` limits each step; `max_steps` is ignored.
-        steps: if the step is not recorded, request so many in one generation and record each under the key that a
+        steps: if the step is not recorded, request this many in one generation and record each under the key that a
             request for this step alone has.
         remaining: the largest number of new tokens in all, by default what the engine's context leaves.
         """

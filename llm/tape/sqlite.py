@@ -179,7 +179,7 @@ class TapeFile:
         if version < FORMAT:
             raise ValueError(
                 f"{self.path} is a tape of format {version}, which is older than format {FORMAT} of this version; "
-                "make it anew: run the command that made it again, with a new file"
+                "make a new tape with the command that made this one"
             )
         raise ValueError(f"{self.path} is a tape of format {version}; this version reads format {FORMAT} only")
 

@@ -17,7 +17,7 @@ CHAT = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 STEPPING = {"format": "plain", "yes": "y", "no": "n", "delimiter": "z", "max_step_tokens": 40, "max_steps": 3}
-"""Manners of a random model, whose steps end at a letter."""
+"""Settings of a random model whose steps end at a letter."""
 
 
 def make_tokenizer(eos: str, extra: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
@@ -33,7 +33,7 @@ def make_tokenizer(eos: str, extra: tuple[str, ...] = ()) -> PreTrainedTokenizer
 
 
 def sizes(vocabulary: int) -> dict:
-    """Two layers, two query heads a key head, weights large enough for uneven distributions."""
+    """Two layers, two query heads per key head, weights large enough for uneven distributions."""
     return dict(
         vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=128, bos_token_id=None, eos_token_id=0, initializer_range=0.25,
@@ -41,7 +41,7 @@ def sizes(vocabulary: int) -> dict:
 
 
 def heads_of_32(vocabulary: int) -> dict:
-    """Two layers, two query heads of 32 a key head: the smallest that vLLM's CPU attention takes."""
+    """Two layers, two query heads of size 32 per key head: the smallest that vLLM's CPU attention supports."""
     wide = dict(hidden_size=64, num_attention_heads=2, num_key_value_heads=1, head_dim=32, max_position_embeddings=2048)
     return sizes(vocabulary) | wide
 
@@ -63,14 +63,14 @@ def qwen2(seed: int, shape):
 
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory):
-    """Writes a model and its tokenizer to a new folder, with the manners of `forethought.json` where there are any."""
+    """Writes a model and its tokenizer to a new folder, with the settings of `forethought.json` if given."""
 
-    def save(name, model, tokenizer, manners=None):
+    def save(name, model, tokenizer, settings=None):
         folder = tmp_path_factory.mktemp(name)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        if manners:
-            (folder / "forethought.json").write_text(json.dumps(manners))
+        if settings:
+            (folder / "forethought.json").write_text(json.dumps(settings))
         return folder
 
     return save

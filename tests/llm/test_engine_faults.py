@@ -1,4 +1,4 @@
-"""Runs over the transformers engine whose memory is short, which are killed, or which share a tape."""
+"""Runs over the transformers engine that run out of memory, are killed, or share a tape."""
 
 import json
 import multiprocessing
@@ -27,7 +27,7 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def run(stepping_llama, tmp_path):
-    """Evaluates the tiny Llama on questions, or what else is asked for; gives the summary."""
+    """Evaluates the tiny Llama on questions, or another task, and returns the summary."""
     data = tmp_path / "questions.jsonl"
     rows = [{"question": f"Tom has {i} apples and {i + 2} more?", "answer": f"#### {2 * i + 2}"} for i in range(4)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -43,7 +43,7 @@ def run(stepping_llama, tmp_path):
 
 
 def clockless(found):
-    """Without what depends on the clock, or on what an earlier call had paid already."""
+    """The same without entries that depend on the clock or on what an earlier call has computed."""
     if isinstance(found, dict):
         return {name: clockless(x) for name, x in found.items() if name not in ("seconds", "spent", "tree", "again")}
     return [clockless(x) for x in found] if isinstance(found, list) else found
@@ -54,7 +54,7 @@ def rows_of(folder):
     return {(row["planner"], row["budget"], row["problem"]): row for row in rows}
 
 
-def test_a_forward_that_fails_is_run_again_by_the_next_call(run, tmp_path, monkeypatch):
+def test_problems_whose_forward_pass_failed_are_run_again_by_the_next_call(run, tmp_path, monkeypatch):
     run("whole")
     hidden, calls = ModelRunner.hidden, []
 
@@ -92,7 +92,7 @@ def run(name):
     asked = checked("gsm8k", "greedy,mcts", "3,6", out=Path(out, name), **flags)
     evaluate(asked, Console(file=open(os.devnull, "w")))
 
-run("first")  # all that is imported or compiled is there by now
+run("first")  # imports and compiles everything
 gc.collect()
 used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), resource.RLIM_INFINITY))
@@ -101,8 +101,8 @@ try:
 except BadInput as error:
     print(error)
 """
-"""Starts in a process that may grow by a few threads and small objects, by less than an engine takes. The process is a
-fresh one: in one that has run other tests, what they gave back to the heap is room to start in."""
+"""Runs in a process whose memory may grow by less than an engine needs. It is a new process, because after other tests
+an engine could start in the memory that they have freed."""
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="limits memory as Linux does")
@@ -135,7 +135,7 @@ def test_a_run_killed_five_times_ends_the_same(run, tmp_path, monkeypatch, contr
         "forethought.evals.runners.control_runner.run_episodes", partial(run_episodes, max_episode_steps=8)
     )
     flags = PENDULUM if control else {"tape": tmp_path / "a.tape"}
-    run("first", **flags | {"limit": 1, "tape": None})  # what is compiled is there by now
+    run("first", **flags | {"limit": 1, "tape": None})  # compiles everything
     begun = time.monotonic()
     whole = run("whole", **flags | {"tape": None})
     lasts, dice, kept, killed = time.monotonic() - begun, random.Random(), {}, 0
@@ -147,14 +147,14 @@ def test_a_run_killed_five_times_ends_the_same(run, tmp_path, monkeypatch, contr
         child.join()
         killed += child.exitcode == -signal.SIGKILL
         if (tmp_path / "cut" / "results.jsonl").exists():
-            assert kept.items() <= (kept := halved(tmp_path / "cut")).items(), "what was whole stands as it was"
+            assert kept.items() <= (kept := complete_lines(tmp_path / "cut")).items(), "lines are never changed"
     assert killed >= 1
     assert clockless(run("cut", **flags)) == clockless(whole)
     assert clockless(rows_of(tmp_path / "cut")) == clockless(rows_of(tmp_path / "whole"))
 
 
-def halved(folder):
-    """The whole lines of a file that may end in half a one, by their place."""
+def complete_lines(folder):
+    """The complete lines of a file that may end with an incomplete one, by line number."""
     return dict(enumerate((folder / "results.jsonl").read_bytes().split(b"\n")[:-1]))
 
 

@@ -1,4 +1,4 @@
-"""Floating-point operations: against torch's own counter on small models, and where they are booked."""
+"""Floating-point operations: compared with torch's own counter on small models, and charged to searches."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ def counted(model, tokens):
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
-def test_a_token_takes_what_torch_counts(kind, tied):
+def test_operations_of_a_token_equal_torchs_count(kind, tied):
     if kind == "llama":
         model = LlamaForCausalLM(LlamaConfig(**SIZES, tie_word_embeddings=tied, attn_implementation="eager"))
     else:
@@ -49,7 +49,7 @@ def test_a_token_takes_what_torch_counts(kind, tied):
         assert flops.of_tokens(0, length) + length * rotary == counted(model, range(length))
 
 
-def test_pieces_add_up_and_the_cached_ones_are_only_looked_at():
+def test_operations_add_up_and_cached_tokens_are_only_attended_to():
     flops = DecoderFlops(1000, 4, 8)
     assert flops.of_tokens(0, 5) + flops.of_tokens(5, 7) == flops.of_tokens(0, 12)
     assert flops.of_tokens(5, 1) == 2 * 1000 + 2 * 2 * 4 * 8 * 6 and flops.of_tokens(9, 0) == 0
@@ -57,14 +57,14 @@ def test_pieces_add_up_and_the_cached_ones_are_only_looked_at():
     assert UNKNOWN_FLOPS.of_tokens(3, 4) == 0 and ReplayEngine(None, "", 1).flops is UNKNOWN_FLOPS
 
 
-def test_a_folder_s_configuration_is_enough(tiny_llama, tiny_qwen2, tmp_path):
+def test_the_configuration_in_a_folder_suffices(tiny_llama, tiny_qwen2, tmp_path):
     for folder in (tiny_llama, tiny_qwen2):
         model = AutoModelForCausalLM.from_pretrained(folder)
         assert flops_of_folder(str(folder)) == flops_of_model(model) != UNKNOWN_FLOPS
     assert flops_of_folder(str(tmp_path)) is UNKNOWN_FLOPS
 
 
-async def test_an_engine_knows_its_flops_and_spends_what_torch_counts(tiny_llama):
+async def test_the_operations_of_an_engine_equal_torchs_count(tiny_llama):
     engine = TransformersEngine(tiny_llama)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, attn_implementation="eager").eval()
     prompt = list(range(1, 12))

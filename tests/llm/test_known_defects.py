@@ -1,4 +1,4 @@
-"""Eight defects of published tree-search code that ours must not share, each by name on an engine without a model."""
+"""Eight defects of published tree-search code that this package must not have, each tested on a fake engine."""
 
 import numpy as np
 import pytest
@@ -92,10 +92,10 @@ async def test_a_terminal_state_is_never_expanded(planner):
     assert asked and all(not state.ended for state in asked)
 
 
-class Moody:
-    """A critic whose every word is new: 0.9 the first time, less and less from then on."""
+class InconsistentCritic:
+    """A critic that gives every state another value: 0.9 at first, then less and less."""
 
-    name, low, high = "moody", 0.0, 1.0
+    name, low, high = "inconsistent", 0.0, 1.0
 
     def __init__(self):
         self.asked = 0
@@ -107,7 +107,7 @@ class Moody:
 
 @pytest.mark.parametrize("planner", [MCTS(), MCTS(selection="uct"), Beam(beam=2, children=3), Rebase()], ids=repr)
 async def test_a_duplicate_continuation_keeps_its_value(planner):
-    outcome = await search(planner, model(("c is 4\n",), Moody(), steps=2), nodes=12)
+    outcome = await search(planner, model(("c is 4\n",), InconsistentCritic(), steps=2), nodes=12)
     tree = outcome.search.tree
     first = next(node for node in tree.told(0) if tree.I[0, node, words.DEPTH] == 1)
     twins = [

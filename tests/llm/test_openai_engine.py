@@ -36,7 +36,7 @@ def truth(stepping_llama):
 
 @pytest.fixture
 def serve(stepping_llama):
-    """Makes servers, each with an engine of its own, and an engine that asks them."""
+    """Starts servers, each with its own engine, and returns them with an `OpenAIEngine` that uses them."""
     made = []
 
     def start(kind="vllm", count=1, model="tiny", **options):
@@ -58,14 +58,14 @@ def prompts(engine, count=5):
 
 @pytest.mark.parametrize("kind", ["vllm", "plain", "strict", "mute"])
 @pytest.mark.parametrize("steps", [1, 3, None])
-async def test_greedy_steps_are_those_of_the_same_weights_here(serve, truth, kind, steps):
+async def test_greedy_steps_equal_those_of_a_local_engine(serve, truth, kind, steps):
     server, engine = serve(kind)
     sampling = Sampling(temperature=0, max_tokens=40, max_steps=steps, stop="z", ends=("yes",))
     compared = 0
     for prompt in prompts(engine):
         found, wanted = await engine.generate(prompt, sampling, 1), await truth.generate(prompt, sampling, 1)
         if engine.tokenizer.encode(engine.tokenizer.decode(flat(wanted))) != flat(wanted) and kind != "vllm":
-            continue  # text does not tell such ids, and a random model writes them
+            continue  # a random model writes ids that its text does not determine
         compared += 1
         assert (found.steps, found.ended) == (wanted.steps, wanted.ended)
         for one, other in zip(found.logprobs, wanted.logprobs):
@@ -77,7 +77,7 @@ async def test_greedy_steps_are_those_of_the_same_weights_here(serve, truth, kin
     await engine.close()
 
 
-async def test_scores_are_those_of_the_same_weights_here(serve, truth):
+async def test_scores_equal_those_of_a_local_engine(serve, truth):
     _, engine = serve()
     for prompt in prompts(engine, 3):
         found, wanted = await engine.score(prompt, [5, 9, 250]), await truth.score(prompt, [5, 9, 250])
@@ -112,7 +112,7 @@ async def test_a_server_that_refuses_the_extras_is_asked_without_them_from_then_
 
 
 @pytest.mark.parametrize("name", TRICKS)
-async def test_a_failure_that_passes_is_waited_out(serve, truth, name):
+async def test_a_transient_failure_is_retried(serve, truth, name):
     server, engine = serve(attempt_timeout=0.5 if name == "slow" else 5.0)
     prompt = prompts(engine, 1)[0]
     wanted = await truth.generate(prompt, COLD, 0)
@@ -127,7 +127,7 @@ async def test_a_failure_that_passes_is_waited_out(serve, truth, name):
 
 async def test_the_deadline_holds_over_all_attempts_and_names_the_last_failure(serve):
     for trick, told in ((TRICKS["503"], "503 nope"), (slow(5), "TimeoutError")):
-        # a server each: the first one's last connection may be found broken by the second's first attempt
+        # a server for each trick, because the first attempt of the second could find a broken connection of the first
         server, engine = serve(deadline=0.6, attempt_timeout=0.25)
         server.tricks = [trick] * 1000
         begun = time.monotonic()
@@ -137,7 +137,7 @@ async def test_the_deadline_holds_over_all_attempts_and_names_the_last_failure(s
         assert engine.servers.servers[0].in_flight == 0
 
 
-async def test_a_refusal_that_stays_is_told_at_once(serve):
+async def test_a_permanent_refusal_is_raised_at_once(serve):
     server, engine = serve()
     for code in (400, 401, 404, 422):
         server.tricks = [status(code)] * 5
@@ -163,7 +163,7 @@ async def test_several_servers_share_the_load_and_a_dead_one_is_avoided(serve):
     assert len(servers[2].bodies) - shares[2] == 24
 
 
-async def test_at_most_so_many_requests_are_under_way_and_a_cancelled_one_lets_go(serve):
+async def test_requests_in_flight_are_limited_and_a_cancelled_one_frees_its_place(serve):
     server, engine = serve(max_in_flight=2)
     server.tricks = [slow(30)] * 2
     stuck = [asyncio.create_task(engine.generate(prompts(engine, 1)[0], COLD, n)) for n in range(3)]
@@ -211,7 +211,7 @@ def test_a_text_model_runs_over_a_server_from_several_event_loops(serve, steppin
 
 
 def run_over(engine, folder, out, monkeypatch, value="none", limit=6):
-    """`forethought eval` over these servers; the settings of the run are the same whatever their address."""
+    """Run `forethought eval` over these servers, with run settings that do not depend on their address."""
     words = format_for(engine.tokenizer, str(folder))
     critic = None if value == "none" else value_named(value, Means())
     monkeypatch.setattr(
@@ -226,7 +226,7 @@ def rows_of(out):
     return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()][1:]
 
 
-def test_a_server_that_goes_away_stops_the_run_and_another_goes_on(serve, stepping_llama, tmp_path, monkeypatch):
+def test_a_server_that_goes_away_stops_the_run_and_another_resumes_it(serve, stepping_llama, tmp_path, monkeypatch):
     server, engine = serve(deadline=2.0)
     answer = server._answer
 
@@ -247,7 +247,7 @@ def test_a_server_that_goes_away_stops_the_run_and_another_goes_on(serve, steppi
     assert rows_of(tmp_path / "out")[: len(first)] == first
 
 
-async def test_one_request_without_an_answer_is_no_server_gone(serve):
+async def test_one_request_without_an_answer_does_not_mean_that_the_servers_are_gone(serve):
     server, engine = serve(deadline=1.5, attempt_timeout=0.7)
     (bad, good), answer = prompts(engine, 2), server._answer
 
@@ -265,7 +265,7 @@ async def test_one_request_without_an_answer_is_no_server_gone(serve):
 
 
 @pytest.mark.parametrize("value", ["self", "logprob"])
-def test_a_server_without_log_probabilities_is_told_at_once(serve, stepping_llama, tmp_path, monkeypatch, value):
+def test_a_server_without_log_probabilities_is_an_error_at_once(serve, stepping_llama, tmp_path, monkeypatch, value):
     _, engine = serve("mute")
     with pytest.raises(Stopped, match="the server gives no log-probabilities; choose --value none or rollout"):
         run_over(engine, stepping_llama, tmp_path / "out", monkeypatch, value)

@@ -1,4 +1,4 @@
-"""Replicas as Ray actors: who gets which problem, and that losing one in mid-run changes no result."""
+"""Replicas as Ray actors: the routing of problems, and that the death of a replica changes no result."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from forethought.llm.engines.replicas import ReplicaRouter, ReplicasGone, Replic
 from forethought.llm.load import load_text_model
 
 
-def test_problems_are_balanced_and_stay_where_they_began():
+def test_problems_are_balanced_over_replicas_and_stay_on_theirs():
     router = ReplicaRouter(2)
     prompts = [(1, 2), (3,), (4, 4), (5, 6, 7)]
     assert [router.route(p) for p in prompts] == [0, 1, 0, 1]
@@ -60,7 +60,7 @@ def ray():
 
 @pytest.fixture
 def killing(monkeypatch):
-    """Lets the first replica die after so many requests; returns the engines made."""
+    """Kills the first replica after a number of requests; returns the class and the engines made."""
     made = []
 
     class Dying(ReplicatedEngine):
@@ -102,7 +102,7 @@ def data(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_with_a_replica_killed_is_the_run_without_it(ray, killing, data, tmp_path, stepping_llama):
+def test_a_run_in_which_a_replica_is_killed_has_the_same_results(ray, killing, data, tmp_path, stepping_llama):
     kind, made = killing
     alone, _ = results(tmp_path / "alone", stepping_llama, data=data)
     kind.after = 40
@@ -117,7 +117,7 @@ def test_a_run_with_a_replica_killed_is_the_run_without_it(ray, killing, data, t
 
 
 class Counting(Engine):
-    """An engine without a model: the next numbers. It says which process wrote them as `cached`."""
+    """An engine that writes the next numbers, with the id of its process as `cached`."""
 
     fingerprint, context = "numbers", 100
 
@@ -133,7 +133,7 @@ class Counting(Engine):
 
 
 @pytest.mark.slow
-async def test_requests_are_shared_out_survive_a_loss_and_fail_by_name_when_none_is_left(ray):
+async def test_requests_survive_the_death_of_a_replica_and_fail_when_none_is_left(ray):
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     engine, three = ReplicatedEngine(Counting, None, 2, cpus=0.5), Sampling(max_tokens=3)
     pids = [one.pid for one in engine.infos]
@@ -146,7 +146,7 @@ async def test_requests_are_shared_out_survive_a_loss_and_fail_by_name_when_none
     await asyncio.sleep(0.2)
     os.kill(pids[1], signal.SIGKILL)
     found = await under_way
-    assert (found.steps, found.cached, engine.died) == ([(9, 10, 11)], pids[0], 1), "re-run on the other"
+    assert (found.steps, found.cached, engine.died) == ([(9, 10, 11)], pids[0], 1), "repeated on the other"
     os.kill(pids[0], signal.SIGKILL)
     with pytest.raises(ReplicasGone):
         await engine.generate((0, 1), three, 60)

@@ -9,7 +9,7 @@ from forethought.llm.critics import SelfCritique
 from forethought.llm.tape.tape import MemoryStore, Tape
 
 
-async def test_a_followed_solution_lies_on_the_tape_for_a_walk_step_by_step():
+async def test_a_solution_generated_to_the_end_is_recorded_step_by_step():
     engine = LineEngine()
     text = model(engine)
     followed = await solve(text, 2, to_end=True)
@@ -34,7 +34,7 @@ async def test_identical_requests_in_flight_are_one_call():
     assert text.tape.misses == 2 and text.tape.merged + text.tape.hits == 8
 
 
-async def test_who_joined_a_cancelled_call_calls_anew():
+async def test_a_request_that_joined_a_cancelled_call_makes_the_call_itself():
     engine = LineEngine()
     text = model(engine)
     (root,), _ = await text.start([QUESTION])
@@ -45,7 +45,7 @@ async def test_who_joined_a_cancelled_call_calls_anew():
     assert state.step and len(engine.generated) == 2 and first.cancelled()
 
 
-async def test_a_failed_call_fails_all_who_wait_and_may_be_tried_again():
+async def test_a_failed_call_fails_all_requests_that_joined_it_and_may_be_repeated():
     class Failing(LineEngine):
         async def generate(self, prompt, sampling, stream):
             if not self.generated:

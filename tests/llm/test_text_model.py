@@ -1,4 +1,4 @@
-"""The text model on a fake engine: streams, follow, dead ends, critics, what is charged. Then on tiny real models."""
+"""The text model on a fake engine (streams, `to_end`, dead ends, critics, usage), then on tiny real models."""
 
 import asyncio
 import math
@@ -47,7 +47,7 @@ async def test_a_child_is_its_parents_tokens_and_new_ones():
 
 @pytest.mark.parametrize("lines", [LINES, (*LINES, None), ("ab\n", "abcdefghijklmnopqrstuvwxyz\n", None), ("abc\n",)])
 @pytest.mark.parametrize("most", [3, 4, 7, 20])
-async def test_followed_is_step_by_step(lines, most):
+async def test_generating_to_the_end_equals_generating_step_by_step(lines, most):
     for slot in range(12):
         alone, followed = LineEngine(lines), LineEngine(lines)
         one = await solve(model(alone, SelfCritique(), most=most), slot)
@@ -59,7 +59,7 @@ async def test_followed_is_step_by_step(lines, most):
         assert len(alone.generated) == len(one) - 1 == column([e.usage for _, e in one], "model_calls")
 
 
-async def test_what_is_charged_depends_neither_on_the_tape_nor_on_who_came_first():
+async def test_charged_usage_depends_neither_on_the_tape_nor_on_the_order_of_requests():
     walks = [(slot, to_end) for slot in range(4) for to_end in (False, True)]
 
     async def charged(order, tape):
@@ -87,7 +87,7 @@ async def test_charged_and_spent_unit_by_unit():
     assert column(followed.usage, "model_calls") == 1, "its parent was not reached by a followed request"
 
 
-async def test_a_followed_request_is_spent_at_once_and_charged_step_by_step():
+async def test_a_request_to_the_end_is_spent_at_once_and_charged_step_by_step():
     (_, _), (_, one), (_, two) = await solve(model(LineEngine(("ab\n",)), max_steps=2), to_end=True)
     assert column(one.spent, "generated_tokens") == 6 and column(two.spent, "generated_tokens") == 0
     assert column(one.usage, "generated_tokens") == 3 == column(two.usage, "generated_tokens")
@@ -104,7 +104,7 @@ async def test_a_followed_request_is_spent_at_once_and_charged_step_by_step():
     ],
 )
 @pytest.mark.parametrize("evaluate", ["all", "finished", "none"])
-async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ended, evaluate):
+async def test_a_dead_end_is_no_answer_and_has_the_lowest_score(lines, ended, evaluate):
     engine = LineEngine(lines)
     text = model(engine, SelfCritique(), max_steps=3, most=12)
     *_, (state, expansion) = await solve(text, evaluate=evaluate)
@@ -113,7 +113,7 @@ async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ende
     assert len(engine.scored) == (state.depth - 1 if evaluate == "all" else 0)
 
 
-async def test_no_room_in_the_context_is_a_dead_end_and_asks_nobody():
+async def test_no_room_in_the_context_is_a_dead_end_without_a_request():
     for to_end in (False, True):
         engine = LineEngine(("abcd\n",), context=len(QUESTION) + 1 + 3 + 10)
         walk = await solve(model(engine), to_end=to_end)
@@ -153,7 +153,7 @@ async def test_the_critic_runs_only_when_asked(evaluate, opened, finished):
         assert (expansion.reward[0] + expansion.value[0] > 0) == bool(calls)
 
 
-async def test_siblings_of_the_same_words_are_equal_and_both_charged():
+async def test_siblings_with_the_same_text_are_equal_and_both_charged():
     text = model(LineEngine(("c\n",)), SelfCritique())
     (root,), _ = await text.start([QUESTION])
     (one, two), expansion = await text.expand([root, root], [0, 1])
@@ -172,7 +172,7 @@ async def test_an_ended_state_stays_what_it_is_at_no_cost():
     assert (expansion.reward[0], expansion.discount[0]) == (0, 0)
 
 
-async def test_leaves_run_together_and_answers_do_not_depend_on_their_order():
+async def test_edges_are_expanded_concurrently_and_answers_do_not_depend_on_their_order():
     text, again = model(value=SelfCritique()), model(value=SelfCritique())
     roots, _ = await text.start([QUESTION, "And now?", "Why?"])
     states, together = await text.expand(roots * 2, [0, 0, 0, 1, 1, 1])
@@ -183,7 +183,7 @@ async def test_leaves_run_together_and_answers_do_not_depend_on_their_order():
     assert nothing == [] and empty.usage.shape == (0, len(UNITS)) and len(empty.value) == 0
 
 
-async def test_a_sibling_that_fails_ends_the_others():
+async def test_an_error_in_one_call_cancels_the_others():
     ended = []
 
     async def walk(number):
@@ -226,7 +226,7 @@ async def test_greedy_is_one_path_whatever_the_slot_and_shares_the_tape():
         ([], "end", 3, ["|end"]),
     ],
 )
-def test_a_long_request_is_cut_into_what_short_ones_would_have_written(steps, ended, limit, wanted):
+def test_a_long_request_is_split_into_the_steps_of_single_requests(steps, ended, limit, wanted):
     tokens = [tuple(map(ord, step)) for step in steps]
     made = Generation(tokens, [(0.0,) * len(step) for step in tokens], ended, seconds=2.0)
     found = cut(made, Sampling(max_tokens=limit, ends=("####",)), 99, Letters().decode)
@@ -250,7 +250,7 @@ async def test_values_of_log_probabilities_and_of_no_critic():
     assert not engine.scored and isinstance(value_named("none"), NoValue)
 
 
-def test_what_does_not_exist_is_answered_with_what_does():
+def test_errors_for_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match="no value 'gut'; there are self, logprob, none"):
         value_named("gut")
     with pytest.raises(ValueError, match="no engine 'x'; there are transformers"):
@@ -290,7 +290,7 @@ def short(tokenizer):
     return PlainFormat(tokenizer, max_step_tokens=24, max_steps=3)
 
 
-async def test_followed_is_step_by_step_on_a_real_engine_whatever_else_is_in_flight(tiny):
+async def test_generating_to_the_end_equals_generating_step_by_step_on_a_real_engine(tiny):
     from forethought.llm.engines.transformers.engine import TransformersEngine
 
     engines = [TransformersEngine(tiny) for _ in range(2)]
@@ -307,7 +307,7 @@ async def test_followed_is_step_by_step_on_a_real_engine_whatever_else_is_in_fli
             assert column([e.usage for _, e in a], unit) == column([e.usage for _, e in b], unit)
 
 
-async def test_a_folder_is_loaded_with_the_format_it_asks_for(tiny, tmp_path):
+async def test_a_folder_is_loaded_with_the_format_of_its_settings(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "model")
     (folder / "forethought.json").write_text('{"format": "plain", "yes": "y", "no": "n", "max_steps": 2}')
     text = load_text_model(folder, value="logprob", temperature=0, max_step_tokens=9, seed=3)

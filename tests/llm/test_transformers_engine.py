@@ -1,4 +1,4 @@
-"""The transformers engine against itself in other batches and other pieces. See also `test_engines.py`."""
+"""The transformers engine: results are independent of batches and of how requests are split; its parts."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_any_common_prefix_is_found(engine):
     assert (again.steps, again.computed) == (first.steps, 0)
 
 
-async def test_a_full_cache_forgets_the_oldest_and_stays_right(tiny_llama):
+async def test_a_full_cache_evicts_blocks_and_results_stay_correct(tiny_llama):
     small, large = TransformersEngine(tiny_llama, max_batch=4, cache_tokens=130), TransformersEngine(tiny_llama)
     asked = [(p, s) for s in range(3) for p in prompts(12, seed=5, longest=30)]
     found = await gather(small.generate(p, FREE, s) for p, s in asked)
@@ -99,7 +99,7 @@ async def test_a_full_cache_forgets_the_oldest_and_stays_right(tiny_llama):
     assert len(blocks := small._scheduler.block_manager) + blocks.num_free == 129
 
 
-def test_eviction_takes_what_was_touched_longest_ago_and_leaves_no_orphan():
+def test_eviction_frees_the_least_recently_used_blocks_and_no_parent_before_its_child():
     blocks, paths = BlockManager(20), []
     for first in (1, 2, 3):
         blocks.clock += 1
@@ -119,7 +119,7 @@ def test_eviction_takes_what_was_touched_longest_ago_and_leaves_no_orphan():
 
 
 async def test_an_id_above_the_vocabulary_is_never_taken_for_a_cached_token(engine):
-    """A prefix cache that numbers its edges by slot and id could find one edge for two such pairs."""
+    """A prefix cache that maps (block, id) to one number could map two such pairs to the same number."""
     await engine.generate([5, 6, 7], FREE, 0)
     tops = engine.vocabulary, 1 << 16, 1 << 31, 1 << 32
     for wrong in (slot * top + token for slot in (1, 2, 3) for token in (5, 6, 7) for top in tops):
@@ -129,7 +129,7 @@ async def test_an_id_above_the_vocabulary_is_never_taken_for_a_cached_token(engi
     assert (await engine.generate([5, 6, 7], FREE, 0)).cached == 3
 
 
-async def test_a_delimiter_may_span_tokens_and_a_final_text_ends(engine):
+async def test_a_delimiter_may_span_tokens_and_a_final_text_ends_the_solution(engine):
     probe = await gather(engine.generate([3, 4, 5], FREE, s) for s in range(20))
     texts = [flat(g) for g in probe]
     stream = next(i for i, t in enumerate(texts) if len(t) > 8 and decode(engine.tokenizer, t[4:6]).isascii())
@@ -159,7 +159,7 @@ async def test_nan_logits_are_an_error(engine, monkeypatch):
         await engine.generate([5, 6, 7], FREE, 1)
 
 
-async def test_a_closed_engine_says_so(engine):
+async def test_a_closed_engine_raises(engine):
     task = asyncio.create_task(engine.generate([5, 6, 7], FREE, 1))
     await asyncio.sleep(0)
     await engine.close()
@@ -190,7 +190,7 @@ def test_fingerprints_tell_models_apart(tiny_llama, tiny_qwen2):
     assert again == TransformersEngine(tiny_llama).fingerprint != TransformersEngine(tiny_qwen2).fingerprint
 
 
-def test_draws_follow_the_distribution():
+def test_sampled_tokens_follow_the_distribution():
     logits = torch.tensor([[0.3, -1.0, 2.0, 0.0, 1.0, -0.5]])
     count, temperature = 20_000, 0.8
     u = uniforms(list(range(count)), [11] * count)
@@ -207,7 +207,7 @@ def test_draws_follow_the_distribution():
     assert chisquare(counts, (p[kept] / p[kept].sum()).numpy() * count).pvalue > 1e-3
 
 
-def test_tokens_drawn_by_the_kernel_are_those_that_torch_draws(monkeypatch):
+def test_the_kernel_samples_the_same_tokens_as_torch(monkeypatch):
     if not sampler.HAVE_NUMBA:
         pytest.skip("without numba there is one way only")
     generator = torch.Generator().manual_seed(0)

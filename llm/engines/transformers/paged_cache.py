@@ -48,7 +48,7 @@ class PagedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         return 0
 
     def get_max_length(self) -> int:
-        """Required by transformers; the cache has no length of its own."""
+        """Required by transformers; the cache has no maximum length."""
         return -1
 
 

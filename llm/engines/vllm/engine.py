@@ -126,10 +126,10 @@ class VllmEngine(Engine):
     async def _read(self, prompt: Sequence[int], settings: dict[str, Any], reader: OutputReader) -> int:
         from vllm import SamplingParams
 
-        parameters, cached, llm = SamplingParams(**settings), 0, self.thread.llm
-        request = {"prompt_token_ids": list(prompt)}
+        parameters, cached = SamplingParams(**settings), 0
+        request, name = {"prompt_token_ids": list(prompt)}, self.thread.request_id()
         # closing the generator early makes vLLM abort the request
-        async with aclosing(llm.generate(request, parameters, self.thread.request_id())) as outputs:
+        async with aclosing(self.thread.llm.generate(request, parameters, name)) as outputs:
             async for output in outputs:
                 cached = output.num_cached_tokens or 0
                 if reader.read(output.outputs[0]):
