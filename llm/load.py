@@ -9,12 +9,12 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from .critics import Means, value_named
-from .critics.reward_formats import HEADS, REWARD_FORMATS
+from .critics import CriticDeps, make_critic
+from .critics.reward_formats import HEAD_FORMATS, REWARD_FORMATS
 from .engines.base import Sampling
 from .engines.flops import UNKNOWN, Work, work_of, work_of_folder
 from .engines.replay import ReplayEngine
-from .reasoning import way_named
+from .reasoning import reasoning_named
 from .reasoning.rap import EXAMPLES as BY_QUESTIONS
 from .tape.sqlite import TapeFile
 from .tape.tape import MemoryStore, Tape
@@ -72,7 +72,7 @@ def load_text_model(
     `format_for`. tape: shared between models of a run, or a file (`TapeFile`), which `replay` only reads.
     reward_model, reward_format, aggregate: for the values prm and orm; "builtin" is the one for the built-in model,
     which needs no other. truth: for the value oracle, (question, solution) to whether it is right. reasoning: what an
-    action is: steps, propose or rap, see `ways`. replicas: engines, each in a Ray actor. options: for the engine, such
+    action is: steps, propose or rap, see `reasoning`. replicas: engines, each in a Ray actor. options: for the engine, such
     as `dtype` or `base_urls`.
 
     Errors: ValueError for an unknown engine or value, listing what exists, for a folder that is no model and for a file
@@ -86,9 +86,9 @@ def load_text_model(
     format = format_for(made.tokenizer, folder, BY_QUESTIONS if examples is None and reasoning == "rap" else examples)
     sampling = Sampling(temperature, top_p, format.max_step_tokens if max_step_tokens is None else max_step_tokens)
     kept = tape if isinstance(tape, Tape) else Tape(MemoryStore(store) if engine == "replay" else store)
-    text = way_named(reasoning)(made, format, None, sampling, seed, max_steps, kept)
+    text = reasoning_named(reasoning)(made, format, None, sampling, seed, max_steps, kept)
     judge = _judge(made, engine, wanted, *reward_for(model, reward_model, reward_format))
-    text.value = value_named(value, Means(text.seeded(seed ^ ROLLOUT_SEED), judge, aggregate, truth))
+    text.value = make_critic(value, CriticDeps(text.seeded(seed ^ ROLLOUT_SEED), judge, aggregate, truth))
     if store is not None and engine != "replay":
         store.keep_model(made, str(model), folder)
         store.keep_run(run_of(text, value))
@@ -108,7 +108,7 @@ def run_of(text: TextModel, value: str) -> dict[str, Any]:
     return {
         "model": text.engine.fingerprint, "temperature": text.sampling.temperature, "top_p": text.sampling.top_p,
         "max_step_tokens": text.sampling.max_tokens, "max_steps": text.max_steps, "seed": text.seed, "value": value,
-        "work": list(astuple(text.work)), "reasoning": text.way,
+        "work": list(astuple(text.work)), "reasoning": text.reasoning,
     }  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def _reward(name: str, engine: str, wanted: Wanted) -> Any:
     else:
         known = str(wanted.model) == "builtin"
         source = _built_in(BUILTIN_REWARD, "reward model", "prm") if known else source_of(wanted.model)
-        made = _reward_engine(engine, source, name in HEADS, wanted.device)
+        made = _reward_engine(engine, source, name in HEAD_FORMATS, wanted.device)
         if wanted.file is not None:
             wanted.file.keep_model(made, str(wanted.model), None, "reward")
     return made, REWARD_FORMATS[name](made.tokenizer)

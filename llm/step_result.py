@@ -12,7 +12,8 @@ from ..planning.interface import UNITS, Expansion, Usage
 from .critics import UNJUDGED, Judgement
 from .engines.base import Generation
 from .engines.flops import UNKNOWN, Work
-from .text.steps import Step, TextState
+from .text.state import TextState
+from .text.steps import Step
 
 
 class Row(NamedTuple):
@@ -97,7 +98,7 @@ def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, wo
 def _spent(parent: TextState, done: Generation | None, judgement: Judgement, work: Work) -> Row:
     """What the engine did just now; `done` is None where it was not asked."""
     if done is None:
-        return Row(1, 0, 0, 0, 0, judgement.computed, judgement.busy, judgement.flops_spent)
+        return Row(1, 0, 0, 0, 0, judgement.tokens_spent, judgement.seconds_spent, judgement.flops_spent)
     return spent_on(len(parent.tokens), done, work, 1, judgement)
 
 
@@ -105,4 +106,4 @@ def spent_on(prompt: int, done: Generation, work: Work, nodes: int = 0, judgemen
     """What the engine did for one request after `prompt` tokens and for the critic."""
     written, cached = sum(map(len, done.steps)), done.cached
     flops = work.of(cached, prompt - cached + written) + judgement.flops_spent
-    return Row(nodes, 1, written, prompt - cached, cached, judgement.computed, done.seconds + judgement.busy, flops)
+    return Row(nodes, 1, written, prompt - cached, cached, judgement.tokens_spent, done.seconds + judgement.seconds_spent, flops)

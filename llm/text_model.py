@@ -16,14 +16,15 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from ..planning.interface import UNITS, Evaluate, Expansion, IndexedActions, SampledActions
-from .critics import UNJUDGED, Judgement, NoValue, Value
+from .critics import UNJUDGED, ClosableCritic, Critic, Judgement, NoCritic, SiblingCritic
 from .engines.base import Engine, Sampling, Tokens, shared_ids
 from .engines.flops import work_of
 from .step_result import ALIVE, Reached, Written, expansion_of
 from .tape.tape import Tape, Taped
-from .text.answers import extract
+from .text.answers import extract_answer
 from .text.formats import Format
-from .text.steps import Step, TextState, stream_of
+from .text.state import TextState
+from .text.steps import Step, noise_stream
 
 T = TypeVar("T")
 
@@ -76,13 +77,13 @@ class TextModel:
     a call under way: nodes 1 and zeros.
     """
 
-    way = "steps"
+    reasoning = "steps"
 
     def __init__(
         self,
         engine: Engine,
         format: Format,
-        value: Value | None = None,
+        value: Critic | None = None,
         sampling: Sampling | None = None,
         seed: int = 0,
         max_steps: int | None = None,
@@ -90,7 +91,7 @@ class TextModel:
     ) -> None:
         """Sampling gives temperature, top_p and the most tokens of a step; stop and ends are the format's.
 
-        value: None is `NoValue`. max_steps: depth limit, by default the format's. tape: shared between models of a run.
+        value: None is `NoCritic`. max_steps: depth limit, by default the format's. tape: shared between models of a run.
         """
         sampling = sampling or Sampling(max_tokens=format.max_step_tokens)
         max_steps = format.max_steps if max_steps is None else max_steps
@@ -99,7 +100,8 @@ class TextModel:
                 "wanted max_steps >= 1, max_tokens >= 1, temperature >= 0 and 0 < top_p <= 1, "
                 f"got max_steps={max_steps}, {sampling}"
             )
-        self.engine, self.format, self.value, self.seed = engine, format, value or NoValue(), seed
+        self.engine, self.format, self.seed = engine, format, seed
+        self.value: Critic = value or NoCritic()
         self.sampling = replace(sampling, stop=format.delimiter, ends=format.ends, max_steps=1)
         self.max_steps = max_steps
         self.tape = Tape() if tape is None else tape
@@ -158,9 +160,8 @@ class TextModel:
             raise ValueError(f"{len(states)} states want as many slots, all at least 0; got {slots}")
         if evaluate not in ("none", "finished", "all"):
             raise ValueError(f"valued must be none, finished or all, got {evaluate!r}")
-        compare = getattr(self.value, "compare", None)
-        if compare is not None and evaluate != "none":
-            reached = await self._compared(compare, states, slots, to_end, evaluate)
+        if isinstance(self.value, SiblingCritic) and evaluate != "none":
+            reached = await self._compared(self.value.compare, states, slots, to_end, evaluate)
         else:
             walks = [self._walk(state, slot, to_end, evaluate) for state, slot in zip(states, slots)]
             reached = [await walks[0]] if len(walks) == 1 else await together(walks)
@@ -169,8 +170,8 @@ class TextModel:
     async def close(self) -> None:
         """Close the engine and the critic's own engine, if it has one; the tape stays open."""
         await self.engine.close()
-        if (close := getattr(self.value, "close", None)) is not None:
-            await close()
+        if isinstance(self.value, ClosableCritic):
+            await self.value.close()
 
     def answered(self, state: TextState) -> bool:
         """Whether the solution is finished with an answer; a dead end never is."""
@@ -178,7 +179,7 @@ class TextModel:
 
     def answer(self, state: TextState) -> Fraction | None:
         """The number a finished solution ends in; None for anything else, and where it has none."""
-        return extract(self.text(state)) if self.answered(state) else None
+        return extract_answer(self.text(state)) if self.answered(state) else None
 
     def text(self, state: TextState) -> str:
         """The solution so far, without the prompt."""
@@ -215,8 +216,8 @@ class TextModel:
         if state.ended:
             return Written(state, state, Step((), (), "end"), 0, None)
         fresh = slot > 0 or state.depth == 0
-        stream = stream_of(self.seed, state.tokens, slot) if fresh else state.stream
-        calls = int(fresh or not (to_end and state.followed))
+        stream = noise_stream(self.seed, state.tokens, slot) if fresh else state.stream
+        calls = int(fresh or not (to_end and state.to_end))
         room = self._room(state)
         if room < 1:
             calls, step, done = 0, Step((), (), "length"), None
@@ -289,7 +290,7 @@ class TextModel:
             if end in words:
                 return "answer"
         if step.ended == "end":
-            told = self.format.eos_answers and extract(self._decode(tokens[parent.prompt_length :])) is not None
+            told = self.format.eos_answers and extract_answer(self._decode(tokens[parent.prompt_length :])) is not None
             return "answer" if told else "end"
         return "depth" if parent.depth + 1 >= self.max_steps else ""
 

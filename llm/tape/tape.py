@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..engines.base import Engine, Generation, Sampling, Score, Tokens, shared_ids
 from ..engines.stops import decode
-from ..text.steps import ENDINGS, Step, cut, packed
+from ..text.steps import ENDINGS, Step, split_generation, token_bytes
 
 FORMAT = 1
 """Version of the records below; part of every key."""
@@ -166,7 +166,7 @@ class Taped:
             return self.engine.generate(prompt, asked, stream)
 
         def records_of(done: Generation) -> tuple[dict[bytes, bytes], Step]:
-            first, *others = cut(done, sampling, left, self.text)
+            first, *others = split_generation(done, sampling, left, self.text)
             records, text, room = {key: _pack_step(first)}, prompt, left
             for before, step in zip((first, *others), others):
                 text, room = text + before.tokens, room - len(before.tokens)
@@ -191,7 +191,7 @@ class Taped:
 
     def _key(self, kind: bytes, how: str, prompt: Tokens) -> bytes:
         head = f"\0{self.engine.fingerprint}\0{how}\0".encode()
-        return hashlib.blake2b(kind + head + packed(prompt), digest_size=16, person=_PERSON).digest()
+        return hashlib.blake2b(kind + head + token_bytes(prompt), digest_size=16, person=_PERSON).digest()
 
 
 _in_words = lru_cache(64)(repr)
