@@ -72,7 +72,7 @@ def load_text_model(
     `format_for`. tape: shared between models of a run, or a file (`TapeFile`), which `replay` only reads.
     reward_model, reward_format, aggregate: for the values prm and orm; "builtin" is the one for the built-in model,
     which needs no other. truth: for the value oracle, (question, solution) to whether it is right. reasoning: what an
-    action is: steps, propose or rap, see `reasoning`. replicas: engines, each in a Ray actor. options: for the engine, such
+    action is: steps, propose or rap. replicas: engines, each in a Ray actor. options: for the engine, such
     as `dtype` or `base_urls`.
 
     Errors: ValueError for an unknown engine or value, listing what exists, for a folder that is no model and for a file

@@ -106,4 +106,5 @@ def spent_on(prompt: int, done: Generation, work: Work, nodes: int = 0, judgemen
     """What the engine did for one request after `prompt` tokens and for the critic."""
     written, cached = sum(map(len, done.steps)), done.cached
     flops = work.of(cached, prompt - cached + written) + judgement.flops_spent
-    return Row(nodes, 1, written, prompt - cached, cached, judgement.tokens_spent, done.seconds + judgement.seconds_spent, flops)
+    seconds = done.seconds + judgement.seconds_spent
+    return Row(nodes, 1, written, prompt - cached, cached, judgement.tokens_spent, seconds, flops)

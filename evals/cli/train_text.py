@@ -84,7 +84,9 @@ def _to_learn(name: str, data: Path | None, held_out: int, seed: int) -> Any:
     if name == "stories":
         return RewardTask(name, story_source(seed), held_out_stories(held_out) if held_out else (), fast=True)
     task: Any = make_task(name, data=data, split="train")
-    problems = [PolicyProblem(one.question, partial(_right, task, one), group=one.group) for one in task.problems(None, seed)]
+    problems = [
+        PolicyProblem(one.question, partial(_right, task, one), group=one.group) for one in task.problems(None, seed)
+    ]
     kept = min(held_out, len(problems) // 5)
     return RewardTask(name, repeating_source(problems[kept:], seed), problems[:kept])
 

@@ -124,8 +124,9 @@ def _final(story: Story, relation: Relation, known: dict[str, int], rng: random.
 
 
 CORRUPTIONS: dict[str, Callable[[Story, Relation, dict[str, int], random.Random], str]] = {
-    "number": _number, "source": _source, "formula_source": _formula_source, "operation": _operation, "arithmetic": _arithmetic,
-    "value": _value, "target": _target, "early": _early, "conclusion": _conclusion, "kind": _kind, "final": _final,
+    "number": _number, "source": _source, "formula_source": _formula_source, "operation": _operation, "arithmetic":
+    _arithmetic, "value": _value, "target": _target, "early": _early, "conclusion": _conclusion, "kind": _kind, "final":
+    _final,
 }  # fmt: skip
 """Corruptions by name."""
 _WEIGHTS = (1.0, 1.0, 0.5, 0.6, 2.0, 1.6, 0.8, 2.0, 0.4, 0.6, 0.6)

@@ -30,7 +30,7 @@ IGNORE = -100
 """The target or label of a position without one, as in torch's cross-entropy."""
 
 
-class StoryTokens:
+class StoryVocabulary:
     """The tokenizer with what training needs of it: ids of the critique and its verdicts, and each token's length."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -55,7 +55,8 @@ class StoryTokens:
 
 @dataclass
 class StoryTree:
-    """A tree of tokens with training targets; nodes are numbered in the order of their creation, the root's parent is -1.
+    """A tree of tokens with training targets; nodes are numbered in the order of their creation, the root's parent is
+    -1.
 
     targets: per node the token to predict after it. valid: per node 1 where the text up to and including this token is
     right or can still become right, 0 where it cannot; both IGNORE where nothing is trained.
@@ -83,7 +84,10 @@ class StoryTree:
         return node
 
     def add_targets(self, node: int, tokens: Sequence[int], valid: bool = True) -> int:
-        """`add_path`, with each token as the target of the node before it; valid: whether the lines before are right."""
+        """`add_path`, where each token is the target of the node before it.
+
+        valid: the validity of all these tokens.
+        """
         for token in tokens:
             self.targets[node] = token
             node = self.add_path(node, [token])
@@ -102,13 +106,13 @@ class StoryTree:
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(tokens, right)))
         return self.add_validity(node, tokens, common)
 
-    def add_verdict(self, node: int, words: StoryTokens, right: bool) -> None:
+    def add_verdict(self, node: int, vocab: StoryVocabulary, right: bool) -> None:
         """Add the critique after a node, with the verdict as target: whether all lines so far are right."""
-        self.targets[self.add_path(node, [words.critique])] = words.yes if right else words.no
+        self.targets[self.add_path(node, [vocab.critique])] = vocab.yes if right else vocab.no
 
 
 def solution_tree(
-    story: Story, words: StoryTokens, rng: random.Random, wrong: float = 0.6, continued: float = 0.3,
+    story: Story, vocab: StoryVocabulary, rng: random.Random, wrong: float = 0.6, continued: float = 0.3,
     questions: int = 1, arithmetic: float = 0.0,
 ) -> StoryTree:  # fmt: skip
     """The story with its solution, a verdict after each line, and wrong or unneeded lines as branches beside some.
@@ -123,15 +127,15 @@ def solution_tree(
     # The structure that decides the split includes what is asked, so another question may belong to another split.
     in_split = (each for each in chain([story], stories) if split_of(each.structure()) == "train")
     for each in islice(in_split, questions):
-        _add_solution(tree, each, words, rng, wrong, continued, arithmetic)
+        _add_solution(tree, each, vocab, rng, wrong, continued, arithmetic)
     return tree
 
 
 def _add_solution(
-    tree: StoryTree, story: Story, words: StoryTokens, rng: random.Random, wrong: float, continued: float,
+    tree: StoryTree, story: Story, vocab: StoryVocabulary, rng: random.Random, wrong: float, continued: float,
     arithmetic: float,
 ) -> None:  # fmt: skip
-    node = tree.add_path(-1, words.encode(story.question + "\n"))
+    node = tree.add_path(-1, vocab.encode(story.question + "\n"))
     for i, line in enumerate(story.steps):
         before = story.steps[:i]
         bad = corrupt_step(story, i, rng) if rng.random() < wrong else None
@@ -141,30 +145,30 @@ def _add_solution(
         unneeded = unneeded_line(story, before, rng) if rng.random() < continued / 2 else None
         for other in dict.fromkeys(filter(None, (bad, miscalculated, unneeded))):
             count = rng.choice((1, 1, 2, 3)) if other == unneeded or rng.random() < continued else 0
-            add_checked_lines(tree, node, story, before, [other], words, partial(int, count))
-        node = tree.add_targets(node, words.encode(line + "\n"))
-        _end_line(tree, node, line, words, True)
+            add_checked_lines(tree, node, story, before, [other], vocab, partial(int, count))
+        node = tree.add_targets(node, vocab.encode(line + "\n"))
+        _end_line(tree, node, line, vocab, True)
 
 
 def sampled_tree(
-    story: Story, solutions: Sequence[str], words: StoryTokens, count: Callable[[], int] = lambda: 0
+    story: Story, solutions: Sequence[str], vocab: StoryVocabulary, count: Callable[[], int] = lambda: 0
 ) -> StoryTree:
     """The story with its solution and some that the model sampled, with the checker's verdict after each line.
 
     count: called after every sampled line for the number of continuation lines to train there.
     """
     tree = StoryTree()
-    root = node = tree.add_path(-1, words.encode(story.question + "\n"))
+    root = node = tree.add_path(-1, vocab.encode(story.question + "\n"))
     for line in story.steps:
-        node = tree.add_targets(node, words.encode(line + "\n"))
-        _end_line(tree, node, line, words, True)
+        node = tree.add_targets(node, vocab.encode(line + "\n"))
+        _end_line(tree, node, line, vocab, True)
     for text in solutions:
-        add_checked_lines(tree, root, story, [], text.split("\n")[:-1], words, count)
+        add_checked_lines(tree, root, story, [], text.split("\n")[:-1], vocab, count)
     return tree
 
 
 def add_checked_lines(
-    tree: StoryTree, node: int, story: Story, before: Sequence[str], lines: Sequence[str], words: StoryTokens,
+    tree: StoryTree, node: int, story: Story, before: Sequence[str], lines: Sequence[str], vocab: StoryVocabulary,
     count: Callable[[], int] = lambda: 0,
 ) -> None:  # fmt: skip
     """Add lines below a node with validity labels, and the checker's verdict after each.
@@ -172,39 +176,39 @@ def add_checked_lines(
     before: the lines up to the node, all right. count: called after every line for the number of continuation lines to
     train there.
     """
-    for written, line, tokens, valid, right in labelled_lines(story, before, lines, words):
+    for written, line, tokens, valid, right in labelled_lines(story, before, lines, vocab):
         node = tree.add_validity(node, tokens, valid)
-        _end_line(tree, node, line, words, right)
-        _add_continuation(tree, node, continuation(story, written, count()), words, right)
+        _end_line(tree, node, line, vocab, right)
+        _add_continuation(tree, node, continuation(story, written, count()), vocab, right)
 
 
 def labelled_lines(
-    story: Story, before: Sequence[str], lines: Sequence[str], words: StoryTokens
+    story: Story, before: Sequence[str], lines: Sequence[str], vocab: StoryVocabulary
 ) -> list[tuple[list[str], str, list[int], int, bool]]:
     """For each line after the right lines `before`: all lines up to and with it, the line, its tokens, how many of them
     are valid, and whether all lines so far are right."""
     labelled = []
     written, right_so_far = list(before), True
     for line, right in zip(lines, check_lines(story, [*before, *lines])[len(before) :]):
-        tokens, valid = words.encode(line + "\n"), 0
+        tokens, valid = vocab.encode(line + "\n"), 0
         if right_so_far:
-            valid = len(tokens) if right else words.count_within(tokens, right_prefix(story, written, line + "\n"))
+            valid = len(tokens) if right else vocab.count_within(tokens, right_prefix(story, written, line + "\n"))
         right_so_far = right_so_far and right
         written = [*written, line]
         labelled.append((written, line, tokens, valid, right_so_far))
     return labelled
 
 
-def _add_continuation(tree: StoryTree, node: int, lines: Sequence[str], words: StoryTokens, valid: bool) -> None:
+def _add_continuation(tree: StoryTree, node: int, lines: Sequence[str], vocab: StoryVocabulary, valid: bool) -> None:
     for line in lines:
-        node = tree.add_targets(node, words.encode(line + "\n"), valid)
-        _end_line(tree, node, line, words, valid)
+        node = tree.add_targets(node, vocab.encode(line + "\n"), valid)
+        _end_line(tree, node, line, vocab, valid)
 
 
-def _end_line(tree: StoryTree, node: int, line: str, words: StoryTokens, right: bool) -> None:
-    tree.add_verdict(node, words, right)
+def _end_line(tree: StoryTree, node: int, line: str, vocab: StoryVocabulary, right: bool) -> None:
+    tree.add_verdict(node, vocab, right)
     if line.startswith("####"):
-        tree.add_targets(node, [words.end], right)
+        tree.add_targets(node, [vocab.end], right)
 
 
 @dataclass

@@ -17,7 +17,7 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from .checker import check_lines, check_solution, final_answer
-from .data import StoryTokens
+from .data import StoryVocabulary
 from .sample import critique_values, sample_solutions
 from .stories import Story, held_out
 
@@ -62,11 +62,13 @@ def measure(
     repeated = [story.question for story in stories for _ in range(samples)]
     flat = sample_solutions(model, tokenizer, repeated, temperature, MAX_TOKENS)
     texts = [flat[i * samples : (i + 1) * samples] for i in range(len(stories))]
-    values = critique_values(model, StoryTokens(tokenizer), stories, texts)
+    values = critique_values(model, StoryVocabulary(tokenizer), stories, texts)
     rows = [_row(*parts, selected_of) for parts in zip(stories, greedy, texts, values)]
     table = {}
     for name in [*sorted({story.length for story in stories}), "all"]:
-        table[str(name)] = _summary([r for r, s in zip(rows, stories) if name in ("all", s.length)], samples, selected_of)
+        table[str(name)] = _summary(
+            [r for r, s in zip(rows, stories) if name in ("all", s.length)], samples, selected_of
+        )
     return table
 
 

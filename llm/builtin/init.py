@@ -2,9 +2,9 @@
 
 Stories require look-ups such as the word after a name. A transformer does them with two heads in a row: one copies to
 each token the token before it, and one finds the present token among the copies (Olsson et al. 2022, "In-context
-learning and induction heads"). From random weights this small model had not learned the first kind after 2,600 steps and
-chose the word after a name by chance; with it, 600 steps were enough. So the first layer's queries and keys for one, two
-and three tokens back are set here, by rotary angles only, and stay frozen.
+learning and induction heads"). From random weights this small model had not learned the first kind after 2,600 steps
+and chose the word after a name by chance; with it, 600 steps were enough. So the first layer's queries and keys for
+one, two and three tokens back are set here, by rotary angles only, and stay frozen.
 """
 
 from __future__ import annotations

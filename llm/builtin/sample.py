@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from .data import StoryTokens, StoryTree, pack
+from .data import StoryTree, StoryVocabulary, pack
 from .net import apply_rotary, rms_norm, tree_hidden
 from .stories import Story
 
@@ -33,8 +33,9 @@ def sample_solutions(
 ) -> list[str]:
     """One solution for each question; each of its lines ends in a line break.
 
-    Equal questions share their computation, at whatever positions they are. temperature: 0 decodes greedily. max_tokens:
-    of a solution. batch: number of solutions decoded at once. Random numbers come from torch's global generator.
+    Equal questions share their computation, at whatever positions they are. temperature: 0 decodes greedily.
+    max_tokens: of a solution. batch: number of solutions decoded at once. Random numbers come from torch's global
+    generator.
     """
     prompts = [tokenizer(question + "\n")["input_ids"] for question in questions]
     solutions: list[list[int]] = [[] for _ in prompts]
@@ -63,7 +64,9 @@ def _rows(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
 class _Decoder:
     """The key-value cache of rows; each holds a question and then, step by step, one token of each of its samples."""
 
-    def __init__(self, model: LlamaForCausalLM, prompts: Sequence[Sequence[int]], samples: int, max_tokens: int) -> None:
+    def __init__(
+        self, model: LlamaForCausalLM, prompts: Sequence[Sequence[int]], samples: int, max_tokens: int
+    ) -> None:
         self.model, self.samples, self.max_tokens = model, samples, max_tokens
         self.lengths = torch.tensor([len(prompt) for prompt in prompts])
         self.width = width = int(self.lengths.max())
@@ -164,7 +167,7 @@ def _before_end(end: int, tokens: list[int]) -> list[int]:
 @torch.no_grad()
 def critique_values(
     model: LlamaForCausalLM,
-    words: StoryTokens,
+    vocab: StoryVocabulary,
     stories: Sequence[Story],
     solutions: Sequence[Sequence[str]],
     batch: int = 32,
@@ -173,12 +176,12 @@ def critique_values(
     trees, critiques = [], []
     for story, texts in zip(stories, solutions):
         tree, nodes_of = StoryTree(), []
-        root = tree.add_path(-1, words.encode(story.question + "\n"))
+        root = tree.add_path(-1, vocab.encode(story.question + "\n"))
         for text in texts:
             node, nodes = root, []
             for line in text.split("\n")[:-1]:
-                node = tree.add_path(node, words.encode(line + "\n"))
-                nodes.append(tree.add_path(node, [words.critique]))
+                node = tree.add_path(node, vocab.encode(line + "\n"))
+                nodes.append(tree.add_path(node, [vocab.critique]))
             nodes_of.append(nodes)
         trees.append(tree)
         critiques.append(nodes_of)
@@ -186,9 +189,9 @@ def critique_values(
     order = sorted(range(len(trees)), key=lambda i: len(trees[i].tokens))
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
-        packed = pack([trees[i] for i in rows], words.pad)
+        packed = pack([trees[i] for i in rows], vocab.pad)
         hidden = tree_hidden(model, packed.ids, packed.positions, packed.mask)
-        verdicts = model.lm_head.weight[[words.yes, words.no]]
+        verdicts = model.lm_head.weight[[vocab.yes, vocab.no]]
         probability = torch.softmax(hidden @ verdicts.T, dim=-1)[..., 0]
         for row, i in enumerate(rows):
             values[i] = [[float(probability[row, node]) for node in nodes] for nodes in critiques[i]]

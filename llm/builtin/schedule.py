@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from .data import Batch, StoryTokens, StoryTree, pack, sampled_tree, solution_tree
+from .data import Batch, StoryTree, StoryVocabulary, pack, sampled_tree, solution_tree
 from .exercises import attach_copies, attach_drills
 from .net import Shape
 from .stories import Story, generate
@@ -106,8 +106,8 @@ def draw_story(schedule: Schedule, index: int, step: int | None, rng: random.Ran
 class BatchSampler:
     """The batches of a training; `pool` holds stories with solutions sampled from the model."""
 
-    def __init__(self, schedule: Schedule, words: StoryTokens) -> None:
-        self.schedule, self.words = schedule, words
+    def __init__(self, schedule: Schedule, vocab: StoryVocabulary) -> None:
+        self.schedule, self.vocab = schedule, vocab
         self.pool: list[tuple[Story, list[str]]] = []
         self._group: tuple[int, int, list[list[StoryTree]]] = (-1, -1, [])
 
@@ -116,7 +116,7 @@ class BatchSampler:
         key = (step // GROUP, len(self.pool))
         if self._group[:2] != key:
             self._group = (*key, self._draw(step // GROUP))
-        return pack(self._group[2][step % GROUP], self.words.pad)
+        return pack(self._group[2][step % GROUP], self.vocab.pad)
 
     def _draw(self, group: int) -> list[list[StoryTree]]:
         schedule, step = self.schedule, group * GROUP
@@ -124,7 +124,7 @@ class BatchSampler:
         trees = [self._tree(step * schedule.batch + i, step, rng) for i in range(GROUP * schedule.batch)]
         drill_rng = random.Random(f"{schedule.seed}/drill/{group}")
         for tree in trees:
-            attach_drills(tree, schedule.drills_at(step), self.words, drill_rng, schedule.judged_drills_at(step))
+            attach_drills(tree, schedule.drills_at(step), self.vocab, drill_rng, schedule.judged_drills_at(step))
         trees.sort(key=lambda tree: len(tree.tokens))
         batches = [trees[k * schedule.batch : (k + 1) * schedule.batch] for k in range(GROUP)]
         rng.shuffle(batches)
@@ -135,11 +135,11 @@ class BatchSampler:
         schedule = self.schedule
         if self.pool and rng.random() < schedule.sampled_share:
             story, texts = rng.choice(self.pool)
-            return sampled_tree(story, rng.sample(texts, 2), self.words, lambda: rng.random() < schedule.continued)
+            return sampled_tree(story, rng.sample(texts, 2), self.vocab, lambda: rng.random() < schedule.continued)
         story = draw_story(schedule, index, step, rng)
         tree = solution_tree(
-            story, self.words, rng, wrong=schedule.wrong_at(step), questions=schedule.questions,
+            story, self.vocab, rng, wrong=schedule.wrong_at(step), questions=schedule.questions,
             arithmetic=schedule.arithmetic_errors_at(step),
         )  # fmt: skip
-        attach_copies(tree, story, schedule.copies, self.words, rng)
+        attach_copies(tree, story, schedule.copies, self.vocab, rng)
         return tree

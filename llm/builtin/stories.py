@@ -1,8 +1,9 @@
-"""Seeded word problems in the style of GSM8K, in which every quantity has a name and every solution line can be checked.
+"""Seeded word problems in the style of GSM8K, in which every quantity has a name and every solution line can be
+checked.
 
-A story states some quantities as facts, derives others by relations, and asks for one. Stories of different splits never
-share a structure: the split is decided by a hash of names, numbers and relations, and a draw whose hash falls into
-another split is discarded.
+A story states some quantities as facts, derives others by relations, and asks for one. Stories of different splits
+never share a structure: the split is decided by a hash of names, numbers and relations, and a draw whose hash falls
+into another split is discarded.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ class Story:
     """A word problem with what its checker needs.
 
     question: the text, one paragraph. steps: the solution's lines, the last one `#### answer`. asked: the name whose
-    quantity is the answer. verb: states quantities. given: quantities stated as facts, by name. relations: all relations
-    of the text, first the needed ones in the solution's order, then those of distractors, each after its sources are
-    known. length: number of derivations needed. distractors: an entry for each distractor: the name of its quantity, or
-    "" for an aside without one.
+    quantity is the answer. verb: states quantities. given: quantities stated as facts, by name. relations: all
+    relations of the text, first the needed ones in the solution's order, then those of distractors, each after its
+    sources are known. length: number of derivations needed. distractors: an entry for each distractor: the name of its
+    quantity, or "" for an aside without one.
     """
 
     question: str

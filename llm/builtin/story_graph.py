@@ -18,8 +18,8 @@ BINARY_WEIGHTS = tuple(KINDS[kind].weight for kind in BINARY)
 class StoryGraph:
     """A story under construction.
 
-    given: quantities of facts by name. known: those of all names. relations: in the order of derivation. unused: derived
-    names that no relation uses yet.
+    given: quantities of facts by name. known: those of all names. relations: in the order of derivation. unused:
+    derived names that no relation uses yet.
     """
 
     def __init__(self, rng: random.Random, names: list[str]) -> None:

@@ -20,7 +20,9 @@ END, PAD = "<|end|>", "<|pad|>"
 CRITIQUE, YES, NO = "Right?", " yes", " no"
 # A space before a capitalised word belongs to the sign or word before it. A name is therefore the same token at the
 # beginning of a line and within it, which makes it far easier for the model to look up.
-_PIECES = r"Right\?|####|[A-Z][a-z]*(?: (?=[A-Z]))?| ?[a-z]+(?: (?=[A-Z]))?| ?[0-9]|\n| ?[^\sA-Za-z0-9](?: (?=[A-Z]))?|\s"
+_PIECES = (
+    r"Right\?|####|[A-Z][a-z]*(?: (?=[A-Z]))?| ?[a-z]+(?: (?=[A-Z]))?| ?[0-9]|\n| ?[^\sA-Za-z0-9](?: (?=[A-Z]))?|\s"
+)
 
 
 def train_tokenizer(texts: Iterable[str], min_count: int = 5) -> PreTrainedTokenizerFast:
@@ -32,8 +34,8 @@ def train_tokenizer(texts: Iterable[str], min_count: int = 5) -> PreTrainedToken
     words = sorted(word for word, count in counts.items() if count >= min_count)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys([PAD, END, *alphabet, *words]))}
-    # With ignore_merges a piece in the vocabulary is one token and any other is split into bytes, so the vocabulary needs
-    # no entries for the intermediate fragments of merges.
+    # With ignore_merges a piece in the vocabulary is one token and any other is split into bytes, so the vocabulary
+    # needs no entries for the intermediate fragments of merges.
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.ByteLevel()

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ..text.formats import SETTINGS_FILE, write_settings
-from .data import IGNORE, Batch, StoryTokens
+from .data import IGNORE, Batch, StoryVocabulary
 from .evaluate import measure
 from .init import freeze_previous_token_heads
 from .muon import Muon
@@ -80,14 +80,14 @@ class ReasonerTraining:
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(schedule.seed)
         self.tokenizer: PreTrainedTokenizerFast = story_tokenizer()
-        self.words = StoryTokens(self.tokenizer)
-        self.model = build_model(schedule.shape, len(self.tokenizer), self.words.end, self.words.pad)
+        self.vocab = StoryVocabulary(self.tokenizer)
+        self.model = build_model(schedule.shape, len(self.tokenizer), self.vocab.end, self.vocab.pad)
         self.token_head = torch.nn.Linear(schedule.shape.hidden, 1)
         freeze_previous_token_heads(self.model)
         matrices, others = split_parameters(self.model, self.token_head)
         self.optimizer = torch.optim.Adam(others, betas=BETAS, eps=1e-9, fused=True)
         self.muon = Muon(matrices)
-        self.batches = BatchSampler(schedule, self.words)
+        self.batches = BatchSampler(schedule, self.vocab)
         self.loss_sums = [0.0] * 4
         self.log_time = time.perf_counter()
         if (out / "state.pt").exists():
@@ -100,7 +100,7 @@ class ReasonerTraining:
         for group in (*self.optimizer.param_groups, *self.muon.param_groups):
             group["lr"] = self.schedule.learning_rate_at(self.step)
         batch = self.batches.batch(self.step)
-        text, critique, validity = losses(self.model, batch, self.words, self.token_head)
+        text, critique, validity = losses(self.model, batch, self.vocab, self.token_head)
         critique_weight = self.schedule.critique_weight_at(self.step)
         (text + critique_weight * critique + self.schedule.validity_weight * validity).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -192,7 +192,7 @@ def split_parameters(model: LlamaForCausalLM, *others: torch.nn.Module) -> tuple
 
 
 def losses(
-    model: LlamaForCausalLM, batch: Batch, words: StoryTokens, token_head: torch.nn.Linear
+    model: LlamaForCausalLM, batch: Batch, vocab: StoryVocabulary, token_head: torch.nn.Linear
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The mean losses of the solutions' text, of the critique's verdicts and of the tokens' validity; three scalars.
 
@@ -201,7 +201,7 @@ def losses(
     """
     hidden = tree_hidden(model, batch.ids, batch.positions, batch.mask)
     has_target, has_label = batch.targets != IGNORE, batch.valid != IGNORE
-    is_verdict = (batch.ids == words.critique)[has_target]
+    is_verdict = (batch.ids == vocab.critique)[has_target]
     each = F.cross_entropy(model.lm_head(hidden[has_target]), batch.targets[has_target], reduction="none")
     validity = F.binary_cross_entropy_with_logits(token_head(hidden[has_label])[:, 0], batch.valid[has_label].float())
     verdicts = each[is_verdict].mean() if bool(is_verdict.any()) else each.new_zeros(())

@@ -84,14 +84,14 @@ def _rollout(deps: CriticDeps) -> Critic:
 
 def _reward(deps: CriticDeps, outcome: bool) -> Critic:
     if deps.reward_model is None:
-        raise ValueError("prm and orm want a reward model: --reward-model FOLDER_OR_HUB_ID --reward-format NAME")
+        raise ValueError("prm and orm need a reward model: --reward-model FOLDER_OR_HUB_ID --reward-format NAME")
     engine, reward_format = deps.reward_model()
     return ProcessReward(engine, reward_format, deps.aggregate, outcome)
 
 
 def _oracle(deps: CriticDeps) -> Critic:
     if deps.truth is None:
-        raise ValueError("oracle wants the truth, which a task has; make it with Oracle(is_right)")
+        raise ValueError("oracle needs the truth, which a task knows; make it with Oracle(is_right)")
     return Oracle(deps.truth)
 
 

@@ -20,7 +20,7 @@ class RewardFormat(Protocol):
     labels: tuple[int, int]
 
     def score_prefixes(self, question: str, steps: Sequence[str]) -> list[Tokens]:
-        """Per step the ids up to where its score is read; each begins with the one before, as far as the format allows."""
+        """Per step the ids up to where its score is read; each begins with the one before where possible."""
         ...
 
 

@@ -43,9 +43,9 @@ class Rollout:
     An open state's value is the share of its completions that end in their most frequent answer. A finished state's is
     the share of completions of the state before its last step that end in the same answer.
 
-    model: the `TextModel` that completes, without a critic. Its seed differs from the tree's, so that a rollout does not
-    sample the very continuations that the search will find. Charged are all tokens that the completions generate, as
-    critic's tokens.
+    model: the `TextModel` that completes, without a critic. Its seed differs from the tree's, so that a rollout does
+    not sample the very continuations that the search will find. Charged are all tokens that the completions generate,
+    as critic's tokens.
     """
 
     model: CompletionModel

@@ -36,7 +36,7 @@ class Vote(SiblingCritic):
 
     async def score(self, cached: Taped, format: Format, state: TextState) -> Judgement:
         """ValueError: a vote has no value for a single state."""
-        raise ValueError("vote compares siblings; a single state has no worth to it")
+        raise ValueError("vote compares siblings; a single state has no value for it")
 
     async def compare(
         self, cached: Taped, format: Format, parent: TextState, children: Sequence[TextState]

@@ -20,7 +20,7 @@ class Weighted(CompositeCritic, ClosableCritic):
     def __init__(self, parts: Sequence[tuple[float, Critic]]) -> None:
         mass = sum(weight for weight, _ in parts)
         if not parts or any(weight <= 0 for weight, _ in parts):
-            raise ValueError(f"a weighted value wants positive weights, got {[weight for weight, _ in parts]}")
+            raise ValueError(f"a weighted critic needs positive weights, got {[weight for weight, _ in parts]}")
         self._parts = [(weight / mass, part) for weight, part in parts]
         self.name = "+".join(f"{weight:g}*{part.name}" for weight, part in parts)
         self.low = sum(weight * part.low for weight, part in self._parts)
@@ -58,7 +58,7 @@ class WeightedSiblings(Weighted, SiblingCritic):
 
     async def score(self, cached: Taped, format: Format, state: TextState) -> Judgement:
         """ValueError: a comparison of siblings has no value for a single state."""
-        raise ValueError(f"{self.name} compares siblings; a single state has no worth to it")
+        raise ValueError(f"{self.name} compares siblings; a single state has no value for it")
 
     async def compare(
         self, cached: Taped, format: Format, parent: TextState, children: Sequence[TextState]

@@ -1,7 +1,7 @@
 """Write imported trees as a tape, so that this package's planners run over them without a model.
 
-Child k of a node becomes slot k of its state. The tape is written by the text model that will read it, on an engine that
-answers with what the log contains.
+Child k of a node becomes slot k of its state. The tape is written by the text model that will read it, on an engine
+that answers with what the log contains.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RIGHT, WRONG = "<|right|>", "<|wrong|>"
 END = "<|end|>"
 CONTEXT = 1 << 20
 SAMPLING = Sampling(temperature=0.8, top_p=1.0, max_tokens=1 << 16)
-"""The defaults of `forethought eval`, because sampling settings are part of every key of the tape; no step is longer."""
+"""The defaults of `forethought eval`, since sampling settings are part of every key of the tape. No step is longer."""
 
 
 @dataclass(frozen=True)

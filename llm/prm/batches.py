@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..builtin.data import StoryTokens
+from ..builtin.data import StoryVocabulary
 from ..builtin.stories import Story
 from ..critics.reward_formats import RewardFormat
 from .arithmetic_drills import add_right_result, attach_drills, corrupted_solutions
@@ -21,8 +21,8 @@ class Schedule:
     """The schedule of a training, counted in optimiser steps and never in time.
 
     problems: new ones for each step; samples: solutions of each. group: steps whose solutions are sampled at once.
-    learning_rate: its peak, reached after `warmup` steps and decaying linearly to 0. Only for stories with exact labels:
-    validity_weight: of the loss of token validity; drills: arithmetic formulas beside each question; corrupted:
+    learning_rate: its peak, reached after `warmup` steps and decaying linearly to 0. Only for stories with exact
+    labels: validity_weight: of the loss of token validity; drills: arithmetic formulas beside each question; corrupted:
     probability of a copy of each right line with a wrong result. A training that was stopped resumes exactly.
     """
 
@@ -48,7 +48,7 @@ class Schedule:
 class BatchSampler:
     """The batches of a training.
 
-    reward_format: where in a solution scores are read. most: the longest sequence in tokens. words: the tokenizer of a
+    reward_format: where in a solution scores are read. most: the longest sequence in tokens. vocab: the tokenizer of a
     network that is trained on the validity of a story's tokens too, else None.
     """
 
@@ -60,10 +60,10 @@ class BatchSampler:
         labels: Labels,
         reward_format: RewardFormat,
         most: int,
-        words: StoryTokens | None,
+        vocab: StoryVocabulary | None,
     ) -> None:
         self.schedule, self.source, self.sampler, self.labels = schedule, source, sampler, labels
-        self.reward_format, self.most, self.words = reward_format, most, words
+        self.reward_format, self.most, self.vocab = reward_format, most, vocab
         self._group: tuple[int, list[list[LabelledTree]]] = (-1, [])
 
     def batch(self, step: int) -> list[LabelledTree]:
@@ -98,20 +98,20 @@ class BatchSampler:
         for i, (problem, solution, label) in enumerate(zip(repeated, solutions, labels)):
             tree = trees[i // schedule.samples]
             tree.add_solution(self.reward_format, solution, label, self.most)
-            if self.words is not None and problem.story is not None:
-                self._add_story_labels(tree, problem.story, solution, self.words, rng)
-        if self.words is not None:
+            if self.vocab is not None and problem.story is not None:
+                self._add_story_labels(tree, problem.story, solution, self.vocab, rng)
+        if self.vocab is not None:
             for tree in trees:
-                attach_drills(tree.tree, schedule.drills, self.words, rng)
+                attach_drills(tree.tree, schedule.drills, self.vocab, rng)
         return trees
 
     def _add_story_labels(
-        self, tree: LabelledTree, story: Story, solution: Solution, words: StoryTokens, rng: random.Random
+        self, tree: LabelledTree, story: Story, solution: Solution, vocab: StoryVocabulary, rng: random.Random
     ) -> None:
-        """Add what only a story's checker knows: which tokens are valid, and copies of right lines with wrong results."""
+        """Add what needs a story's checker: which tokens are valid, and copies of right lines with wrong results."""
         if self.schedule.validity_weight > 0:
-            tree.add_validity(story, solution, words)
+            tree.add_validity(story, solution, vocab)
         for corrupted, right in corrupted_solutions(story, solution, self.schedule.corrupted, rng):
             tree.add_solution(self.reward_format, corrupted, [0.0], self.most, first=len(corrupted.lines) - 1)
-            tree.add_validity(story, corrupted, words)
-            add_right_result(tree.tree, corrupted, right, words)
+            tree.add_validity(story, corrupted, vocab)
+            add_right_result(tree.tree, corrupted, right, vocab)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..builtin.data import StoryTokens, StoryTree, labelled_lines, pack
+from ..builtin.data import StoryTree, StoryVocabulary, labelled_lines, pack
 from ..builtin.net import tree_hidden
 from ..builtin.stories import Story
 from ..critics.reward_formats import RewardFormat
@@ -49,10 +49,10 @@ class LabelledTree:
             nodes.append(node)
         return nodes
 
-    def add_validity(self, story: Story, solution: Solution, words: StoryTokens) -> None:
+    def add_validity(self, story: Story, solution: Solution, vocab: StoryVocabulary) -> None:
         """Label each token of a story's solution with whether the text up to it can still become right."""
-        node = self.tree.add_path(-1, words.encode(story.question + "\n"))
-        for _, _, tokens, valid, _ in labelled_lines(story, [], solution.lines, words):
+        node = self.tree.add_path(-1, vocab.encode(story.question + "\n"))
+        for _, _, tokens, valid, _ in labelled_lines(story, [], solution.lines, vocab):
             node = self.tree.add_validity(node, tokens, valid)
 
 

@@ -1,7 +1,7 @@
 """Labels of solution lines: exact ones from a checker, or the share of completions that end right.
 
-The second is Math-Shepherd's soft estimation (Wang et al. 2024, section 3.3): several completions are sampled from every
-line, and the label is the share of them that reach the right answer.
+The second is Math-Shepherd's soft estimation (Wang et al. 2024, section 3.3): several completions are sampled from
+every line, and the label is the share of them that reach the right answer.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ExactLabels:
 
     def _verdicts(self, problem: PolicyProblem, solution: Solution) -> list[float]:
         if problem.check_lines is None:
-            raise ValueError("exact labels want a checker of steps, which this task lacks; use the labels rollouts")
+            raise ValueError("exact labels need a checker of steps, which this task lacks; use the labels rollouts")
         verdicts = problem.check_lines(solution.lines) if solution.lines else []
         return [float(right) for right in accumulate(verdicts, min)]
 
@@ -51,7 +51,7 @@ class RolloutLabels:
 
     def __init__(self, sampler: PolicySampler, times: int = 8) -> None:
         if times < 1:
-            raise ValueError(f"rollouts want at least 1 completion of each step, got {times}")
+            raise ValueError(f"rollouts need at least 1 completion of each step, got {times}")
         self.sampler, self.times = sampler, times
 
     def label(self, problems: Sequence[PolicyProblem], solutions: Sequence[Solution], seed: int) -> list[list[float]]:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..builtin.data import IGNORE, StoryTokens
+from ..builtin.data import IGNORE, StoryVocabulary
 from ..builtin.init import freeze_previous_token_heads
 from ..builtin.muon import Muon
 from ..builtin.tokenizer import CRITIQUE, NO, YES
@@ -66,9 +66,9 @@ class RewardTraining:
         self.pad = int(tokenizer.eos_token_id or 0) if pad is None else int(pad)
         builtin = can_pack(model) and has_builtin_tokens(tokenizer)
         trains_validity = builtin and labels.name == "exact" and name == "builtin"
-        words = StoryTokens(tokenizer) if trains_validity else None
+        vocab = StoryVocabulary(tokenizer) if trains_validity else None
         most = int(model.config.max_position_embeddings)
-        self.batches = BatchSampler(schedule, source, sampler, labels, self.reward_format, most, words)
+        self.batches = BatchSampler(schedule, source, sampler, labels, self.reward_format, most, vocab)
         self.policy = fingerprint(model)
         torch.manual_seed(schedule.seed)
         self.token_head = torch.nn.Linear(model.config.hidden_size, 1).to(model.device)

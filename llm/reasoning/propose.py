@@ -45,8 +45,8 @@ class ProposeModel(TextModel):
     A list is requested when the first of its items is expanded, by one request for `list_length` lines after the state
     and `QUESTION`; each list has its own noise stream. Equal lines count as one item. A list with too few items starts
     again at its first, whose edge the driver merges with the earlier one. A list without items is a dead end ("end").
-    An item's text is encoded anew and appended to its parent's tokens; its log-probabilities are unknown and count as 0,
-    so the critic `logprob` means nothing here. `to_end` writes step by step.
+    An item's text is encoded anew and appended to its parent's tokens; its log-probabilities are unknown and count as
+    0, so the critic `logprob` means nothing here. `to_end` writes step by step.
 
     Charged: the list (its call, its tokens, its question as prompt tokens) at its first item, 0 calls and 0 generated
     tokens at the other items, which searches expand later or together with it. A step's own tokens are charged as

@@ -1,8 +1,8 @@
 """The model asks a sub-question as policy and answers it as dynamics (Reasoning via Planning, Hao et al. 2023).
 
-Section 3.1: a state is the sub-questions and answers so far, an action the next sub-question, the transition its answer.
-Section 3.2, confidence of the state: several answers are sampled, the state gets the most frequent one, and the share
-that agrees with it is the reward.
+Section 3.1: a state is the sub-questions and answers so far, an action the next sub-question, the transition its
+answer. Section 3.2, confidence of the state: several answers are sampled, the state gets the most frequent one, and the
+share that agrees with it is the reward.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class RapModel(TextModel):
     paper's weight of 1/2. So it stays on the critics' scale and does not grow with the number of steps. The critic
     `vote` compares siblings without agreements.
 
-    Charged: one call for the sub-question and one for each answer, all tokens they generate, the texts "Question n:" and
-    "Answer n:" as prompt tokens, the rest of each prompt as cached. At temperature 0 all answers would be equal, so one
-    is requested.
+    Charged: one call for the sub-question and one for each answer, all tokens they generate, the texts "Question n:"
+    and "Answer n:" as prompt tokens, the rest of each prompt as cached. At temperature 0 all answers would be equal, so
+    one is requested.
     """
 
     reasoning = "rap"
@@ -122,9 +122,7 @@ class RapModel(TextModel):
     def _lead(self, text: str, state: TextState) -> Tokens:
         return encode_text(self.engine.tokenizer, text.format(n=state.depth + 1))
 
-    def _metered(
-        self, state: TextState, step: Step, stream: int, meter: UsageMeter, agreement: float
-    ) -> MeteredStep:
+    def _metered(self, state: TextState, step: Step, stream: int, meter: UsageMeter, agreement: float) -> MeteredStep:
         child = self._child(state, step, stream, False)
         parts = {f.name: getattr(child, f.name) for f in fields(TextState)}
         answered = AnsweredState(**parts, agreements=(*_agreements(state), agreement))
@@ -142,7 +140,7 @@ class RapModel(TextModel):
 
 
 def majority_answer(answers: Sequence[tuple[str, Step]]) -> tuple[Step | None, int]:
-    """The first of the most frequent answers (text, step) and how many agree with it; None and 0 where there are none."""
+    """The first of the most frequent answers (text, step) and how many agree with it; None and 0 without answers."""
     keys = [key if (key := extract_answer(text)) is not None else text.strip() for text, _ in answers]
     if not keys:
         return None, 0

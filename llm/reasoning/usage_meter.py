@@ -33,7 +33,8 @@ class UsageMeter:
     def charge_request(
         self, prompt: int, new: int, steps: Sequence[Step], computed: Sequence[Generation | None]
     ) -> None:
-        """Add one generation request after `prompt` tokens, the last `new` of which this planner's tree had not computed.
+        """Add one generation request after `prompt` tokens, the last `new` of which this planner's tree had not
+        computed.
 
         steps: what it wrote, as recorded. computed: what the engine generated just now, None where the tape answered.
         """
@@ -67,7 +68,7 @@ class MeteredStep(Written):
     meter: UsageMeter = field(default_factory=UsageMeter)
 
     def judged(self, judgement: Judgement) -> Reached:
-        """The expansion's result: the metered usage and the critic's, the value of an open or reward of an ended state."""
+        """The expansion's result, with the metered usage and the critic's."""
         charged, spent = self.meter.charged.copy(), self.meter.spent.copy()
         charged[[_VALUE, _SECONDS, _FLOPS]] += judgement.tokens, judgement.seconds, judgement.flops
         spent[[_VALUE, _SECONDS, _FLOPS]] += judgement.tokens_spent, judgement.seconds_spent, judgement.flops_spent

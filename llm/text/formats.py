@@ -148,7 +148,7 @@ class ChatFormat:
         return encode_text(self._tokenizer, question.strip().join(self._turn))
 
     def _user_turn(self) -> tuple[str, str]:
-        """The template's text between an assistant's message and the next user message, and from there to the answer."""
+        """The template's text between an assistant's message and the user's next, and between that and the answer."""
         assistant, user = "SAID-BY-THE-ASSISTANT", "ASKED-BY-THE-USER"
         text = self._render([("user", "question"), ("assistant", assistant), ("user", user)])
         _, found, after = text.rpartition(assistant)
@@ -220,7 +220,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         found = "has no format_version, so it is older" if version is None else f"has format_version {version!r}"
         raise ValueError(
-            f'{path} {found}; this release reads format_version {FORMAT_VERSION}: train or export the model again, or '
+            f"{path} {found}; this release reads format_version {FORMAT_VERSION}: train or export the model again, or "
             f'add "format_version": {FORMAT_VERSION} if you wrote the file yourself'
         )
     if kind not in FORMATS:

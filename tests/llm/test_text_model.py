@@ -11,13 +11,14 @@ import torch
 from fakes import LINES, Letters, LineEngine, text_model
 
 from forethought.llm.builtin.stories import held_out
-from forethought.llm.critics import LogProb, NoValue, SelfCritique, value_named
+from forethought.llm.critics import LogProb, NoCritic, SelfCritique, make_critic
 from forethought.llm.engines.base import Generation, Sampling
 from forethought.llm.load import BUILTIN, load_text_model
 from forethought.llm.step_result import Row
 from forethought.llm.tape.tape import MemoryStore, Tape
 from forethought.llm.text.formats import ChatFormat, PlainFormat
-from forethought.llm.text.steps import TextState, cut, stream_of
+from forethought.llm.text.state import TextState
+from forethought.llm.text.steps import noise_stream, split_generation
 from forethought.llm.text_model import TextModel, together
 from forethought.planning.interface import UNITS, ModelError
 
@@ -52,11 +53,11 @@ async def test_slots_of_the_root_and_later_slots_open_streams_and_slot_zero_inhe
     (root,), _ = await text.start([QUESTION])
     (first,), _ = await text.expand([root], [0])
     (second,), _ = await text.expand([root], [1])
-    assert first.stream == stream_of(0, root.tokens, 0) and second.stream == stream_of(0, root.tokens, 1)
+    assert first.stream == noise_stream(0, root.tokens, 0) and second.stream == noise_stream(0, root.tokens, 1)
     assert 0 <= first.stream < 2**63 and first.stream != second.stream
     (on, aside), _ = await text.expand([second, second], [0, 1])
-    assert on.stream == second.stream and aside.stream == stream_of(0, second.tokens, 1)
-    assert stream_of(1, root.tokens, 0) != first.stream and stream_of(0, root.tokens[:-1], 0) != first.stream
+    assert on.stream == second.stream and aside.stream == noise_stream(0, second.tokens, 1)
+    assert noise_stream(1, root.tokens, 0) != first.stream and noise_stream(0, root.tokens[:-1], 0) != first.stream
 
 
 async def test_a_child_is_its_parents_tokens_and_new_ones():
@@ -318,7 +319,7 @@ def test_the_first_record_stays_and_sizes_are_counted():
 def test_a_long_request_is_cut_into_what_short_ones_would_have_written(steps, ended, limit, wanted):
     tokens = [tuple(map(ord, step)) for step in steps]
     made = Generation(tokens, [(0.0,) * len(step) for step in tokens], ended, seconds=2.0)
-    found = cut(made, Sampling(max_tokens=limit, ends=("####",)), 99, Letters().decode)
+    found = split_generation(made, Sampling(max_tokens=limit, ends=("####",)), 99, Letters().decode)
     assert [Letters().decode(step.tokens) + "|" + step.ended for step in found] == wanted
     assert all(len(step.logprobs) == len(step.tokens) for step in found)
 
@@ -326,7 +327,7 @@ def test_a_long_request_is_cut_into_what_short_ones_would_have_written(steps, en
 @pytest.mark.parametrize("broken", [Generation([(1,)], [()], "stop"), Generation([(1,)], [(0.0,)], "done")])
 def test_an_engine_that_breaks_its_contract_is_named(broken):
     with pytest.raises(ModelError, match="Generation"):
-        cut(broken, Sampling(max_tokens=9), 99, Letters().decode)
+        split_generation(broken, Sampling(max_tokens=9), 99, Letters().decode)
 
 
 async def test_values_of_log_probabilities_and_of_no_critic():
@@ -336,12 +337,12 @@ async def test_values_of_log_probabilities_and_of_no_critic():
         mean = sum(state.logprobs) / len(state.logprobs)
         assert expansion.value[0] + expansion.reward[0] == pytest.approx(math.exp(mean))
     assert [float(e.value[0] + e.reward[0]) for _, e in await solve(model(engine))] == [0.5] * (len(walk) - 1) + [1.0]
-    assert not engine.scored and isinstance(value_named("none"), NoValue)
+    assert not engine.scored and isinstance(make_critic("none"), NoCritic)
 
 
 def test_what_does_not_exist_is_answered_with_what_does():
     with pytest.raises(ValueError, match="no value 'gut'; there are self, logprob, none"):
-        value_named("gut")
+        make_critic("gut")
     with pytest.raises(ValueError, match="no engine 'x'; there are transformers"):
         load_text_model(engine="x")
     with pytest.raises(ValueError, match="no model folder"):
@@ -398,7 +399,9 @@ async def test_followed_is_step_by_step_on_a_real_engine_whatever_else_is_in_fli
 
 async def test_a_folder_is_loaded_with_the_format_it_asks_for(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "model")
-    (folder / "forethought.json").write_text('{"format": "plain", "yes": "y", "no": "n", "max_steps": 2}')
+    (folder / "forethought.json").write_text(
+        '{"format_version": 1, "format": "plain", "yes": "y", "no": "n", "max_steps": 2}'
+    )
     text = load_text_model(folder, value="logprob", temperature=0, max_step_tokens=9, seed=3)
     assert (text.max_steps, text.most_tokens, text.seed, text.sampling.temperature) == (2, 9, 3, 0)
     *_, (state, expansion) = await solve(text)
