@@ -56,7 +56,7 @@ def measure(
     k samples. best_of is the accuracy of the finished solution with the highest critique value among the first
     `selected_of` samples. The two AUCs are over all lines of the samples: `auc_so_far` for the label that all lines up
     to it are right, `auc_step` for the label that the line itself is right.
-    """  # fmt: skip
+    """
     torch.manual_seed(seed)
     greedy = sample_solutions(model, tokenizer, [story.question for story in stories], 0, MAX_TOKENS)
     repeated = [story.question for story in stories for _ in range(samples)]

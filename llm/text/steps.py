@@ -70,9 +70,7 @@ def split_generation(
     return steps or [Step((), (), generation.ended, generation.seconds)]
 
 
-def _step_ending(
-    tokens: Tokens, ending: str, limit: int, sampling: Sampling, decode: Callable[[Tokens], str]
-) -> str:  # fmt: skip
+def _step_ending(tokens: Tokens, ending: str, limit: int, sampling: Sampling, decode: Callable[[Tokens], str]) -> str:
     """How a request for this step alone, with at most `limit` tokens, would have ended."""
     if len(tokens) > limit:
         return "length"
