@@ -55,8 +55,7 @@ class StoryVocabulary:
 
 @dataclass
 class StoryTree:
-    """A tree of tokens with training targets; nodes are numbered in the order of their creation, the root's parent is
-    -1.
+    """A tree of tokens with training targets. Nodes are numbered as they are added; the parent of a root is -1.
 
     targets: per node the token to predict after it. valid: per node 1 where the text up to and including this token is
     right or can still become right, 0 where it cannot; both IGNORE where nothing is trained.

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,21 @@ def test_a_resumed_run_ends_in_the_same_weights(tmp_path, monkeypatch):
         assert torch.equal(a, b)
     with pytest.raises(ValueError, match="another schedule"):
         ReasonerTraining(Schedule(), tmp_path / "a")
+
+
+def test_a_checkpoint_of_an_older_format_is_refused(tmp_path, monkeypatch, tokenizer):
+    monkeypatch.setattr("forethought.llm.builtin.train.story_tokenizer", lambda: tokenizer)
+    torch.save({"step": 3, "plan": None}, tmp_path / "state.pt")
+    with pytest.raises(ValueError, match="checkpoint of an older format"):
+        ReasonerTraining(TINY, tmp_path)
+    # an unpicklable class of an earlier release
+    data = b"\x80\x02cforethought.llm.builtin.schedule\nPlan\nq\x00."
+    with zipfile.ZipFile(tmp_path / "state.pt", "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("state/data.pkl", data)
+        archive.writestr("state/version", b"3\n")
+        archive.writestr("state/byteorder", b"little")
+    with pytest.raises(ValueError, match="checkpoint of an older format"):
+        ReasonerTraining(TINY, tmp_path)
 
 
 def test_an_exported_model_loads_and_speaks_alike(tmp_path, vocab, tokenizer):

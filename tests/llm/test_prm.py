@@ -164,6 +164,15 @@ def test_a_training_that_was_stopped_goes_on_exactly(tokenizer, tmp_path):
         run_in(parts, tokenizer, seed=1)
 
 
+def test_a_checkpoint_of_an_older_format_is_refused(tokenizer, tmp_path):
+    run_in(tmp_path, tokenizer).save()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save({"plan" if name == "schedule" else name: v for name, v in state.items() if name != "format"},
+               tmp_path / "state.pt")  # fmt: skip
+    with pytest.raises(ValueError, match="checkpoint of an older format"):
+        run_in(tmp_path, tokenizer)
+
+
 def test_a_policy_is_known_wherever_it_lies(policy, tokenizer, tmp_path):
     moved = tmp_path / "elsewhere"
     shutil.copytree(policy, moved)
