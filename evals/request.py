@@ -162,16 +162,16 @@ def _check(request: Request) -> None:
 
 
 def _check_text(request: Request) -> None:
-    from ..llm.critics import parts_of
+    from ..llm.critics import parse_critics
     from ..llm.load import ENGINES, LOCAL_ENGINES
-    from ..llm.reasoning import WAYS
+    from ..llm.reasoning import REASONING
 
     check_names([request.engine], tuple(ENGINES), "engine")
-    check_names([request.reasoning], tuple(WAYS), "way of reasoning")
+    check_names([request.reasoning], tuple(REASONING), "reasoning")
     if request.answer_by is not None:
         check_names([request.answer_by], RULES, "rule for --answer-by")
     try:
-        names = [name for _, name in parts_of(request.value)]
+        names = [name for _, name in parse_critics(request.value)]
     except ValueError as error:
         raise BadInput(str(error)) from error
     if request.replicas > 1 and request.engine not in LOCAL_ENGINES:

@@ -9,12 +9,12 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from .critics import Means, value_named
-from .critics.reward_formats import HEADS, REWARD_FORMATS, RewardFormat
+from .critics import CriticDeps, make_critic
+from .critics.reward_formats import HEAD_FORMATS, REWARD_FORMATS, RewardFormat
 from .engines.base import Engine, Sampling
 from .engines.flops import UNKNOWN_FLOPS, DecoderFlops, flops_of_folder
 from .engines.replay import ReplayEngine
-from .reasoning import way_named
+from .reasoning import reasoning_named
 from .reasoning.rap import EXAMPLES as RAP_EXAMPLES
 from .tape.sqlite import TapeFile
 from .tape.tape import MemoryStore, Tape
@@ -89,9 +89,9 @@ def load_text_model(
     format = format_for(made.tokenizer, folder, RAP_EXAMPLES if examples is None and reasoning == "rap" else examples)
     sampling = Sampling(temperature, top_p, format.max_step_tokens if max_step_tokens is None else max_step_tokens)
     shared = tape if isinstance(tape, Tape) else Tape(MemoryStore(file) if engine == "replay" else file)
-    text = way_named(reasoning)(made, format, None, sampling, seed, max_steps, shared)
+    text = reasoning_named(reasoning)(made, format, None, sampling, seed, max_steps, shared)
     load_reward = _reward_loader(made, engine, spec, *reward_for(model, reward_model, reward_format))
-    text.value = value_named(value, Means(text.seeded(seed ^ ROLLOUT_SEED), load_reward, aggregate, truth))
+    text.value = make_critic(value, CriticDeps(text.seeded(seed ^ ROLLOUT_SEED), load_reward, aggregate, truth))
     if file is not None and engine != "replay":
         file.add_model(made, str(model), folder)
         file.add_run(run_settings(text, value))
@@ -239,7 +239,7 @@ def _load_reward(name: str, engine: str, spec: EngineSpec) -> tuple[Engine, Rewa
     else:
         builtin = str(spec.model) == "builtin"
         source = _builtin_folder(BUILTIN_REWARD, "reward model", "prm") if builtin else source_of(spec.model)
-        made = _reward_engine(engine, source, name in HEADS, spec.device)
+        made = _reward_engine(engine, source, name in HEAD_FORMATS, spec.device)
         if spec.file is not None:
             spec.file.add_model(made, str(spec.model), None, "reward")
     return made, REWARD_FORMATS[name](made.tokenizer)

@@ -12,7 +12,8 @@ from ..planning.interface import UNITS, Expansion, Usage
 from .critics import UNJUDGED, Judgement
 from .engines.base import Generation
 from .engines.flops import UNKNOWN_FLOPS, DecoderFlops
-from .text.steps import Step, TextState
+from .text.state import TextState
+from .text.steps import Step
 
 
 class UsageRow(NamedTuple):
@@ -100,7 +101,7 @@ def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, fl
 def _spent(parent: TextState, made: Generation | None, judgement: Judgement, flops: DecoderFlops) -> UsageRow:
     """What the engine did in this very expansion; `made` is None where it was not called."""
     if made is None:
-        return UsageRow(1, 0, 0, 0, 0, judgement.computed, judgement.busy, judgement.flops_spent)
+        return UsageRow(1, 0, 0, 0, 0, judgement.tokens_spent, judgement.seconds_spent, judgement.flops_spent)
     return spent_on(len(parent.tokens), made, flops, 1, judgement)
 
 
@@ -110,5 +111,5 @@ def spent_on(
     """What the engine did for one generation after `prompt` tokens and for the critic."""
     generated, cached = sum(map(len, made.steps)), made.cached
     operations = flops.of_tokens(cached, prompt - cached + generated) + judgement.flops_spent
-    seconds = made.seconds + judgement.busy
-    return UsageRow(nodes, 1, generated, prompt - cached, cached, judgement.computed, seconds, operations)
+    seconds = made.seconds + judgement.seconds_spent
+    return UsageRow(nodes, 1, generated, prompt - cached, cached, judgement.tokens_spent, seconds, operations)

@@ -17,15 +17,16 @@ import numpy as np
 
 from ..planning.interface import UNITS, Evaluate, Expansion, IndexedActions, Int, SampledActions
 from .concurrency import gather_or_cancel
-from .critics import UNJUDGED, ClosableCritic, Comparison, Judgement, NoValue, Value
+from .critics import UNJUDGED, ClosableCritic, Critic, Judgement, NoCritic, SiblingCritic
 from .engines.base import Engine, Sampling, Tokens
 from .engines.token_ids import shared_ids
 from .step_result import OPEN_OR_ANSWERED, EvaluatedStep, GeneratedStep, expansion_of
 from .tape.cached_engine import CachedEngine
 from .tape.tape import Tape
-from .text.answers import extract
+from .text.answers import extract_answer
 from .text.formats import Format
-from .text.steps import Step, TextState, stream_of
+from .text.state import TextState
+from .text.steps import Step, noise_stream
 
 SIBLINGS = "compares siblings and is for searches that ask for all children of a state at once (beam, `Beam(b, c)`)"
 
@@ -65,7 +66,7 @@ class TextModel:
         self,
         engine: Engine,
         format: Format,
-        value: Value | None = None,
+        value: Critic | None = None,
         sampling: Sampling | None = None,
         seed: int = 0,
         max_steps: int | None = None,
@@ -73,7 +74,7 @@ class TextModel:
     ) -> None:
         """Combine an engine with a format and a critic.
 
-        value: the critic, by default `NoValue`. sampling: temperature, top_p and the most tokens of a step; stop and
+        value: the critic, by default `NoCritic`. sampling: temperature, top_p and the most tokens of a step; stop and
         ends are those of the format. max_steps: depth limit, by default the format's. tape: shared by models of a run.
 
         Errors: ValueError for settings out of range.
@@ -86,7 +87,7 @@ class TextModel:
                 f"got max_steps={max_steps}, {sampling}"
             )
         self.engine, self.format, self.seed = engine, format, seed
-        self.value: Value = value or NoValue()
+        self.value: Critic = value or NoCritic()
         self.sampling = replace(sampling, stop=format.delimiter, ends=format.ends, max_steps=1)
         self.max_steps = max_steps
         self.tape = Tape() if tape is None else tape
@@ -156,7 +157,7 @@ class TextModel:
             raise ValueError(f"{len(states)} states need as many slots, all at least 0; got {slots}")
         if evaluate not in ("none", "finished", "all"):
             raise ValueError(f"evaluate must be none, finished or all, got {evaluate!r}")
-        if isinstance(self.value, Comparison) and evaluate != "none":
+        if isinstance(self.value, SiblingCritic) and evaluate != "none":
             steps = await self._expand_compared(self.value, states, slots, to_end, evaluate)
         else:
             calls = [self._expand_one(state, slot, to_end, evaluate) for state, slot in zip(states, slots)]
@@ -175,7 +176,7 @@ class TextModel:
 
     def answer(self, state: TextState) -> Fraction | None:
         """The number with which a finished solution ends; None without one and for any other state."""
-        return extract(self.text(state)) if self.answered(state) else None
+        return extract_answer(self.text(state)) if self.answered(state) else None
 
     def text(self, state: TextState) -> str:
         """The solution so far, without the prompt."""
@@ -212,8 +213,8 @@ class TextModel:
         if state.ended:
             return GeneratedStep(state, state, Step((), (), "end"), 0, None)
         new_stream = slot > 0 or state.depth == 0
-        stream = stream_of(self.seed, state.tokens, slot) if new_stream else state.stream
-        calls = int(new_stream or not (to_end and state.followed))
+        stream = noise_stream(self.seed, state.tokens, slot) if new_stream else state.stream
+        calls = int(new_stream or not (to_end and state.to_end))
         remaining = self._remaining(state)
         if remaining < 1:
             calls, step, made = 0, Step((), (), "length"), None
@@ -223,7 +224,7 @@ class TextModel:
         return GeneratedStep(state, self._child(state, step, stream, to_end), step, calls, made, self.flops)
 
     async def _expand_compared(
-        self, critic: Comparison, states: Sequence[TextState], slots: Sequence[int], to_end: bool, evaluate: Evaluate
+        self, critic: SiblingCritic, states: Sequence[TextState], slots: Sequence[int], to_end: bool, evaluate: Evaluate
     ) -> list[EvaluatedStep]:
         """Write all steps, then let the critic compare the children of each parent.
 
@@ -252,7 +253,7 @@ class TextModel:
         return evaluated
 
     async def _compare_children(
-        self, critic: Comparison, parent: TextState, slots: Sequence[int]
+        self, critic: SiblingCritic, parent: TextState, slots: Sequence[int]
     ) -> dict[TextState, Judgement]:
         """Judgements of the distinct children of `parent`, dead ends excepted, up to the last slot requested."""
         if parent.ended:
@@ -289,7 +290,9 @@ class TextModel:
             if end in text:
                 return "answer"
         if step.ended == "end":
-            answers = self.format.eos_answers and extract(self._decode(tokens[parent.prompt_length :])) is not None
+            answers = (
+                self.format.eos_answers and extract_answer(self._decode(tokens[parent.prompt_length :])) is not None
+            )
             return "answer" if answers else "end"
         return "depth" if parent.depth + 1 >= self.max_steps else ""
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ...llm.critics import value_named
+from ...llm.critics import make_critic
 from ...llm.engines.base import EngineCounters, Generation, Sampling
 from ...llm.load import source_of
 from ...llm.tape.tape import Tape
@@ -123,7 +123,7 @@ class Bed:
     def model(self, engine: Any, value: str, tape: Tape | None = None) -> TextModel:
         """The text model over an engine, with a tape of its own unless given one."""
         sampling = Sampling(0.8, 1.0, self.format.max_step_tokens)
-        return TextModel(engine, self.format, value_named(value), sampling, tape=tape)
+        return TextModel(engine, self.format, make_critic(value), sampling, tape=tape)
 
     def measured(self, work: Callable[[Any], Awaitable[Any]]) -> Taken:
         """What `work` takes on the engine with an empty cache."""

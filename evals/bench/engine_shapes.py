@@ -6,14 +6,13 @@ Random weights draw every token about equally often. So the made tokenizer has i
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config
 
-from ...llm.text.formats import SETTINGS
+from ...llm.text.formats import SETTINGS_FILE, write_settings
 
 LINE, LAST = 48, 5
 """Mean tokens of a step and mean steps of a solution; steps of a small vocabulary are shorter."""
@@ -48,7 +47,7 @@ def write_shape(name: str, folder: Path) -> Path:
     made_tokenizer(size).save_pretrained(folder)
     asked: dict[str, Any] = {"format": "plain", "critique": "Is every step right?", "yes": "y", "no": "n"}
     asked["max_step_tokens"] = 4 * _line(size)
-    (folder / SETTINGS).write_text(json.dumps(asked))
+    write_settings(folder / SETTINGS_FILE, asked)
     return folder
 
 

@@ -51,13 +51,15 @@ def prm(
     place when a training of the usual length has ended.
     """
     from ...llm.load import BUILTIN_REWARD, source_of
-    from ...llm.prm.make import make, plan_for
+    from ...llm.prm.pipeline import schedule_for, train_reward_model
 
     tell = teller(console)
     with trainable(out, steps):
         learned, source = _to_learn(task, data, held_out, seed), source_of(model)
-        plan = plan_for(source, seed=seed, steps=steps, rate=rate, reward_format=reward_format)
-        folder = make(source, learned, out, labels=labels, rollouts=rollouts, plan=plan, device=device, log=tell)
+        schedule = schedule_for(source, seed=seed, steps=steps, learning_rate=rate, reward_format=reward_format)
+        folder = train_reward_model(
+            source, learned, out, labels=labels, rollouts=rollouts, schedule=schedule, device=device, log=tell
+        )
     if (model, task, labels, steps) == ("builtin", "stories", "exact", None):
         _put_in_place(folder, BUILTIN_REWARD)
     told = f"--value prm --reward-model {folder} --reward-format {reward_format}"
@@ -73,18 +75,20 @@ def _put_in_place(folder: Path, place: Path) -> None:
 
 def _to_learn(name: str, data: Path | None, held_out: int, seed: int) -> Any:
     """The task of that name as a reward model learns it: training problems, held-out ones, and the grader of both."""
-    from ...llm.prm.make import Task
-    from ...llm.prm.problems import Problem, held_out_stories, repeated, stories
+    from ...llm.prm.pipeline import RewardTask
+    from ...llm.prm.problems import PolicyProblem, held_out_stories, repeating_source, story_source
     from ..tasks import CONTROL, make_task
 
     if name in CONTROL or name == "recorded":
         raise BadInput(f"a reward model judges words, and {name} has no problems to learn from; take stories or gsm8k")
     if name == "stories":
-        return Task(name, stories(seed), held_out_stories(held_out) if held_out else (), fast=True)
+        return RewardTask(name, story_source(seed), held_out_stories(held_out) if held_out else (), fast=True)
     task: Any = make_task(name, data=data, split="train")
-    problems = [Problem(one.question, partial(_right, task, one), group=one.group) for one in task.problems(None, seed)]
+    problems = [
+        PolicyProblem(one.question, partial(_right, task, one), group=one.group) for one in task.problems(None, seed)
+    ]
     kept = min(held_out, len(problems) // 5)
-    return Task(name, repeated(problems[kept:], seed), problems[:kept])
+    return RewardTask(name, repeating_source(problems[kept:], seed), problems[:kept])
 
 
 def _right(task: Any, problem: Any, text: str) -> bool:

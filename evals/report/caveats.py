@@ -27,9 +27,9 @@ VLLM_NOTE = (
 
 def notes_of(request: Request, task: TextTask, model: Any) -> list[str]:
     """What must stand beside the figures."""
-    from ...llm.critics.oracle import NOTE
+    from ...llm.critics.oracle import ORACLE_NOTE
 
-    notes = [NOTE] if "oracle" in request.value else []
+    notes = [ORACLE_NOTE] if "oracle" in request.value else []
     if (request.model, task.name) == ("builtin", "gsm8k"):
         notes.append(BUILTIN_NOTE)
     if request.model == "builtin" and request.reasoning != "steps":

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..engines.base import Engine, Generation, Sampling, Score, Tokens
 from ..engines.stops import decode
-from ..text.steps import Step, cut
+from ..text.steps import Step, split_generation
 from .records import pack_score, pack_step, score_key, step_key, unpack_score, unpack_step
 from .tape import Tape
 
@@ -48,7 +48,7 @@ class CachedEngine:
             return self.engine.generate(prompt, settings, stream)
 
         def to_records(made: Generation) -> tuple[dict[bytes, bytes], Step]:
-            first, *others = cut(made, sampling, left, self.text)
+            first, *others = split_generation(made, sampling, left, self.text)
             records, tokens, rest = {key: pack_step(first)}, prompt, left
             for before, step in zip((first, *others), others):
                 tokens, rest = tokens + before.tokens, rest - len(before.tokens)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from ..engines.base import Sampling, Score, Tokens
 from ..engines.token_ids import shared_ids
-from ..text.steps import ENDINGS, Step, packed
+from ..text.steps import ENDINGS, Step, token_bytes
 
 FORMAT = 2
 """Version of keys, records and the file; it is part of every key."""
@@ -30,7 +30,7 @@ def score_key(fingerprint: str, prompt: Tokens, choices: Sequence[int]) -> bytes
 
 def _key(kind: bytes, fingerprint: str, settings: str, prompt: Tokens) -> bytes:
     head = f"\0{fingerprint}\0{settings}\0".encode()
-    return hashlib.blake2b(kind + head + packed(prompt), digest_size=16, person=_PERSON).digest()
+    return hashlib.blake2b(kind + head + token_bytes(prompt), digest_size=16, person=_PERSON).digest()
 
 
 _choices_text = lru_cache(64)(repr)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engines.base import Engine
-from ..text.formats import SETTINGS
+from ..text.formats import SETTINGS_FILE
 from .records import FORMAT
 
 APPLICATION = 0x466F5470
@@ -207,7 +207,7 @@ def _zip_files(tokenizer: Any, folder: str | Path | None) -> bytes:
     buffer = io.BytesIO()
     with tempfile.TemporaryDirectory() as made, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         tokenizer.save_pretrained(made)
-        settings = Path(folder, SETTINGS) if folder is not None else None
+        settings = Path(folder, SETTINGS_FILE) if folder is not None else None
         for path in [*sorted(Path(made).glob("*")), *([settings] if settings and settings.is_file() else [])]:
             if path.is_file():
                 archive.write(path, path.name)

@@ -11,7 +11,7 @@ from fakes import Letters, text_model
 
 from forethought.evals.records.summary import summarize
 from forethought.evals.tasks.base import Problem
-from forethought.llm.critics import Means, value_named
+from forethought.llm.critics import CriticDeps, make_critic
 from forethought.llm.engines.base import Engine, EngineCounters, Generation, Score
 from forethought.planning.interface import UNITS
 
@@ -118,7 +118,7 @@ class FakeEngine(Engine):
 
 
 def fake_model(engine=None, seed=0, temperature=0.8, value="self", truth=None):
-    critic = value_named(value, Means(truth=truth))
+    critic = make_critic(value, CriticDeps(truth=truth))
     return text_model(engine or FakeEngine(), critic, seed=seed, temperature=temperature, max_tokens=40)
 
 

@@ -31,7 +31,7 @@ def call(*words):
         (["stories", "--planner", "bfs,bfs"], "'bfs' is given twice"),
         (["stories", "--engine", "abacus"], "no engine 'abacus'; there are transformers"),
         (["stories", "--value", "gut"], "no value 'gut'; there are self, logprob, none"),
-        (["stories", "--reasoning", "dance"], "no way of reasoning 'dance'; there are steps, propose, rap"),
+        (["stories", "--reasoning", "dance"], "no reasoning 'dance'; there are steps, propose, rap"),
         (["stories", "--answer-by", "mood"], "no rule for --answer-by 'mood'; there are best, majority, weighted"),
         (["pendulum", "--reasoning", "rap"], "--reasoning is for language models; pendulum has none"),
         (["stories", "--value", "self+gut"], "no value 'gut'; there are self"),

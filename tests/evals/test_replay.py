@@ -50,7 +50,9 @@ class Adding(Engine):
 def adding(monkeypatch, tmp_path):
     """Makes the transformers engine add; returns the engines that were made."""
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "forethought.json").write_text('{"format": "plain", "yes": "y", "no": "n", "max_steps": 5}')
+    (tmp_path / "model" / "forethought.json").write_text(
+        '{"format_version": 1, "format": "plain", "yes": "y", "no": "n", "max_steps": 5}'
+    )
     made = []
 
     def make(wanted):

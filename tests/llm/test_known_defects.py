@@ -10,7 +10,7 @@ from forethought.evals.runners.grid import Job, failed_row, ledger_of
 from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks.base import Problem
 from forethought.evals.tasks.numeric import graded
-from forethought.llm.critics import Judgement, NoValue, SelfCritique
+from forethought.llm.critics import Judgement, NoCritic, SelfCritique
 from forethought.planning import CEM, MCTS, MPPI, BestOfN, Budget, aplan
 from forethought.planning import records as words
 from forethought.planning.beam import Beam
@@ -70,7 +70,7 @@ async def test_unfinished_candidates_are_never_reported_as_answers(name):
 
 @pytest.mark.parametrize("selection", ["uct", "puct", "gumbel"])
 async def test_mcts_iterations_that_open_nothing_are_not_counted_as_work(selection):
-    text = model(value=NoValue(), steps=2)
+    text = model(value=NoCritic(), steps=2)
     outcome = await search(MCTS(selection=selection, width=2), text, nodes=200)
     told = outcome.search.tree.told(0)
     assert outcome.plan.stop_reason == ["exhausted"] and len(told) == charged(outcome)["nodes"] <= 4 + 4 * 4

@@ -15,7 +15,7 @@ from rich.console import Console
 from forethought.evals.request import checked
 from forethought.evals.runners.text_runner import evaluate
 from forethought.evals.tasks.base import Stopped
-from forethought.llm.critics import Means, value_named
+from forethought.llm.critics import CriticDeps, make_critic
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.http.openai import OpenAIEngine
 from forethought.llm.engines.http.servers import ServerError, ServersGone
@@ -213,7 +213,7 @@ def test_a_text_model_runs_over_a_server_from_several_event_loops(serve, steppin
 def run_over(engine, folder, out, monkeypatch, value="none", limit=6):
     """Run `forethought eval` over these servers, with run settings that do not depend on their address."""
     words = format_for(engine.tokenizer, str(folder))
-    critic = None if value == "none" else value_named(value, Means())
+    critic = None if value == "none" else make_critic(value, CriticDeps())
     monkeypatch.setattr(
         "forethought.evals.runners.text_runner.load", lambda *_: TextModel(engine, words, critic, seed=2)
     )

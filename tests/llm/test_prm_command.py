@@ -10,9 +10,7 @@ from typer.testing import CliRunner
 from forethought.evals.cli.main import app
 from forethought.evals.request import checked
 from forethought.llm import load
-from forethought.llm.prm import batches as feed
-from forethought.llm.prm import make
-from forethought.llm.prm import samplers as writers
+from forethought.llm.prm import batches, pipeline, samplers
 
 torch.set_num_threads(1)
 
@@ -24,9 +22,9 @@ def call(*arguments):
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch):
-    small = partial(feed.Plan, problems=2, samples=2, group=2, warmup=1, checkpoint_every=2)
-    monkeypatch.setattr(make, "Plan", small)
-    monkeypatch.setattr(writers, "MAX_TOKENS", 30)
+    small = partial(batches.Schedule, problems=2, samples=2, group=2, warmup=1, checkpoint_every=2)
+    monkeypatch.setattr(pipeline, "Schedule", small)
+    monkeypatch.setattr(samplers, "MAX_TOKENS", 30)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def test_a_policy_s_steps_are_labelled_learned_and_judged(chain_llama, labels, t
     code, told = call(*words, "--steps", "2", "--held-out", "4")
     assert code == 0 and "held out: auc_exact" in told and "--reward-format builtin" in told, told
     card = json.loads((out / "model" / "card.json").read_text())
-    assert card["plan"]["labels"] == labels and card["table"]["all"]["problems"] == 4
+    assert card["schedule"]["labels"] == labels and card["table"]["all"]["problems"] == 4
     assert set(card["table"]) == {"2", "3", "4", "5", "all"} and "best_of_14" in card["untrained"]
     code, told = call(*words, "--steps", "3")
     assert code == 2 and "steps 2, now 3" in told
@@ -62,7 +60,11 @@ def test_a_policy_of_another_shape_learns_from_rollouts(stepping_llama, question
     code, told = call(*words, "--labels", "rollouts", "--rollouts", "2", "--steps", "2", "--held-out", "1")
     assert code == 0, told
     card = json.loads((tmp_path / "it" / "model" / "card.json").read_text())
-    assert card["held_out"] == 1 and card["plan"]["rate"] == make.OTHER_RATE and "auc_exact" not in card["table"]["all"]
+    assert (
+        card["held_out"] == 1
+        and card["schedule"]["learning_rate"] == pipeline.FINE_TUNING_RATE
+        and "auc_exact" not in card["table"]["all"]
+    )
     text = load.load_text_model(
         stepping_llama, value="prm", reward_model=tmp_path / "it" / "model", reward_format="builtin"
     )

@@ -13,13 +13,14 @@ from text_walks import QUESTION, column, model, solve, told
 
 from forethought.llm.builtin.stories import held_out
 from forethought.llm.concurrency import gather_or_cancel
-from forethought.llm.critics import LogProb, NoValue, SelfCritique, value_named
+from forethought.llm.critics import LogProb, NoCritic, SelfCritique, make_critic
 from forethought.llm.engines.base import Generation, Sampling
 from forethought.llm.load import BUILTIN, load_text_model
 from forethought.llm.step_result import UsageRow
 from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import ChatFormat, PlainFormat
-from forethought.llm.text.steps import TextState, cut, stream_of
+from forethought.llm.text.state import TextState
+from forethought.llm.text.steps import noise_stream, split_generation
 from forethought.llm.text_model import TextModel
 from forethought.planning.interface import UNITS, ModelError
 
@@ -29,11 +30,11 @@ async def test_slots_of_the_root_and_later_slots_open_streams_and_slot_zero_inhe
     (root,), _ = await text.start([QUESTION])
     (first,), _ = await text.expand([root], [0])
     (second,), _ = await text.expand([root], [1])
-    assert first.stream == stream_of(0, root.tokens, 0) and second.stream == stream_of(0, root.tokens, 1)
+    assert first.stream == noise_stream(0, root.tokens, 0) and second.stream == noise_stream(0, root.tokens, 1)
     assert 0 <= first.stream < 2**63 and first.stream != second.stream
     (on, aside), _ = await text.expand([second, second], [0, 1])
-    assert on.stream == second.stream and aside.stream == stream_of(0, second.tokens, 1)
-    assert stream_of(1, root.tokens, 0) != first.stream and stream_of(0, root.tokens[:-1], 0) != first.stream
+    assert on.stream == second.stream and aside.stream == noise_stream(0, second.tokens, 1)
+    assert noise_stream(1, root.tokens, 0) != first.stream and noise_stream(0, root.tokens[:-1], 0) != first.stream
 
 
 async def test_a_child_is_its_parents_tokens_and_new_ones():
@@ -49,13 +50,13 @@ async def test_a_child_is_its_parents_tokens_and_new_ones():
 @pytest.mark.parametrize("most", [3, 4, 7, 20])
 async def test_generating_to_the_end_equals_generating_step_by_step(lines, most):
     for slot in range(12):
-        alone, followed = LineEngine(lines), LineEngine(lines)
+        alone, to_end = LineEngine(lines), LineEngine(lines)
         one = await solve(model(alone, SelfCritique(), most=most), slot)
-        other = await solve(model(followed, SelfCritique(), most=most), slot, to_end=True)
+        other = await solve(model(to_end, SelfCritique(), most=most), slot, to_end=True)
         assert told(one) == told(other)
         for unit in ("nodes", "generated_tokens", "prompt_tokens", "value_tokens"):
             assert column([e.usage for _, e in one], unit) == column([e.usage for _, e in other], unit)
-        assert len(followed.generated) == 1 == column([e.usage for _, e in other], "model_calls")
+        assert len(to_end.generated) == 1 == column([e.usage for _, e in other], "model_calls")
         assert len(alone.generated) == len(one) - 1 == column([e.usage for _, e in one], "model_calls")
 
 
@@ -83,8 +84,8 @@ async def test_charged_and_spent_unit_by_unit():
     assert two.usage.tolist() == [[1, 1, 3, 0, prompt + 3, 0, 0, 0]], "no critic is asked about a dead end"
     (_, _), (_, again), _ = await solve(text)
     assert again.usage.tolist() == one.usage.tolist() and again.spent.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]]
-    _, followed = await text.expand([first], [0], to_end=True)
-    assert column(followed.usage, "model_calls") == 1, "its parent was not reached by a followed request"
+    _, to_end = await text.expand([first], [0], to_end=True)
+    assert column(to_end.usage, "model_calls") == 1, "its parent was not reached by a followed request"
 
 
 async def test_a_request_to_the_end_is_spent_at_once_and_charged_step_by_step():
@@ -229,7 +230,7 @@ async def test_greedy_is_one_path_whatever_the_slot_and_shares_the_tape():
 def test_a_long_request_is_split_into_the_steps_of_single_requests(steps, ended, limit, wanted):
     tokens = [tuple(map(ord, step)) for step in steps]
     made = Generation(tokens, [(0.0,) * len(step) for step in tokens], ended, seconds=2.0)
-    found = cut(made, Sampling(max_tokens=limit, ends=("####",)), 99, Letters().decode)
+    found = split_generation(made, Sampling(max_tokens=limit, ends=("####",)), 99, Letters().decode)
     assert [Letters().decode(step.tokens) + "|" + step.ended for step in found] == wanted
     assert all(len(step.logprobs) == len(step.tokens) for step in found)
 
@@ -237,7 +238,7 @@ def test_a_long_request_is_split_into_the_steps_of_single_requests(steps, ended,
 @pytest.mark.parametrize("broken", [Generation([(1,)], [()], "stop"), Generation([(1,)], [(0.0,)], "done")])
 def test_an_engine_that_breaks_its_contract_is_named(broken):
     with pytest.raises(ModelError, match="Generation"):
-        cut(broken, Sampling(max_tokens=9), 99, Letters().decode)
+        split_generation(broken, Sampling(max_tokens=9), 99, Letters().decode)
 
 
 async def test_values_of_log_probabilities_and_of_no_critic():
@@ -247,12 +248,12 @@ async def test_values_of_log_probabilities_and_of_no_critic():
         mean = sum(state.logprobs) / len(state.logprobs)
         assert expansion.value[0] + expansion.reward[0] == pytest.approx(math.exp(mean))
     assert [float(e.value[0] + e.reward[0]) for _, e in await solve(model(engine))] == [0.5] * (len(walk) - 1) + [1.0]
-    assert not engine.scored and isinstance(value_named("none"), NoValue)
+    assert not engine.scored and isinstance(make_critic("none"), NoCritic)
 
 
 def test_errors_for_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match="no value 'gut'; there are self, logprob, none"):
-        value_named("gut")
+        make_critic("gut")
     with pytest.raises(ValueError, match="no engine 'x'; there are transformers"):
         load_text_model(engine="x")
     with pytest.raises(ValueError, match="no model folder"):
@@ -309,7 +310,9 @@ async def test_generating_to_the_end_equals_generating_step_by_step_on_a_real_en
 
 async def test_a_folder_is_loaded_with_the_format_of_its_settings(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "model")
-    (folder / "forethought.json").write_text('{"format": "plain", "yes": "y", "no": "n", "max_steps": 2}')
+    (folder / "forethought.json").write_text(
+        '{"format_version": 1, "format": "plain", "yes": "y", "no": "n", "max_steps": 2}'
+    )
     text = load_text_model(folder, value="logprob", temperature=0, max_step_tokens=9, seed=3)
     assert (text.max_steps, text.most_tokens, text.seed, text.sampling.temperature) == (2, 9, 3, 0)
     *_, (state, expansion) = await solve(text)

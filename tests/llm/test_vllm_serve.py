@@ -58,7 +58,7 @@ def letter(wide_qwen2, plain):
 @pytest.fixture(scope="module")
 def folder(wide_qwen2, letter):
     settings = {"format": "plain", "yes": "y", "no": "n", "delimiter": letter, "max_step_tokens": 60, "max_steps": 3}
-    (wide_qwen2 / "forethought.json").write_text(json.dumps(settings))
+    (wide_qwen2 / "forethought.json").write_text(json.dumps({"format_version": 1} | settings))
     return wide_qwen2
 
 
