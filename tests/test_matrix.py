@@ -14,8 +14,8 @@ from forethought.control.data.collector import collect
 from forethought.control.episodes import random_episodes, run_episodes
 from forethought.control.tasks import task_named, view
 from forethought.control.world_models.mlp.fit import Fit, config_for, fit_mlp
-from forethought.evals.planners import METHODS, Method
-from forethought.evals.runners.control_runner import planner_for
+from forethought.evals.planners import TEXT_PLANNERS, TextPlanner
+from forethought.evals.runners.control_planners import planner_for
 from forethought.evals.runners.grid import Job
 from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks import make_task
@@ -62,8 +62,8 @@ def text_column():
 
     async def solve():
         model, task = load_text_model("builtin", value="self", temperature=0.8, seed=3), make_task("stories")
-        methods = {name: METHODS[name](4, model.max_steps) for name in PLANNERS}
-        methods["chance"] = Method("chance", BestOfN(population=1, evaluate="none"))
+        methods = {name: TEXT_PLANNERS[name](4, model.max_steps) for name in PLANNERS}
+        methods["chance"] = TextPlanner("chance", BestOfN(population=1, evaluate="none"))
         solver = TextSolver(model, task, methods, seed=3)
         problems = task.problems(PROBLEMS)
         column = {}

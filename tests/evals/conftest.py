@@ -16,7 +16,8 @@ from forethought.llm.engines.base import EngineCounters, Generation, Score
 from forethought.planning.interface import UNITS
 
 COLUMNS = [
-    "node", "parent", "slot", "visits", "value", "reward", "discount", "order", "text", "tokens", "mean", "same", "end",
+    "node", "parent", "slot", "visits", "prior_value", "reward", "discount", "order", "text", "tokens", "value",
+    "duplicate_of", "terminal",
 ]  # fmt: skip
 
 

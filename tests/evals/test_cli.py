@@ -31,20 +31,23 @@ def call(*words):
         (["stories", "--planner", "bfs,bfs"], "'bfs' is given twice"),
         (["stories", "--engine", "abacus"], "no engine 'abacus'; there are transformers"),
         (["stories", "--value", "gut"], "no value 'gut'; there are self, logprob, none"),
-        (["stories", "--reasoning", "dance"], "no way of reasoning 'dance'; there are steps, propose, rap"),
+        (["stories", "--reasoning", "dance"], "no --reasoning 'dance'; there are steps, propose, rap"),
         (["stories", "--answer-by", "mood"], "no rule for --answer-by 'mood'; there are best, majority, weighted"),
         (["pendulum", "--reasoning", "rap"], "--reasoning is for language models; pendulum has none"),
         (["stories", "--value", "self+gut"], "no value 'gut'; there are self"),
         (["stories", "--value", "self+self"], "different ones with positive weights"),
         (["stories", "--planner", "beam,mcts", "--value", "vote"], "vote compares siblings: --planner beam"),
         (["stories", "--planner", "beam", "--width", "1", "--value", "0.5*vote+self"], "--width 2 or more"),
-        (["stories", "--value", "prm", "--model", "a/b"], "want a reward model: --reward-model"),
+        (["stories", "--value", "prm", "--model", "a/b"], "need a reward model: --reward-model"),
         (["stories", "--value", "prm", "--reward-model", "x", "--reward-format", "y"], "there are math_shepherd"),
-        (["stories", "--engine", "replay"], "answers from a tape: --tape FILE"),
+        (["stories", "--engine", "replay"], "answers from a tape; give one with --tape FILE"),
         (["stories", "--engine", "replay", "--tape", "no.tape"], "there is no tape no.tape"),
-        (["stories", "--engine", "openai"], "asks a server: --base-url"),
-        (["recorded"], "recorded is for trees on a tape"),
+        (["stories", "--engine", "openai"], "needs a server: --base-url"),
+        (["recorded"], "recorded needs a tape of imported trees"),
         (["pendulum", "--tape", "x"], "--tape is for language models"),
+        (["stories", "--action-repeat", "2"], "--action-repeat is for control tasks; stories is a text task"),
+        (["stories", "--no-terminal-value"], "--terminal-value is for control tasks; stories is a text task"),
+        (["pendulum", "--action-repeat", "0"], "--action-repeat must be at least 1, got 0"),
         (["stories", "--unit", "dollars"], "no unit 'dollars'; there are nodes, calls, tokens, seconds"),
         (["stories", "--budgets", "8,-1"], "a budget is a positive integer, got '-1'"),
         (["stories", "--budgets", "1.5"], "a budget is a positive integer, got '1.5'"),
@@ -133,9 +136,9 @@ def test_ctrl_c_says_how_to_go_on(questions, tmp_path, faked, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("forethought.evals.runners.text_runner.make_task", interrupt)
+    monkeypatch.setattr("forethought.evals.runners.evaluate.make_task", interrupt)
     code, output = call("eval", "gsm8k", "--data", questions, "--out", tmp_path / "out")
-    assert code == 130 and "goes on from here" in output
+    assert code == 130 and "continues from here" in output
 
 
 def test_episodes_become_rows_and_a_second_call_adds_to_them(tmp_path):
@@ -150,7 +153,7 @@ def test_episodes_become_rows_and_a_second_call_adds_to_them(tmp_path):
     assert all(row["failed"] is None and row["decisions"] == 200 and -2000 < row["score"] < 0 for row in rows)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert all(0 < row["charged"]["nodes"] / row["decisions"] <= 20 for row in summary["rows"])
-    assert "Return against what was charged" in (tmp_path / "out" / "report.html").read_text()
+    assert "Return against usage" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.fixture
@@ -173,7 +176,9 @@ def test_the_planners_through_derivatives_play_and_the_report_says_what_they_saw
 def test_cartpole_runs_icem_and_held_actions_keep_their_derivatives(tmp_path, short):
     flags = ["--budgets", "500", "--limit", "1", "--quiet"]
     assert call("eval", "cartpole", "--planner", "icem", *flags, "--out", tmp_path / "a")[0] == 0
-    code, output = call("eval", "pendulum", "--planner", "ilqr", "--hold", "2", *flags, "--out", tmp_path / "b")
+    code, output = call(
+        "eval", "pendulum", "--planner", "ilqr", "--action-repeat", "2", *flags, "--out", tmp_path / "b"
+    )
     assert code == 0 and "through derivatives, held 2 steps" in output
 
 
@@ -203,7 +208,7 @@ def test_an_episode_that_fails_gets_the_worst_return_and_its_reason(tmp_path, mo
 
 
 def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
-    from forethought.control.world_models import fit
+    from forethought.control.world_models.mlp import fit
 
     class Quick(fit.Fit):
         def __init__(self, seed=0):

@@ -6,9 +6,9 @@ import signal
 import pytest
 from rich.console import Console
 
-from forethought.evals.records.run_store import Book
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.records.run_store import RunStore
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 
 PLANNERS = "greedy,bfs,mcts"
@@ -16,7 +16,7 @@ PLANNERS = "greedy,bfs,mcts"
 
 def run(questions, out, planner=PLANNERS, budgets="4,16", **flags):
     flags = {"limit": 12, "quiet": True} | flags
-    request = checked("gsm8k", planner, budgets, data=questions, out=out, **flags)
+    request = make_request("gsm8k", planner, budgets, data=questions, out=out, **flags)
     with (out.parent / "log").open("w") as log:
         return evaluate(request, Console(file=log, width=160))
 
@@ -67,12 +67,12 @@ def test_budgets_are_kept_and_the_ledger_adds_up(questions, tmp_path, faked):
 def test_the_tree_of_a_row_holds_its_answer(questions, tmp_path, faked):
     result = run(questions, tmp_path / "out")
     header = json.loads((result.folder / "results.jsonl").read_text().splitlines()[0])
-    with Book(result.folder, header["settings"]) as book:
+    with RunStore(result.folder, header["settings"]) as store:
         for row in rows_of(result.folder):
-            tree = book.tree(row["tree"])
+            tree = store.read_tree(row["tree"])
             assert (tree["problem"], tree["planner"]) == (row["problem"], row["planner"])
-            assert tree["budget"] == row.get("read_off", row["budget"])
-            if row.get("read_off"):
+            assert tree["budget"] == row.get("truncated_from", row["budget"])
+            if row.get("truncated_from"):
                 continue
             assert len(tree["nodes"]) == row["ledger"]["charged"]["nodes"] + 1
             place = {node[0]: node for node in tree["nodes"]}

@@ -8,8 +8,8 @@ import time
 
 from rich.console import Console
 
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 
 JOB = ["pendulum", "--planner", "mcts,best_of_n", "--budgets", "16,64", "--limit", "6"]
 
@@ -53,7 +53,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path):
 def test_a_budget_in_seconds_stops_each_problem_by_the_clock(questions, tmp_path, faked):
     faked[1]["delay"] = 0.05
     flags = {"data": questions, "unit": "seconds", "limit": 3, "quiet": True, "out": tmp_path / "out"}
-    request = checked("gsm8k", "mcts,self_consistency", "1,2", **flags)
+    request = make_request("gsm8k", "mcts,self_consistency", "1,2", **flags)
     with (tmp_path / "log").open("w") as log:
         evaluate(request, Console(file=log))
     rows = [json.loads(line) for line in lines_of(tmp_path / "out")[1:]]

@@ -6,8 +6,8 @@ import random
 import pytest
 from rich.console import Console
 
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Generation, Score
 from forethought.llm.importing.import_trees import byte_tokenizer
@@ -66,7 +66,9 @@ def run(questions, tmp_path):
     def start(out, planner="mcts", budgets="8", task="gsm8k", **flags):
         flags = {"limit": 6, "quiet": True, "data": questions if task == "gsm8k" else None} | flags
         with (tmp_path / "log").open("w") as log:
-            return evaluate(checked(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200))
+            return evaluate(
+                make_request(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200)
+            )
 
     return start
 
@@ -96,11 +98,11 @@ def test_a_replay_runs_other_planners_and_says_what_fell_off(run, adding, tmp_pa
     run("one", tape=tape)
     other = run("two", tape=tape, engine="replay", planner="bfs,best_of_n,cem,puct", budgets="16")
     note = other.summary["notes"][-1]
-    assert "requests fell off the tape" in note and "The nearest run" not in note
+    assert "requests and lacks" in note and "The most similar recorded run" not in note
     assert {row["failed"] for row in other.summary["rows"]} == {0}
     warm = run("three", tape=tape, engine="replay", temperature=0.5, seed=3)
     note = warm.summary["notes"][-1]
-    assert "The nearest run on it had temperature 0.8 and not 0.5, seed 0 and not 3" in note
+    assert "The most similar recorded run on it had temperature 0.8 and not 0.5, seed 0 and not 3" in note
     with pytest.raises(BadInput, match=r"no policy model 'gpt'; there are: builtin \(adding\)"):
         run("four", tape=tape, engine="replay", model="gpt")
 
@@ -138,7 +140,7 @@ def test_imported_trees_are_a_task(run, tmp_path, monkeypatch):
     assert scores["beam"] == 1 and result.summary["rows"][0]["n"] == 2 and result.summary["value"] == "recorded"
     again = CliRunner().invoke(app, ["import", str(log), "--out", str(tape)])
     assert again.exit_code == 2 and "exists already" in again.stderr
-    with pytest.raises(BadInput, match="wants one made by forethought import"):
+    with pytest.raises(BadInput, match="needs one made by forethought import"):
         from forethought.llm.tape.sqlite import TapeFile
 
         TapeFile(tmp_path / "empty.tape").keep_model(Adding(), "x", None)

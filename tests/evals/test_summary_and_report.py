@@ -50,20 +50,20 @@ def test_pairs_are_of_the_same_problems_and_p_is_holm_s(made_up, summary_of):
 
 def test_a_verdict_needs_an_interval_clear_of_zero(summary_of):
     summary = summary_of()
-    texts = [verdict["text"] for verdict in summary["verdicts"]]
+    texts = [verdict["text"] for verdict in summary["comparisons"]]
     assert any(text.startswith("mcts beats greedy at 64 nodes") for text in texts)
     assert any(re.fullmatch(r"(bfs and mcts|mcts and bfs) at 64 nodes: no difference shown", text) for text in texts)
-    for verdict in summary["verdicts"]:
+    for verdict in summary["comparisons"]:
         assert ("beats" in verdict["text"]) == (verdict["clear"] and verdict["low"] > 0)
 
 
 def test_at_equal_tokens_the_winner_was_not_charged_more(summary_of):
     summary = summary_of()
-    for verdict in summary["verdicts"]:
+    for verdict in summary["comparisons"]:
         if verdict["unit"] == "equal charged tokens" and verdict["clear"]:
             first, second = find(summary, *verdict["first"]), find(summary, *verdict["second"])
             assert first["charged"]["generated_tokens"] <= second["charged"]["generated_tokens"] + 1
-    told = next(v for v in summary["verdicts"] if v["unit"] == "equal charged tokens" and "greedy" in v["text"])
+    told = next(v for v in summary["comparisons"] if v["unit"] == "equal charged tokens" and "greedy" in v["text"])
     assert "not run at equal charged tokens" in told["text"]
 
 

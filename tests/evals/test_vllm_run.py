@@ -7,8 +7,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 
 
@@ -16,7 +16,7 @@ def test_without_vllm_the_line_to_install_it_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     for name in [name for name in sys.modules if name.startswith("vllm.")]:
         monkeypatch.delitem(sys.modules, name)
-    request = checked("stories", "greedy", "4", engine="vllm", limit=1, out=tmp_path, quiet=True)
+    request = make_request("stories", "greedy", "4", engine="vllm", limit=1, out=tmp_path, quiet=True)
     with pytest.raises(BadInput, match=r"pip install 'forethought\[vllm\]'"):
         evaluate(request, Console(quiet=True))
 

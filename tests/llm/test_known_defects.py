@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import LineEngine, text_model
 
-from forethought.evals.planners import METHODS
+from forethought.evals.planners import TEXT_PLANNERS
 from forethought.evals.records.summary import summarize
 from forethought.evals.runners.grid import Job, failed_row, ledger_of
 from forethought.evals.runners.text_solver import TextSolver
@@ -59,13 +59,13 @@ class Task:
         return graded(text, problem.answer)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TEXT_PLANNERS)
 async def test_unfinished_candidates_are_never_reported_as_answers(name):
     text = model(("c is 4\n",), steps=3)
-    solver = TextSolver(text, Task(), {name: METHODS[name](4, 3)})
+    solver = TextSolver(text, Task(), {name: TEXT_PLANNERS[name](4, 3)})
     solved = await solver(Job(name, 9, Problem("p", "How many?", "4"), 0))
     assert solved.fields["answer"] is None and not solved.fields["correct"] and not solved.fields["finished"]
-    assert all(told == {"answer": None, "correct": False} for told in solved.fields["by"].values())
+    assert all(told == {"answer": None, "correct": False} for told in solved.fields["by_rule"].values())
 
 
 @pytest.mark.parametrize("selection", ["uct", "puct", "gumbel"])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from fakes import Letters, letters_format
 
-from forethought.evals.records.answer_selection import RULES
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.planners import ANSWER_RULES
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.critics import LogProb, NoValue, SelfCritique, value_named
 from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
@@ -346,7 +346,7 @@ def test_a_run_from_the_command_line_goes_to_the_report_and_another_way_is_anoth
     data.write_text(json.dumps({"question": "How many is 3 and 4?", "answer": "#### 7"}) + "\n")
 
     def run(reasoning):
-        request = checked(
+        request = make_request(
             "gsm8k", "bfs,mcts", "5", data=data, model=str(stepping_llama), out=tmp_path / "out", quiet=True,
             reasoning=reasoning,
         )  # fmt: skip
@@ -355,7 +355,9 @@ def test_a_run_from_the_command_line_goes_to_the_report_and_another_way_is_anoth
     summary = run(way)
     assert summary["reasoning"] == way and [row["failed"] for row in summary["rows"]] == [0, 0]
     for row in summary["rows"]:
-        assert 0 < row["charged"]["nodes"] <= 5 and row["charged"]["flops"] > 0 and set(row["by"]) == {*RULES}
+        assert (
+            0 < row["charged"]["nodes"] <= 5 and row["charged"]["flops"] > 0 and set(row["by_rule"]) == {*ANSWER_RULES}
+        )
     row = json.loads((tmp_path / "out" / "results.jsonl").read_text().splitlines()[1])
     assert row["ledger"]["charged"]["flops"] > 0 < row["ledger"]["spent"]["flops"]
     with pytest.raises(BadInput, match=f'reasoning was "{way}", is null'):
