@@ -13,7 +13,7 @@ from forethought.evals.bench.engine import main
 from forethought.evals.bench.engine_calls import Call, predicted_cache_hits, prompt_sources, resend, resend_in_order
 from forethought.evals.bench.engine_harness import EngineHarness, Measurement, Timing, garbage_collector_frozen
 from forethought.evals.bench.engine_interleaved import (
-    TICKS,
+    STEPS_PER_TURN,
     EngineWorkload,
     Interleaved,
     measure_in_sequence,
@@ -91,12 +91,12 @@ def test_the_full_part_of_a_workload_ends_where_nothing_is_left_to_begin(harness
     few, together = (
         SearchWorkload(Beam(), questions, 6, in_flight=in_flight).measure(harness) for in_flight in (2, None)
     )
-    assert together.full is None, "the last question begins with the first"
+    assert together.saturated is None, "the last question begins with the first"
     last = harness.format.prompt_tokens(questions[-1])
     others = sum(len(call.written) for call in few.calls if call.prompt[: len(last)] != last)
-    assert 0 < few.full.generated <= others < few.generated
-    assert 0 < few.full.processor < few.processor and 0 < few.full.wall < few.wall
-    again = harness.measure(lambda engine: resend(engine, few.calls, 3, engine.on_drain)).full
+    assert 0 < few.saturated.generated <= others < few.generated
+    assert 0 < few.saturated.processor < few.processor and 0 < few.saturated.wall < few.wall
+    again = harness.measure(lambda engine: resend(engine, few.calls, 3, engine.on_drain)).saturated
     longest = sorted(len(call.written) for call in few.calls)[-2:]
     assert few.generated - sum(longest) <= again.generated <= few.generated, "two requests are left"
 
@@ -127,10 +127,10 @@ def test_the_parts_of_the_gap_add_up():
     once = WorkloadRound(
         *(taken(*each) for each in [(10, 5.0, 0), (10, 3.0, 0), (10, 4.0, 0), (10, 3.5, 0), (8, 1.0, 10)])
     )
-    parts = gap_breakdown(once, price=0.1, clock="wall")
+    parts = gap_breakdown(once, prefill=0.1, clock="wall")
     assert sum(parts[name] for name in ("idle", "critic", "prefill", "requests")) == pytest.approx(parts["gap"])
     assert parts == pytest.approx({"idle": 1e5, "critic": 0.5e5, "prefill": 0.75e5, "requests": 1.5e5, "gap": 3.75e5})
-    assert gap_breakdown(once, price=0.1, clock="processor")["gap"] == pytest.approx(2 * parts["gap"])
+    assert gap_breakdown(once, prefill=0.1, clock="processor")["gap"] == pytest.approx(2 * parts["gap"])
 
 
 def test_all_workloads_of_a_turn_are_of_the_same_questions_and_tokens(harness):
@@ -158,11 +158,12 @@ def test_search_and_requests_take_turns_over_the_same_work_while_all_are_in_flig
     questions = [f"{question} {n}" for n in range(6) for question in QUESTIONS]
     workload = SearchWorkload(Beam(), questions, 6, in_flight=2)
     once = workload.measure(harness)
-    assert 0 < len(once.early) < len(once.calls)
-    assert all(call.begun <= late.begun for call in once.early for late in once.calls if late not in once.early)
-    search, requests = measure_interleaved(harness, workload, once.early)
-    assert search.generated == once.full.generated, "the same search, as long as something was left to begin"
-    written = sum(len(call.written) for call in once.early)
+    assert 0 < len(once.saturated_calls) < len(once.calls)
+    later = [call for call in once.calls if call not in once.saturated_calls]
+    assert all(call.begun <= late.begun for call in once.saturated_calls for late in later)
+    search, requests = measure_interleaved(harness, workload, once.saturated_calls)
+    assert search.generated == once.saturated.generated, "the same search, as long as something was left to begin"
+    written = sum(len(call.written) for call in once.saturated_calls)
     assert written - harness.rows * harness.format.max_step_tokens <= requests.generated <= written
     assert min(search.wall, search.processor, requests.wall, requests.processor) > 0
 
@@ -170,8 +171,8 @@ def test_search_and_requests_take_turns_over_the_same_work_while_all_are_in_flig
 def test_where_nothing_is_ever_full_the_whole_runs_are_compared(harness):
     workload = SearchWorkload(Beam(), QUESTIONS, 8)
     once = workload.measure(harness)
-    assert once.full is None and list(once.early) == list(once.calls)
-    search, requests = measure_interleaved(harness, workload, once.early)
+    assert once.saturated is None and list(once.saturated_calls) == list(once.calls)
+    search, requests = measure_interleaved(harness, workload, once.saturated_calls)
     assert search.generated == once.generated
     assert 0 < requests.generated <= once.generated
     assert in_flight_ratio([(search, requests)], once.generated, "wall")["share"] == 1
@@ -180,9 +181,9 @@ def test_where_nothing_is_ever_full_the_whole_runs_are_compared(harness):
 def test_one_by_one_the_search_is_taken_as_it_was_measured(harness):
     together = SearchWorkload(Beam(), QUESTIONS, 8).measure(harness)
     search, requests = measure_in_sequence(harness, together)
-    assert search == together.whole_solutions and search.generated == requests.generated
+    assert search == together.timing and search.generated == requests.generated
     part = Timing(1.0, 2.0, 30)
-    assert measure_in_sequence(harness, replace(together, full=part))[0] == part
+    assert measure_in_sequence(harness, replace(together, saturated=part))[0] == part
 
 
 def test_one_side_is_timed_only_in_its_own_turns(harness):
@@ -203,14 +204,14 @@ def test_one_side_is_timed_only_in_its_own_turns(harness):
 
     async def run():
         sides = [EngineWorkload(engine, work) for engine in counted]
-        rounds_run = Interleaved(sides, clocks=lambda: (float(len(ticks)), 0.0))
-        await rounds_run.done.wait()
-        return [side.taken.wall for side in sides]
+        turns = Interleaved(sides, clocks=lambda: (float(len(ticks)), 0.0))
+        await turns.done.wait()
+        return [side.timing.wall for side in sides]
 
     with garbage_collector_frozen():
         taken = asyncio.run(run())
-    assert taken == [ticks.count(0), ticks.count(1)] and min(taken) > 2 * TICKS
-    assert ticks[: 2 * TICKS + 1] == [0] * TICKS + [1] * TICKS + [0]
+    assert taken == [ticks.count(0), ticks.count(1)] and min(taken) > 2 * STEPS_PER_TURN
+    assert ticks[: 2 * STEPS_PER_TURN + 1] == [0] * STEPS_PER_TURN + [1] * STEPS_PER_TURN + [0]
 
 
 def test_a_work_that_fails_is_told(harness):
@@ -254,7 +255,7 @@ def test_a_remembered_model_answers_a_search_again_without_its_model(harness):
     ways = [[[list(way) for way in one.plan.actions] for one in outcomes] for outcomes in (first, again)]
     assert ways[0] == ways[1]
     memoized.model = harness.model(harness.fresh_engine(), "self")
-    assert set(search_overhead(harness, workload, 1)) == {"over_tape", "search_and_driver", "seconds"}
+    assert set(search_overhead(harness, workload, 1)) == {"with_tape", "search_and_driver", "seconds"}
 
 
 def test_shapes_have_the_sizes_of_the_models_they_are_named_for(tmp_path):
@@ -279,7 +280,7 @@ def test_the_command_writes_every_figure_and_names_the_device(tmp_path):
     assert result["device"] == "a quiet one" and result["clock"] == "processor"
     assert set(result["rows"]) == {"search", "requests", "requests_in_order", "generations_in_order", "whole_solutions"}
     assert result["cache"]["predicted"] == result["cache"]["measured"]
-    assert [bar["name"] for bar in result["targets"]][:1] == ["search against its requests at once"]
+    assert [target["name"] for target in result["targets"]][:1] == ["search against its requests at once"]
 
 
 @pytest.mark.parametrize(

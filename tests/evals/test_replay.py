@@ -102,7 +102,7 @@ def test_a_replay_runs_other_planners_and_says_what_fell_off(run, adding, tmp_pa
     assert {row["failed"] for row in other.summary["rows"]} == {0}
     warm = run("three", tape=tape, engine="replay", temperature=0.5, seed=3)
     note = warm.summary["notes"][-1]
-    assert "The most similar recorded run on it had temperature 0.8 and not 0.5, seed 0 and not 3" in note
+    assert "The most similar recorded run had temperature 0.8 and not 0.5, seed 0 and not 3" in note
     with pytest.raises(BadInput, match=r"no policy model 'gpt'; there are: builtin \(adding\)"):
         run("four", tape=tape, engine="replay", model="gpt")
 
