@@ -1,4 +1,4 @@
-"""Every planner runs on every model and closes half of the gap that the column has.
+"""Every planner runs on every model and closes half of the column's gap.
 
 The gap is that between chance and the best cell of the column, paired over the same episodes or problems. Chance is a
 random policy in control and one sampled solution of the language model.
@@ -58,7 +58,7 @@ def control_column(request):
 
 @pytest.fixture(scope="module")
 def text_column():
-    """What each planner brings back for each problem on the built-in model, all walking one random tree."""
+    """The rows of each planner on the built-in model, all searching the same random tree of each problem."""
 
     async def solve():
         model, task = load_text_model("builtin", value="self", temperature=0.8, seed=3), make_task("stories")
@@ -102,7 +102,7 @@ def test_a_planner_reasons_within_its_budget_and_answers(text_column, planner):
     answered = [row["answer"] is not None for row in rows]
     assert np.mean(answered) >= 0.9
     assert all(row["answer"] is not None for row in rows if row["finished"])
-    # the answer is that of the best finished solution, wherever the search found one
+    # where the search found a solution, the answer is that of the best one
     for row in rows:
         if row["finished"]:
             best = max(row["finished"], key=lambda leaf: leaf["score"])

@@ -204,7 +204,7 @@ def _loaded(source: str, device: str, dummy: bool) -> tuple[Any, Any]:
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source), dtype=dtype)
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source), dtype=dtype)  # type: ignore[no-untyped-call]
     return model, AutoTokenizer.from_pretrained(source)
 
 

@@ -118,7 +118,7 @@ def import_log(
 @app.command()
 def pool(
     runs: Annotated[list[Path], typer.Argument(help="Folders of eval runs over text that differ only in --seed.")],
-    beside: Annotated[
+    compare_with: Annotated[
         list[Path] | None, typer.Option(help="Runs to compare with, such as on another engine; repeatable.")
     ] = None,
     against: Annotated[str | None, typer.Option(help="The planner that others are compared with.")] = None,
@@ -126,7 +126,7 @@ def pool(
 ) -> None:
     """Pool runs with different seeds: means, intervals over problems, and which planners differ clearly."""
     with plain_errors():
-        load_module("records.pool").main(runs, beside or (), against=against, out=out)
+        load_module("records.pool").main(runs, compare_with or (), against=against, out=out)
 
 
 @train.command("reasoner")

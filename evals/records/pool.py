@@ -1,4 +1,4 @@
-"""`forethought pool RUN ...`: pooled analysis of runs that differ in their seed, optionally beside a second group.
+"""`forethought pool RUN ...`: pooled analysis of runs that differ in their seed, optionally beside another group.
 
 One run of 400 problems hardly distinguishes two planners whose accuracies differ by 0.05. About half of that noise is
 the sampling of the search, which averages out over runs with different `--seed`s. This holds for tasks whose problems
@@ -118,7 +118,7 @@ def mean_of(scores: Mapping[str, Sequence[float]]) -> float:
 
 def main(
     runs: Sequence[Path],
-    beside: Sequence[Path] = (),
+    compare_with: Sequence[Path] = (),
     *,
     against: str | None = None,
     out: Path | None = None,
@@ -126,11 +126,12 @@ def main(
 ) -> dict[str, Any]:
     """Print the pooled results and write them as JSON to `out` if given.
 
-    beside: a second group of runs, such as on another engine. against: by default greedy, or else the first planner.
+    compare_with: a second group of runs, such as on another engine.
+    against: the reference planner, by default greedy, or else the first planner.
     Errors: BadInput for runs that cannot be pooled or compared.
     """
     console = console or Console()
-    folders = [group for group in (runs, beside) if group]
+    folders = [group for group in (runs, compare_with) if group]
     settings, groups = zip(*map(scores_of, folders))
     _check_same(settings[-1], settings[0], SAME, folders[-1][0], runs[0])
     cells = common_cells(groups, [group[0] for group in folders])
@@ -140,7 +141,7 @@ def main(
         raise BadInput(f"the runs have no planner {against!r}; they have {', '.join(planners)}")
     rows = [_row(cell, groups, (against, cell[1])) for cell in cells]
     pairs = differences(cells, groups)
-    _show(rows, pairs, len(runs), len(beside), against, console)
+    _show(rows, pairs, len(runs), len(compare_with), against, console)
     plain = [{**pair, "differences": [asdict(each) for each in pair["differences"]]} for pair in pairs]
     result = {"rows": rows, "pairs": plain, "contradictory": sum(pair["contradictory"] for pair in pairs)}
     write_json(result, out, console)
@@ -158,11 +159,11 @@ def _row(cell: tuple[str, int], groups: Sequence[Scores], reference: tuple[str, 
 
 
 def _show(
-    rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], runs: int, beside: int, against: str,
+    rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], runs: int, others: int, against: str,
     console: Console,
 ) -> None:  # fmt: skip
     headings = [f"{runs} run{'s' * (runs > 1)}, over {against}"]
-    headings += [f"beside, {beside} run{'s' * (beside > 1)}"] if beside else []
+    headings += [f"compared with {others} run{'s' * (others > 1)}"] if others else []
     table = Table("planner", "budget", *headings, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(row["planner"], f"{row['budget']:,}", *map(_group_cell, row["groups"]))
@@ -170,14 +171,14 @@ def _show(
     clear = [pair for pair in pairs if any(each.clear for each in pair["differences"])]
     for pair in clear:
         each = zip(pair["differences"], pair["p"])
-        text = ", beside ".join(f"{_interval(asdict(one))} p {p:.2g}" for one, p in each)
+        text = ", compared with ".join(f"{_interval(asdict(one))} p {p:.2g}" for one, p in each)
         mark = "  <- other sign" if pair["contradictory"] else ""
         line = f"{pair['one']} over {pair['two']} at {pair['budget']:,}: {text}{mark}"
         console.print(line, highlight=False, soft_wrap=True)
     sure = [pair for pair in clear if min(pair["p"]) < 1 - LEVEL]
     count, after = (sum(pair["contradictory"] for pair in some) for some in (clear, sure))
     text = f"{len(clear)} of {len(pairs)} pairs of planners differ clearly, {len(sure)} after Holm's correction"
-    text += f"; {count} of the former and {after} of the latter have another sign in the other group" if beside else ""
+    text += f"; {count} of the former and {after} of the latter have another sign in the other group" if others else ""
     console.print(text, highlight=False, soft_wrap=True)
 
 

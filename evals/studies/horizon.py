@@ -44,8 +44,8 @@ def run(
     for name, model in models:
         for value in (False, True):
             for horizon in horizons:
-                seen, planner = view(PENDULUM, model, "cem", leaf=value), CEM(horizon=horizon, std=1.0, smoothing=0.1)
-                played = run_episodes(planner, seen, PENDULUM, seeds, nodes, seed=seed)
+                shown, planner = view(PENDULUM, model, "cem", leaf=value), CEM(horizon=horizon, std=1.0, smoothing=0.1)
+                played = run_episodes(planner, shown, PENDULUM, seeds, nodes, seed=seed)
                 returns.setdefault((name, value, horizon), []).extend(played.returns.tolist())
     rows = [row_of(cell, each) for cell, each in returns.items()]
     return StudyTable("Which planning horizon is best?", DESCRIPTION, rows, table_of(rows), findings(rows))

@@ -71,18 +71,18 @@ def random_states(seed: int, starts: int) -> Tensor:
 
 
 @torch.no_grad()
-def predicted_and_true_returns(model: EnsembleModel, weight: float, seen: Tensor, nodes: int, seed: int) -> Tensor:
+def predicted_and_true_returns(model: EnsembleModel, weight: float, obs: Tensor, nodes: int, seed: int) -> Tensor:
     """[B, 3] returns of plans made with the penalty: predicted without it, realised, and of zero torque."""
     planner = CEM(horizon=HORIZON, std=1.0, smoothing=0.1)
-    keys = keys_of(seed, len(seen))
-    actions = plan(planner, DisagreementPenalty(model, weight), seen, Budget(nodes=nodes), keys=keys).plan.actions
+    keys = keys_of(seed, len(obs))
+    actions = plan(planner, DisagreementPenalty(model, weight), obs, Budget(nodes=nodes), keys=keys).plan.actions
     if not isinstance(actions, Tensor):
         raise TypeError("CEM over a box plans vectors")
     mean_model, physics = model.propagated("mean"), Pendulum()
-    true = physics.physical(seen)
+    true = physics.physical(obs)
     idle = rollout_returns(physics.step, true, torch.zeros_like(actions))
     return torch.stack(
-        (rollout_returns(mean_model.step, seen, actions), rollout_returns(physics.step, true, actions), idle), 1
+        (rollout_returns(mean_model.step, obs, actions), rollout_returns(physics.step, true, actions), idle), 1
     )
 
 

@@ -1,4 +1,4 @@
-"""Rules for the answer among a tree's solutions: by hand, on real trees, and all of them from one run."""
+"""Answer-selection rules on examples by hand, on real trees, and in the rows of one run."""
 
 import json
 
@@ -22,7 +22,7 @@ from forethought.planning import records as words
 
 
 class Tree:
-    """A tree by its parents, node 0 the root; `same` maps a repeated draw to the node it repeats."""
+    """A tree given by parents, with node 0 as root; `same` maps a duplicate to the node that it duplicates."""
 
     def __init__(self, parents, same=None):
         self.parents, self.root = parents, np.zeros(1, np.int32)
@@ -58,7 +58,7 @@ def test_each_rule_by_hand():
     assert most_visited(BUSHY, ORDER, {3: 0}) == 3, "only ways that lead to a solution"
 
 
-def test_weights_and_votes_can_disagree():
+def test_weighted_and_unweighted_majority_can_differ():
     found = [leaf(1, "9", 0.9), leaf(2, "7", 0.4), leaf(3, "7", 0.4)]
     assert weighted_majority(found, lambda one: 1.0)["answer"] == "7"
     assert weighted_majority(found, lambda one: one["score"])["answer"] == "9"
@@ -119,7 +119,7 @@ def test_the_report_and_the_terminal_show_all_rules(questions, tmp_path, faked):
     assert len(rule_lines(result.summary)) == len(told) and unlike
 
 
-def test_another_rule_is_another_run_and_an_unknown_one_is_named(questions, tmp_path, faked):
+def test_another_rule_needs_another_folder_and_an_unknown_one_is_refused(questions, tmp_path, faked):
     run(questions, tmp_path / "out", "visits")
     with pytest.raises(BadInput, match='answer_by was "visits", is null'):
         run(questions, tmp_path / "out")

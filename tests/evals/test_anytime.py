@@ -1,4 +1,4 @@
-"""A row read off a larger run is the row of a run that was stopped there."""
+"""A row read from a larger run equals the row of a run at the smaller budget."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ def comparable(fields):
 
 
 @pytest.mark.parametrize("name", STEADY)
-def test_a_row_read_off_is_the_row_of_a_run_stopped_there(name, model):
+def test_a_row_at_a_smaller_budget_equals_that_of_its_own_run(name, model):
     solver = TextSolver(model(), Gsm8k(), {name: TEXT_PLANNERS[name](3, 6)})
     assert solver.is_anytime(name)
     read = 0
@@ -40,9 +40,9 @@ def test_a_row_read_off_is_the_row_of_a_run_stopped_there(name, model):
 
 
 @pytest.mark.parametrize("name", ["bfs", "beam", "gumbel", "cem", "mppi"])
-def test_planners_whose_course_depends_on_the_budget_are_run_for_each(name, model):
+def test_planners_that_depend_on_the_budget_are_not_anytime(name, model):
     assert not TextSolver(model(), Gsm8k(), {name: TEXT_PLANNERS[name](3, 6)}).is_anytime(name)
 
 
-def test_nothing_is_read_off_in_other_units(model):
+def test_no_planner_is_anytime_in_other_units(model):
     assert not TextSolver(model(), Gsm8k(), {"mcts": TEXT_PLANNERS["mcts"](3, 6)}, unit="tokens").is_anytime("mcts")

@@ -1,4 +1,4 @@
-"""`forethought bench engine` on a model of random weights: what is recorded, foretold and added up; no timings."""
+"""`forethought bench engine` on a model with random weights: recorded, predicted and summed quantities, no timings."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ def harness():
 
 
 @PLANNERS
-def test_recorded_requests_sent_again_give_the_same_answers(harness, planner):
+def test_resent_requests_give_the_same_answers(harness, planner):
     calls = SearchWorkload(planner, QUESTIONS, 8).measure(harness).calls
     assert any(isinstance(call.answer, Score) for call in calls)
     assert any(isinstance(call.answer, Generation) for call in calls)
@@ -60,12 +60,12 @@ def test_recorded_requests_sent_again_give_the_same_answers(harness, planner):
 
 @PLANNERS
 @pytest.mark.parametrize("value", ["self", "none"])
-def test_the_cache_hits_foretold_from_the_requests_are_those_counted(harness, planner, value):
+def test_predicted_cache_hits_equal_the_measured_ones(harness, planner, value):
     search = SearchWorkload(planner, QUESTIONS, 10, value).measure(harness)
     assert predicted_cache_hits(search.calls, harness.tokenizer) == search.cached > 0
 
 
-def test_no_more_questions_than_asked_for_are_searched_at_a_time(harness):
+def test_at_most_in_flight_questions_are_searched_concurrently(harness):
     class Counting:
         actions, cost, most_tokens = SampledActions(), 1, 0
         now = most = 0
@@ -86,7 +86,7 @@ def test_no_more_questions_than_asked_for_are_searched_at_a_time(harness):
         assert model.most == most
 
 
-def test_the_full_part_of_a_workload_ends_where_nothing_is_left_to_begin(harness):
+def test_the_saturated_part_of_a_workload_ends_when_the_last_work_starts(harness):
     questions = [f"{question} {n}" for n in range(3) for question in QUESTIONS]
     few, together = (
         SearchWorkload(Beam(), questions, 6, in_flight=in_flight).measure(harness) for in_flight in (2, None)
@@ -107,7 +107,7 @@ def test_blocks_are_found_whole_and_never_the_last_token_of_a_prompt(harness):
     assert [predicted_cache_hits(calls, harness.tokenizer, block) for block in (1, 3, 4, 8)] == [8, 6, 4, 0]
 
 
-def test_a_request_waits_for_the_one_that_wrote_the_end_of_its_prompt():
+def test_prompt_sources_are_the_requests_that_generated_the_prompts():
     line, last = Generation([(7, 8)], [(0.0, 0.0)], "stop"), Generation([], [], "stop")
     calls = [
         Call((1, 2), Sampling(), 0, (), line, 0.0, 1.0),
@@ -133,7 +133,7 @@ def test_the_parts_of_the_gap_add_up():
     assert gap_breakdown(once, prefill=0.1, clock="processor")["gap"] == pytest.approx(2 * parts["gap"])
 
 
-def test_all_workloads_of_a_turn_are_of_the_same_questions_and_tokens(harness):
+def test_all_workloads_of_a_round_have_the_same_questions_and_tokens(harness):
     once = run_round(harness, SearchWorkload(Beam(), QUESTIONS, 8), length=60.0)
     assert (
         once.search.generated
@@ -154,7 +154,7 @@ def test_all_workloads_of_a_turn_are_of_the_same_questions_and_tokens(harness):
     assert quiet.generations_in_order is quiet.requests_in_order
 
 
-def test_search_and_requests_take_turns_over_the_same_work_while_all_are_in_flight(harness):
+def test_interleaved_search_and_requests_do_the_same_work_while_saturated(harness):
     questions = [f"{question} {n}" for n in range(6) for question in QUESTIONS]
     workload = SearchWorkload(Beam(), questions, 6, in_flight=2)
     once = workload.measure(harness)
@@ -168,7 +168,7 @@ def test_search_and_requests_take_turns_over_the_same_work_while_all_are_in_flig
     assert min(search.wall, search.processor, requests.wall, requests.processor) > 0
 
 
-def test_where_nothing_is_ever_full_the_whole_runs_are_compared(harness):
+def test_without_a_saturated_part_the_whole_runs_are_compared(harness):
     workload = SearchWorkload(Beam(), QUESTIONS, 8)
     once = workload.measure(harness)
     assert once.saturated is None and list(once.saturated_calls) == list(once.calls)
@@ -178,7 +178,7 @@ def test_where_nothing_is_ever_full_the_whole_runs_are_compared(harness):
     assert in_flight_ratio([(search, requests)], once.generated, "wall")["share"] == 1
 
 
-def test_one_by_one_the_search_is_taken_as_it_was_measured(harness):
+def test_in_sequence_the_search_keeps_its_measurement(harness):
     together = SearchWorkload(Beam(), QUESTIONS, 8).measure(harness)
     search, requests = measure_in_sequence(harness, together)
     assert search == together.timing and search.generated == requests.generated
@@ -186,8 +186,8 @@ def test_one_by_one_the_search_is_taken_as_it_was_measured(harness):
     assert measure_in_sequence(harness, replace(together, saturated=part))[0] == part
 
 
-def test_one_side_is_timed_only_in_its_own_turns(harness):
-    """The clock is a count of ticks here: each side is charged its own, whoever else ticks between."""
+def test_each_engine_is_timed_only_in_its_own_turns(harness):
+    """The clock counts steps here: each side is charged its own steps, whatever the other does in between."""
     ticks = []
     counted = []
     for number in range(2):
@@ -214,7 +214,7 @@ def test_one_side_is_timed_only_in_its_own_turns(harness):
     assert ticks[: 2 * STEPS_PER_TURN + 1] == [0] * STEPS_PER_TURN + [1] * STEPS_PER_TURN + [0]
 
 
-def test_a_work_that_fails_is_told(harness):
+def test_the_error_of_a_failing_workload_is_raised(harness):
     class Broken(Exception):
         pass
 
@@ -237,7 +237,7 @@ def test_the_ratio_in_flight_is_the_median_of_pairs():
     assert in_flight_ratio(pairs[:1], 60, "processor")["ratio"] == 0.75
 
 
-def test_a_second_planner_asks_for_nothing_that_the_first_has_opened(harness):
+def test_a_second_planner_repeats_no_request_of_the_first(harness):
     bill = second_planner(harness, SearchWorkload(Beam(), QUESTIONS, 12), SearchWorkload(MCTS(width=4), QUESTIONS, 12))
     assert bill["repeated"] == 0
     assert 0 < bill["requests"] < bill["nodes"] and bill["generated"] < bill["tokens"]
@@ -245,7 +245,7 @@ def test_a_second_planner_asks_for_nothing_that_the_first_has_opened(harness):
     assert same["requests"] == same["scores"] == 0 < same["nodes"]
 
 
-def test_a_remembered_model_answers_a_search_again_without_its_model(harness):
+def test_a_memoized_model_repeats_a_search_without_its_model(harness):
     workload = SearchWorkload(MCTS(width=4), QUESTIONS, 8)
     memoized = MemoizedModel(harness.model(harness.fresh_engine(), "self"))
     first = asyncio.run(workload.run(memoized))
@@ -286,7 +286,7 @@ def test_the_command_writes_every_figure_and_names_the_device(tmp_path):
 @pytest.mark.parametrize(
     "wrong", [{"model": "huge", "dummy_weights": True}, {"engine": "openai"}, {"planner": "dfs"}, {"value": "prm"}]
 )
-def test_what_cannot_be_measured_is_told(wrong):
+def test_what_cannot_be_measured_is_refused(wrong):
     with pytest.raises(BadInput, match=r"no (shape|engine|planner|value)"):
         main(**wrong, console=Console(quiet=True))
 

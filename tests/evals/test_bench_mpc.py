@@ -1,4 +1,4 @@
-"""`forethought bench mpc`: equal work for everyone, one table, and peers left out where they are not installed."""
+"""`forethought bench mpc`: equal work for all, one table, and libraries that are not installed are left out."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ def one_thread():
 
 
 @pytest.mark.parametrize("name", ["mlp", "ensemble"])
-def test_peers_walk_the_same_weights_to_the_same_returns(name):
+def test_peers_roll_out_the_same_weights_to_the_same_returns(name):
     model = mpc.models()[name]
     net, pushes = mpc.net_of(model), torch.randn(6, 4, 1).clamp(-2, 2)
     seen, total = net.start(6), torch.zeros(6)
@@ -56,7 +56,7 @@ def test_a_peer_without_its_package_is_left_out_and_named(tmp_path, monkeypatch,
     assert json.loads((tmp_path / "mpc.json").read_text())["candidates"] == 8
 
 
-def test_a_peer_that_is_there_is_timed_beside_ours(monkeypatch):
+def test_an_installed_peer_is_measured(monkeypatch):
     asked = []
 
     class Fake:

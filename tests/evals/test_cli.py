@@ -1,4 +1,4 @@
-"""The command line: bad input is one clear line and exit code 2; the control tasks; training; the doctor."""
+"""The command line: one-line errors with exit code 2, the control tasks, training, and the doctor."""
 
 import functools
 import json
@@ -103,7 +103,7 @@ def test_a_malformed_line_is_named_by_file_and_number(line, told, tmp_path):
         (b'{"question": "\\ud800?", "answer": "#### 1"}', "line 2: 'question' holds half a surrogate pair"),
     ],
 )
-def test_letters_that_cannot_be_read_are_named_by_line(line, told, tmp_path):
+def test_undecodable_characters_are_named_by_line(line, told, tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_bytes(b'{"question": "2 + 2?", "answer": "#### 4"}\n' + line)
     code, output = call("eval", "gsm8k", "--data", path, "--out", tmp_path / "out")
@@ -132,7 +132,7 @@ def test_eval_prints_the_table_and_the_report_s_path(questions, tmp_path, faked)
     assert "over greedy" in output and str(tmp_path / "out" / "report.html") in output.replace(" ", "")
 
 
-def test_ctrl_c_says_how_to_go_on(questions, tmp_path, faked, monkeypatch):
+def test_ctrl_c_says_how_to_continue(questions, tmp_path, faked, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
@@ -163,7 +163,7 @@ def short(monkeypatch):
     monkeypatch.setattr("forethought.evals.runners.control_runner.run_episodes", run)
 
 
-def test_the_planners_through_derivatives_play_and_the_report_says_what_they_saw(tmp_path, short):
+def test_planners_with_derivatives_run_and_the_report_states_their_views(tmp_path, short):
     names = ["icem", "ilqr", "ddp", "gradient", "lbfgs", "polished"]
     flags = ["--planner", ",".join(names), "--budgets", "500", "--limit", "2", "--quiet"]
     code, output = call("eval", "pendulum", *flags, "--out", tmp_path / "out")
@@ -173,7 +173,7 @@ def test_the_planners_through_derivatives_play_and_the_report_says_what_they_saw
     assert all(row["failed"] == 0 and 0 < row["charged"]["nodes"] / row["decisions"] <= 500 for row in rows)
 
 
-def test_cartpole_runs_icem_and_held_actions_keep_their_derivatives(tmp_path, short):
+def test_cartpole_runs_icem_and_action_repeat_keeps_derivatives(tmp_path, short):
     flags = ["--budgets", "500", "--limit", "1", "--quiet"]
     assert call("eval", "cartpole", "--planner", "icem", *flags, "--out", tmp_path / "a")[0] == 0
     code, output = call(
@@ -223,7 +223,7 @@ def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
     assert code == 2 and "NoSuch" in output
 
 
-def test_the_demo_is_both_jobs_and_one_page(tmp_path, faked, monkeypatch):
+def test_the_demo_runs_both_evaluations_and_writes_one_page(tmp_path, faked, monkeypatch):
     monkeypatch.setattr("forethought.evals.cli.demo.STORIES", {"planner": "greedy,mcts", "budgets": "4,8"})
     monkeypatch.setattr("forethought.evals.cli.demo.PENDULUM", {"planner": "cem", "budgets": "20"})
     with (tmp_path / "log").open("w") as log:
@@ -233,7 +233,7 @@ def test_the_demo_is_both_jobs_and_one_page(tmp_path, faked, monkeypatch):
     assert "stories, builtin" in log and "pendulum, analytic" in log and "index.html" in log.replace("\n", "")
 
 
-def test_the_doctor_names_the_line_to_type_for_what_is_missing():
+def test_the_doctor_names_the_command_that_installs_what_is_missing():
     found = {finding.what: finding for finding in findings()}
     assert found["torch"].ok and found["search"].ok and found["environments"].ok
     assert all("pip install" in f.detail or f.what in ("cuda", "built-in model") for f in found.values() if not f.ok)

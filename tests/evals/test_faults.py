@@ -1,4 +1,4 @@
-"""What is recorded when an engine fails in mid-run, and that the next call puts it right."""
+"""The records of a run whose engine fails, and that the next call completes them."""
 
 import asyncio
 import json
@@ -28,13 +28,13 @@ def run(questions, out, planner=PLANNERS, budgets="4,16", **flags):
 
 
 def rows_of(out):
-    """By cell the last row of each, as a reader of the file sees them."""
+    """The last row of each key, as a reader of the file sees them."""
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()][1:]
     return {(row["planner"], row["budget"], row["problem"]): row for row in rows}
 
 
 def clockless(found):
-    """Without what depends on the clock, and on what an earlier call had paid already."""
+    """The value without the parts that depend on the clock or on the usage of earlier calls."""
     if isinstance(found, dict):
         return {
             name: clockless(x) for name, x in found.items() if name not in ("seconds", "spent", "tree", "retryable")
@@ -69,12 +69,12 @@ def test_a_dead_engine_stops_the_run_and_the_next_call_runs_what_failed(question
     last = run(questions, out)
     again = rows_of(out)
     assert clockless(again) == clockless(rows_of(tmp_path / "whole"))
-    assert all(again[cell] == first[cell] for cell in first.keys() - failed), "what was whole stands as it was"
+    assert all(again[cell] == first[cell] for cell in first.keys() - failed), "complete rows are unchanged"
     assert clockless(last.summary["rows"][0]) == clockless(whole.summary["rows"][0]) and last.summary["retryable"] == 0
 
 
 @pytest.mark.parametrize("fault", [ValueError("too long"), ModelError("a wrong shape")])
-def test_a_problem_s_own_fault_stays(questions, tmp_path, faked, monkeypatch, fault):
+def test_a_permanent_error_is_not_retried(questions, tmp_path, faked, monkeypatch, fault):
     run(questions, tmp_path / "first", limit=1, planner="greedy", budgets="4")
 
     async def failing(self, *asked):
@@ -88,7 +88,7 @@ def test_a_problem_s_own_fault_stays(questions, tmp_path, faked, monkeypatch, fa
     assert faked[0][1].requests > 0 == faked[0][2].requests
 
 
-def test_a_folder_of_nothing_but_such_failures_may_be_begun_with_other_settings(questions, tmp_path, faked):
+def test_a_folder_of_only_retryable_failures_accepts_other_settings(questions, tmp_path, faked):
     faked[1]["broken"] = "What"
     run(questions, tmp_path / "out", limit=2)
     faked[1].clear()
@@ -97,8 +97,8 @@ def test_a_folder_of_nothing_but_such_failures_may_be_begun_with_other_settings(
         run(questions, tmp_path / "out", limit=2)
 
 
-def test_what_ended_the_engine_before_comes_last(questions, tmp_path, faked, monkeypatch):
-    """A question that ends the engine every time keeps no other from being run."""
+def test_problems_that_killed_the_engine_come_last(questions, tmp_path, faked, monkeypatch):
+    """A question that kills the engine every time does not keep others from being run."""
     run(questions, tmp_path / "first", limit=1, planner="greedy", budgets="4")
     kind = type(faked[0][0])
     generate = kind.generate
@@ -118,7 +118,7 @@ def test_what_ended_the_engine_before_comes_last(questions, tmp_path, faked, mon
 
 def test_a_run_that_stopped_is_one_line_and_exit_code_1(questions, tmp_path, faked, monkeypatch):
     async def dead(*_):
-        await asyncio.sleep(0)  # as any engine, so that the other problem in flight begins
+        await asyncio.sleep(0)  # yields as any engine does, so that the other problem in flight starts
         raise EngineGone("the engine died")
 
     run(questions, tmp_path / "first", limit=1, planner="greedy", budgets="4")

@@ -1,4 +1,4 @@
-"""`forethought pool`: draws of one comparison as one, and runs that do not belong together told apart."""
+"""`forethought pool`: pooled results, and runs that cannot be pooled are refused."""
 
 import json
 import re
@@ -18,7 +18,7 @@ PROBLEMS = 60
 
 
 def run(folder, seed, chances, *, engine="here", task="stories", problems=PROBLEMS, extra=None):
-    """A run in which planner p is right about problem i with probability chances[p][i]."""
+    """Write a run in which planner p solves problem i with probability chances[p][i]."""
     draw = np.random.default_rng(seed)
     with RunStore(folder, {"engine": engine, "task": task, "seed": seed}) as store:
         for planner, chance in chances.items():
@@ -39,7 +39,7 @@ def quiet(*runs, **more):
     return main(*runs, console=Console(quiet=True), **more)
 
 
-def test_one_draw_is_what_the_run_itself_says(tmp_path):
+def test_pooling_one_run_gives_its_own_result(tmp_path):
     only = run(tmp_path / "a", 1, chances())
     told = {(p["one"], p["two"]): p["differences"][0] for p in quiet([only])["pairs"]}
     _, cells = scores_of([only])
@@ -49,7 +49,7 @@ def test_one_draw_is_what_the_run_itself_says(tmp_path):
     assert (told["bfs", "greedy"]["low"], told["bfs", "greedy"]["high"]) == pytest.approx((truth.low, truth.high))
 
 
-def test_many_draws_come_to_the_true_gain_with_a_narrower_interval(tmp_path):
+def test_many_runs_give_the_true_gain_with_a_narrower_interval(tmp_path):
     runs = [run(tmp_path / str(seed), seed, chances()) for seed in range(12)]
     one, many = ({row["planner"]: row["groups"][0] for row in quiet(some)["rows"]} for some in (runs[:1], runs))
     assert many["bfs"]["score"] == pytest.approx(np.mean(many["bfs"]["runs"])) and len(many["bfs"]["runs"]) == 12
@@ -60,7 +60,7 @@ def test_many_draws_come_to_the_true_gain_with_a_narrower_interval(tmp_path):
     assert many["greedy"]["gain"] is None
 
 
-def test_a_clear_difference_of_another_sign_elsewhere_is_counted(tmp_path):
+def test_a_clear_difference_of_another_sign_in_the_other_group_is_counted(tmp_path):
     here = [run(tmp_path / f"a{seed}", seed, chances()) for seed in range(4)]
     there = [run(tmp_path / f"b{seed}", seed, chances(-0.1), engine="there") for seed in range(4)]
     alike = [run(tmp_path / f"c{seed}", seed + 10, chances(), engine="there") for seed in range(4)]
@@ -70,7 +70,7 @@ def test_a_clear_difference_of_another_sign_elsewhere_is_counted(tmp_path):
     assert quiet(here, alike)["contradictory"] == 0
 
 
-def test_a_run_that_goes_on_is_refused(tmp_path):
+def test_an_unfinished_run_is_refused(tmp_path):
     with RunStore(tmp_path / "on", {"seed": 0}) as store:
         for planner, number in (("greedy", 10), ("bfs", 4)):
             for i in range(number):
@@ -79,8 +79,8 @@ def test_a_run_that_goes_on_is_refused(tmp_path):
         quiet([tmp_path / "on"])
 
 
-def test_a_tie_over_draws_has_no_sign_and_a_clear_difference_beside_it_is_contrary(tmp_path):
-    """One planner right in one draw of three, the other in two, and the other way round: 1 - 2/3 is not 1/3 in bits."""
+def test_a_tie_contradicts_a_clear_difference_in_the_other_group(tmp_path):
+    """One planner is correct in one run of three, the other in two, and vice versa: 1 - 2/3 is not 1/3 in floats."""
 
     def three(name, rights):
         for seed, right in enumerate(rights):
@@ -98,12 +98,12 @@ def test_a_tie_over_draws_has_no_sign_and_a_clear_difference_beside_it_is_contra
     assert quiet(tied, tied)["contradictory"] == 0
 
 
-def test_rows_that_not_all_runs_have_are_left_out(tmp_path):
+def test_rows_that_some_runs_lack_are_left_out(tmp_path):
     runs = [run(tmp_path / str(seed), seed, chances(), extra=100 + seed) for seed in range(2)]
     assert {(row["planner"], row["budget"]) for row in quiet(runs)["rows"]} == {(p, 64) for p in chances()}
 
 
-def test_runs_that_do_not_belong_together_are_refused(tmp_path):
+def test_runs_that_cannot_be_pooled_are_refused(tmp_path):
     first = run(tmp_path / "a", 1, chances())
     for name, more, words in (
         ("b", {"engine": "there"}, "another engine"),
@@ -126,7 +126,7 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path):
 def test_the_command_prints_and_writes_it(tmp_path):
     runs = [str(run(tmp_path / str(seed), seed, chances())) for seed in range(3)]
     out = tmp_path / "pool.json"
-    told = CliRunner().invoke(app, ["pool", *runs[:2], "--beside", runs[2], "--out", str(out)])
+    told = CliRunner().invoke(app, ["pool", *runs[:2], "--compare-with", runs[2], "--out", str(out)])
     assert told.exit_code == 0 and re.search(r"bfs over greedy at 64: \+0\.\d{3} \[", told.output)
     assert "3 pairs of planners" in told.output and json.loads(out.read_text())["rows"][1]["planner"] == "bfs"
     refused = CliRunner().invoke(app, ["pool", runs[0], runs[0]])

@@ -1,4 +1,4 @@
-"""`--tape` and `--engine replay` on the command line, and trees imported from elsewhere."""
+"""`--tape` and `--engine replay` on the command line, and imported trees."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from forethought.llm.importing.import_trees import byte_tokenizer
 
 
 class Adding:
-    """The fake engine's world for a tokenizer that can be kept on a tape: adds two numbers, right every other time."""
+    """An engine that adds two numbers, correctly in half of the samples, with a tokenizer that a tape can store."""
 
     def __init__(self, *_, **__):
         from forethought.llm.engines.base import EngineCounters
@@ -48,7 +48,7 @@ class Adding:
 
 @pytest.fixture
 def adding(monkeypatch, tmp_path):
-    """Makes the transformers engine add; returns the engines that were made."""
+    """Replace the transformers engine by `Adding`; gives the engines that were made."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "forethought.json").write_text('{"format": "plain", "yes": "y", "no": "n", "max_steps": 5}')
     made = []
@@ -93,7 +93,7 @@ def test_a_second_run_with_the_same_tape_calls_no_model_and_a_replay_has_none(ru
     assert "the tape answered all" in (tmp_path / "log").read_text()
 
 
-def test_a_replay_runs_other_planners_and_says_what_fell_off(run, adding, tmp_path):
+def test_a_replay_runs_other_planners_and_reports_missing_requests(run, adding, tmp_path):
     tape = tmp_path / "a.tape"
     run("one", tape=tape)
     other = run("two", tape=tape, engine="replay", planner="bfs,best_of_n,cem,puct", budgets="16")
@@ -107,7 +107,7 @@ def test_a_replay_runs_other_planners_and_says_what_fell_off(run, adding, tmp_pa
         run("four", tape=tape, engine="replay", model="gpt")
 
 
-def test_the_oracle_is_marked_wherever_figures_stand(run, adding, tmp_path):
+def test_the_oracle_is_marked_in_all_outputs(run, adding, tmp_path):
     result = run("one", value="oracle", planner="best_of_n", budgets="24")
     assert result.summary["notes"][0].startswith("ORACLE") and "ORACLE" in (tmp_path / "log").read_text()
     assert "ORACLE" in (result.folder / "report.html").read_text() and result.summary["value"] == "oracle"

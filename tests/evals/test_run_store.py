@@ -1,4 +1,4 @@
-"""The files of a run survive being stopped at any moment."""
+"""The files of a run can be used again after a stop at any moment."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_every_truncation_loses_at_most_the_row_it_cuts(tmp_path):
             assert ("bfs", 8, "new") in store.rows
 
 
-def test_a_long_half_line_is_cut_off(tmp_path):
+def test_a_long_partial_line_is_removed(tmp_path):
     fill(tmp_path)
     with (tmp_path / "results.jsonl").open("ab") as file:
         file.write(b'{"planner":"' + b"x" * 200_000)

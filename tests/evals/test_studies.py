@@ -1,4 +1,4 @@
-"""Every study runs small and writes its table and figure; what it measures is checked against slow truth."""
+"""Every study runs in a small version and writes its table and figure; its measures agree with slow references."""
 
 import csv
 import math
@@ -58,13 +58,13 @@ def test_a_study_writes_one_table_and_one_figure(name, tmp_path, monkeypatch):
     assert (tmp_path / f"{name}.png").stat().st_size > 5000
 
 
-def test_a_study_that_is_none_is_named():
+def test_an_unknown_study_is_refused():
     done = CliRunner().invoke(app, ["study", "astrology"])
     assert done.exit_code == 2 and "there are compounding-error, horizon" in " ".join(done.output.split())
     assert set(SMALL) | {"sample-efficiency"} == set(studies.NAMES)
 
 
-def test_the_error_of_k_steps_is_that_of_walking_each_segment_alone():
+def test_the_error_after_k_steps_is_that_of_each_segment_rolled_out_alone():
     wrong, track = AnalyticModel(Observed(mass=1.1)), compounding_error.record_segments(5)
     unit = track.seen.std(0)
     found, bound = compounding_error.errors(wrong, track, unit)
@@ -88,7 +88,7 @@ class Observed(Pendulum):
         return self.observe(reached), reward, alive
 
 
-def test_slopes_are_the_norms_of_the_jacobian():
+def test_jacobian_norms_agree_with_automatic_differentiation():
     model, track = AnalyticModel(Observed()), collect("Pendulum-v1", 30, seed=1)
     unit = torch.tensor([0.5, 0.7, 2.0])
     found = compounding_error.jacobian_norms(model, track, unit, by=1e-3)
@@ -99,7 +99,7 @@ def test_slopes_are_the_norms_of_the_jacobian():
         assert float(found[i]) == pytest.approx(float(norm), rel=0.02)
 
 
-def test_a_plan_is_catastrophic_where_it_promises_more_than_idling_and_brings_less():
+def test_a_plan_is_catastrophic_where_predicted_exceeds_idle_exceeds_realised():
     returns = np.array([[-5.0, -30.0, -20.0], [-5.0, -10.0, -20.0], [-25.0, -30.0, -20.0], [-19.0, -20.1, -20.0]])
     assert uncertainty_penalty.catastrophic(returns).tolist() == [1, 0, 0, 1]
     row = uncertainty_penalty.row_of(1.0, returns, returns)
@@ -108,7 +108,7 @@ def test_a_plan_is_catastrophic_where_it_promises_more_than_idling_and_brings_le
     assert (row["low"], row["high"]) == pytest.approx((low, high))
 
 
-def test_promised_and_realised_returns_are_those_of_the_real_environment():
+def test_rollout_returns_are_those_of_the_real_environment():
     import gymnasium
 
     seen, pushes = uncertainty_penalty.random_states(0, 3), torch.linspace(-2, 2, 12).view(3, 4, 1)
@@ -122,8 +122,8 @@ def test_promised_and_realised_returns_are_those_of_the_real_environment():
         assert float(found[i]) == pytest.approx(float(paid), rel=1e-4)
 
 
-def test_the_three_models_of_the_residual_study_are_judged_alike():
-    """The true equations have no error, those of free flight have it only where the floor was touched."""
+def test_measures_of_the_residual_study_on_known_equations():
+    """The true equations have no error, those of free flight only where the floor is touched."""
     other = collect(Bouncer.env_id, 1000, seed=1, hold=4)
     true = residual.measure(AnalyticModel(Bouncer()), other, 0, 1)
     free = residual.measure(AnalyticModel(Bouncer().free()), other, 0, 1)
@@ -134,7 +134,7 @@ def test_the_three_models_of_the_residual_study_are_judged_alike():
     assert true["return"] > free["return"]
 
 
-def test_without_episodes_the_residual_study_plays_none():
+def test_without_episodes_the_residual_study_has_no_returns():
     result = residual.run(sizes=(40,), seeds=2, episodes=0, epochs=2)
     assert {row["measure"] for row in result.rows} == {
         "one step",
@@ -167,7 +167,7 @@ TINY = sample_efficiency.Sizes(
 )
 
 
-def test_a_curve_that_was_kept_is_not_drawn_again(monkeypatch, tmp_path):
+def test_a_stored_curve_is_not_computed_again(monkeypatch, tmp_path):
     curves_file, drawn = tmp_path / "folder" / "curves.jsonl", []
     monkeypatch.setattr(
         sample_efficiency, "learning_curve", lambda *asked: drawn.append(asked) or [(30, -1.0), (60, -2.0)]
@@ -180,7 +180,7 @@ def test_a_curve_that_was_kept_is_not_drawn_again(monkeypatch, tmp_path):
     assert len(drawn) == 3
 
 
-def test_mpc_with_a_network_of_random_steps_is_judged_by_whole_episodes():
+def test_mpc_with_a_learned_network_returns_that_of_whole_episodes():
     assert 8 <= sample_efficiency.mpc_return("CartPole-v1", 0, 30, TINY) <= 500
     assert -2000 < sample_efficiency.mpc_return("Pendulum-v1", 0, 30, TINY) < 0
 
@@ -193,7 +193,7 @@ def test_sample_efficiency_leaves_out_what_is_not_installed(monkeypatch, capsys)
     assert "pip install 'forethought[baselines]'" in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_constant_policy_is_judged_as_the_environment_pays_it():
+def test_a_constant_policy_is_evaluated_by_the_environment_s_rewards():
     assert sample_efficiency.evaluate_policy("CartPole-v1", lambda obs: 0, 3) == pytest.approx(9.3, abs=1.0)
 
 
@@ -207,7 +207,7 @@ def test_intervals_are_the_textbook_s():
     assert none.low == 0 and none.high == pytest.approx(1 - 0.025**0.1)
 
 
-def test_a_sheet_is_markdown_that_lines_up():
+def test_a_study_table_is_a_markdown_table():
     result = StudyTable(
         "Q?", "About.", [{"value": 1.0}], [{"a": 1, "b": "x"}, {"a": 2}], ["found"], "q", "forethought study q"
     )

@@ -64,11 +64,11 @@ function drawTree() {
   };
   place(view.tree[0], 0);
   let lines = "", dots = "";
-  const walk = n => {
+  const drawSubtree = n => {
     for (const c of n.drawn) {
       const mid = (n.x + 40 + c.x) / 2, hot = n.best && c.best;
       lines += `<path d="M${n.x},${n.y} C${mid},${n.y} ${mid},${c.y} ${c.x},${c.y}" fill="none" stroke="${hot ? "#ea580c" : "#c9d1da"}" stroke-width="${hot ? 3 : 1.2}"/>`;
-      walk(c);
+      drawSubtree(c);
     }
     const r = 3.5 + 5.5 * Math.sqrt(n.visits / most), done = n.terminal === 1, twin = n.duplicate_of >= 0, root = n === view.tree[0];
     const text = root ? "" : !n.text ? "(empty line)" : n.text.length > 23 ? n.text.slice(0, 22) + "…" : n.text;
@@ -76,7 +76,7 @@ function drawTree() {
     dots += `<g class="node" data-node="${n.node}" data-tip="${esc(root ? "the question" : n.text)}"><circle cx="${n.x}" cy="${n.y}" r="${Math.min(9, r)}" fill="${root ? "#1b2330" : twin || n.terminal === 2 ? "#fff" : shadeOf(shownValue(n), low, high)}" stroke="${n.node === view.picked ? "#1b2330" : done ? "#0d9488" : "#8d99a8"}" stroke-width="${done || n.node === view.picked ? 2.4 : 0.8}"${twin ? ' stroke-dasharray="2 2"' : ""}/>${n.terminal === 2 && !twin ? `<path d="M${n.x - 3},${n.y - 3} l6,6 m0,-6 l-6,6" stroke="#c2410c" stroke-width="1.6"/>` : ""}` +
       `<text x="${n.x + 12}" y="${n.y - (n.drawn.length && !root ? 8 : -4)}" style="paint-order:stroke;stroke:#fff;stroke-width:3px;font-weight:${n.best ? 600 : 400}${twin ? ";fill:#8d99a8" : ""}">${esc(text)}${extra}</text></g>`;
   };
-  walk(view.tree[0]);
+  drawSubtree(view.tree[0]);
   $("tree").innerHTML = `<svg width="${16 + widest * column + 190}" height="${y * row + 24}">${lines}${dots}</svg>`;
   $("order-out").textContent = `${view.shown - 1} of ${view.tree.length - 1}`;
   detail(view.picked);
