@@ -35,7 +35,7 @@ DESCRIPTION = (
 
 
 def run(full: bool = False, seed: int = 0, sizes: Sequence[int] | None = None, epochs: int = 150) -> StudyTable:
-    """200 and 1,000 steps and 2 seeds; `full`: also 5,000, and 5 seeds."""
+    """Run with 200 and 1,000 steps and 2 seeds; `full` adds 5,000 steps and uses 5 seeds."""
     sizes, seeds = sizes or ((200, 1000, 5000) if full else (200, 1000)), range(seed, seed + (5 if full else 2))
     found: dict[tuple[str, int, str], list[tuple[Tensor, Tensor]]] = {}
     for s in seeds:

@@ -35,7 +35,7 @@ def run(
     episodes: int | None = None,
     epochs: int = 200,
 ) -> StudyTable:
-    """Horizons 1, 3, 5, 10, 20 and 3 episodes; `full`: also 40, and 20 episodes on 5 networks each."""
+    """Run with horizons 1, 3, 5, 10, 20 and 3 episodes; `full` adds 40 and uses 20 episodes on each of 5 networks."""
     horizons = horizons or ((1, 3, 5, 10, 20, 40) if full else (1, 3, 5, 10, 20))
     models: list[tuple[str, Any]] = [("equations", PENDULUM.analytic())]
     models += [("learned", learned(seed + i, epochs)) for i in range(5 if full else 1)]

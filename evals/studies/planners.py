@@ -30,7 +30,7 @@ def run(
     episodes: int | None = None,
     names: Sequence[str] | None = None,
 ) -> StudyTable:
-    """Three tasks at 256 and 1,024 evaluations, 5 episodes; `full`: from 64 to 16,384, 10 episodes."""
+    """Run three tasks at 256 and 1,024 evaluations with 5 episodes; `full` uses 64 to 16,384 and 10 episodes."""
     tasks = tasks or (PENDULUM, SWINGUP, REACHER)
     budgets = budgets or ((64, 256, 1024, 4096, 16384) if full else (256, 1024))
     seeds = range(seed, seed + (episodes or (10 if full else 5)))
@@ -41,7 +41,7 @@ def run(
     description = DESCRIPTION.format(
         views="; ".join(f"on {task.name}, {views_of(task, names or list(task.views))}" for task in tasks)
     )
-    return StudyTable("Which planner at equal model evaluations?", description, rows, table_of(rows), findings(rows))
+    return StudyTable("Which planner is best at equal model evaluations?", description, rows, table_of(rows), findings(rows))
 
 
 def views_of(task: ControlTask, names: Sequence[str]) -> str:

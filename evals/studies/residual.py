@@ -61,7 +61,7 @@ def run(
     episodes: int | None = None,
     epochs: int = 150,
 ) -> StudyTable:
-    """50, 150 and 500 steps, 5 seeds; `full`: also 1,500, and 10 seeds. With 0 episodes, no returns."""
+    """Run with 50, 150 and 500 steps and 5 seeds; `full` adds 1,500 and uses 10 seeds; 0 episodes omit returns."""
     sizes = sizes or ((50, 150, 500, 1500) if full else (50, 150, 500))
     seeds, episodes = seeds or (10 if full else 5), (10 if full else 4) if episodes is None else episodes
     found: Found = {}

@@ -74,7 +74,7 @@ def run(
     full: bool = False, seed: int = 0, *, sizes: Sizes | None = None, envs: Sequence[str] = tuple(TARGETS),
     curves_file: Path | None = None,
 ) -> StudyTable:  # fmt: skip
-    """Both environments, 3 seeds; `full`: 5 seeds, PETS, and as many steps as the baselines are known to need.
+    """Run both environments with 3 seeds; `full` uses 5 seeds, PETS, and as many steps as the baselines need.
 
     curves_file: finished curves, which are read first and appended to; None stores none.
     """

@@ -41,7 +41,7 @@ DESCRIPTION = (
 def run(
     full: bool = False, seed: int = 0, *, size: int = 100, starts: int = 40, epochs: int = 150, nodes: int = 4000
 ) -> StudyTable:
-    """5 ensembles with 40 plans each; `full`: 20 with 100 plans at twice the evaluations."""
+    """Run 5 ensembles with 40 plans each; `full` runs 20 with 100 plans at twice the evaluations."""
     seeds = range(seed, seed + (20 if full else 5))
     starts, nodes = (100, 2 * nodes) if full else (starts, nodes)
     found: dict[float, list[Tensor]] = {weight: [] for weight in WEIGHTS}

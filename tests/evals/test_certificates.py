@@ -36,7 +36,7 @@ def chance():
     return lost
 
 
-@pytest.mark.parametrize("world", ["LQ", "table", "pendulum"])
+@pytest.mark.parametrize("problem", ["LQ", "table", "pendulum"])
 @pytest.mark.parametrize("name", PLANNERS)
 def test_a_planner_closes_half_of_the_gap_of_a_random_plan(gaps, chance, name, problem):
     each = gaps[name][problem]
@@ -77,7 +77,7 @@ def test_the_gap_of_bfs_is_at_most_the_resolution_of_the_bins_per_step(gaps):
         assert 0 <= gap["decision"] <= gap["plan"] <= HORIZON * bound
 
 
-@pytest.mark.parametrize("world", ["LQ", "table", "pendulum"])
+@pytest.mark.parametrize("problem", ["LQ", "table", "pendulum"])
 @pytest.mark.parametrize("name", ["cem", "icem", "mppi"])
 def test_refitting_is_better_than_a_fixed_proposal_at_equal_cost(gaps, name, problem):
     lost = {n: np.mean([gap["plan"] for gap in gaps[n][problem]]) for n in (name, "best_of_n")}
