@@ -41,7 +41,8 @@ def run(
     description = DESCRIPTION.format(
         views="; ".join(f"on {task.name}, {views_of(task, names or list(task.views))}" for task in tasks)
     )
-    return StudyTable("Which planner is best at equal model evaluations?", description, rows, table_of(rows), findings(rows))
+    title = "Which planner is best at equal model evaluations?"
+    return StudyTable(title, description, rows, table_of(rows), findings(rows))
 
 
 def views_of(task: ControlTask, names: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from forethought.evals.runners.evaluate import evaluate
-from forethought.evals.request import checked
+from forethought.evals.request import make_request
 from forethought.evals.tasks.base import BadInput
 
 torch.set_num_threads(1)
@@ -93,7 +93,7 @@ model, data, out = sys.argv[1:]
 
 def run(name):
     flags = {"model": model, "data": Path(data), "quiet": True, "in_flight": 2}
-    asked = checked("gsm8k", "greedy,mcts", "3,6", out=Path(out, name), **flags)
+    asked = make_request("gsm8k", "greedy,mcts", "3,6", out=Path(out, name), **flags)
     evaluate(asked, Console(file=open(os.devnull, "w")))
 
 run("first")  # all that is imported or compiled is there by now

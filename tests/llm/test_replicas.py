@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from forethought.evals.request import make_request
-from forethought.evals.runners import text_runner as evaluation
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines import replicas
 from forethought.llm.engines.base import Generation, Sampling, Score
@@ -82,7 +82,7 @@ def killing(monkeypatch):
 def results(out, folder, **flags):
     request = make_request("gsm8k", "greedy,bfs,mcts", "4,12", out=out, model=str(folder), quiet=True, **flags)
     with (out.parent / "log").open("w") as log:
-        summary = evaluation.evaluate(request, Console(file=log)).summary
+        summary = evaluate(request, Console(file=log)).summary
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()][1:]
     for row in rows:
         assert row["failed"] is None
