@@ -74,7 +74,7 @@ def test_a_forward_that_fails_is_run_again_by_the_next_call(run, tmp_path, monke
     failed = [row for row in rows_of(tmp_path / "cut").values() if row["failed"]]
     assert 1 <= len(failed) <= 2 and all("OutOfMemoryError: CUDA out of memory" in row["failed"] for row in failed)
     assert summary["retryable"] == len(failed) == sum(row["failed"] for row in summary["rows"])
-    assert f"{len(failed)} of these failures were no fault of the problems" in (tmp_path / "log-cut").read_text()
+    assert f"{len(failed)} of these failures were not caused by the problems" in (tmp_path / "log-cut").read_text()
     assert run("cut")["retryable"] == 0
     assert clockless(rows_of(tmp_path / "cut")) == clockless(rows_of(tmp_path / "whole"))
 

@@ -359,5 +359,5 @@ def test_a_run_from_the_command_line_goes_to_the_report_and_another_way_is_anoth
         assert set(row["by_rule"]) == {*ANSWER_RULES}
     row = json.loads((tmp_path / "out" / "results.jsonl").read_text().splitlines()[1])
     assert row["ledger"]["charged"]["flops"] > 0 < row["ledger"]["spent"]["flops"]
-    with pytest.raises(BadInput, match=f'reasoning was "{way}", is null'):
+    with pytest.raises(BadInput, match=f'reasoning was "{way}", is "steps"'):
         run("steps")
