@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 
 from forethought.control.episodes import run_episodes
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.transformers.model_runner import ModelRunner
 
@@ -36,7 +36,9 @@ def run(stepping_llama, tmp_path):
         text = {"model": str(stepping_llama), "data": data} if task == "gsm8k" else {}
         flags = {"quiet": True, "in_flight": 2} | text | flags
         with (tmp_path / f"log-{out}").open("w") as log:
-            found = evaluate(checked(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200))
+            found = evaluate(
+                make_request(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200)
+            )
         return found.summary
 
     return start
@@ -45,7 +47,9 @@ def run(stepping_llama, tmp_path):
 def clockless(found):
     """The same without entries that depend on the clock or on what an earlier call has computed."""
     if isinstance(found, dict):
-        return {name: clockless(x) for name, x in found.items() if name not in ("seconds", "spent", "tree", "again")}
+        return {
+            name: clockless(x) for name, x in found.items() if name not in ("seconds", "spent", "tree", "retryable")
+        }
     return [clockless(x) for x in found] if isinstance(found, list) else found
 
 
@@ -69,9 +73,9 @@ def test_problems_whose_forward_pass_failed_are_run_again_by_the_next_call(run, 
         summary = run("cut")
     failed = [row for row in rows_of(tmp_path / "cut").values() if row["failed"]]
     assert 1 <= len(failed) <= 2 and all("OutOfMemoryError: CUDA out of memory" in row["failed"] for row in failed)
-    assert summary["again"] == len(failed) == sum(row["failed"] for row in summary["rows"])
-    assert f"{len(failed)} of these failures were no fault of the problems" in (tmp_path / "log-cut").read_text()
-    assert run("cut")["again"] == 0
+    assert summary["retryable"] == len(failed) == sum(row["failed"] for row in summary["rows"])
+    assert f"{len(failed)} of these failures were not caused by the problems" in (tmp_path / "log-cut").read_text()
+    assert run("cut")["retryable"] == 0
     assert clockless(rows_of(tmp_path / "cut")) == clockless(rows_of(tmp_path / "whole"))
 
 
@@ -80,8 +84,8 @@ import gc, os, resource, sys
 from pathlib import Path
 import torch
 from rich.console import Console
-from forethought.evals.runners.text_runner import evaluate
-from forethought.evals.request import checked
+from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.request import make_request
 from forethought.evals.tasks.base import BadInput
 
 torch.set_num_threads(1)
@@ -89,7 +93,7 @@ model, data, out = sys.argv[1:]
 
 def run(name):
     flags = {"model": model, "data": Path(data), "quiet": True, "in_flight": 2}
-    asked = checked("gsm8k", "greedy,mcts", "3,6", out=Path(out, name), **flags)
+    asked = make_request("gsm8k", "greedy,mcts", "3,6", out=Path(out, name), **flags)
     evaluate(asked, Console(file=open(os.devnull, "w")))
 
 run("first")  # imports and compiles everything

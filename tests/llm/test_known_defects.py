@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from fakes import LineEngine, text_model
 
-from forethought.evals.planners import METHODS
+from forethought.evals.planners import TEXT_PLANNERS
 from forethought.evals.records.summary import summarize
-from forethought.evals.runners.grid import Job, failed_row, ledger_of
+from forethought.evals.runners.grid import Job, failed_row, usage_dicts
 from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks.base import Problem
-from forethought.evals.tasks.numeric import graded
+from forethought.evals.tasks.numeric import grade_numeric
 from forethought.llm.critics import Judgement, NoCritic, SelfCritique
 from forethought.planning import CEM, MCTS, MPPI, BestOfN, Budget, aplan
 from forethought.planning import records as words
@@ -56,16 +56,16 @@ async def test_a_step_cut_by_the_token_limit_is_not_finished(planner):
 
 class Task:
     def grade(self, problem, text):
-        return graded(text, problem.answer)
+        return grade_numeric(text, problem.answer)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TEXT_PLANNERS)
 async def test_unfinished_candidates_are_never_reported_as_answers(name):
     text = model(("c is 4\n",), steps=3)
-    solver = TextSolver(text, Task(), {name: METHODS[name](4, 3)})
+    solver = TextSolver(text, Task(), {name: TEXT_PLANNERS[name](4, 3)})
     solved = await solver(Job(name, 9, Problem("p", "How many?", "4"), 0))
     assert solved.fields["answer"] is None and not solved.fields["correct"] and not solved.fields["finished"]
-    assert all(told == {"answer": None, "correct": False} for told in solved.fields["by"].values())
+    assert all(told == {"answer": None, "correct": False} for told in solved.fields["by_rule"].values())
 
 
 @pytest.mark.parametrize("selection", ["uct", "puct", "gumbel"])
@@ -120,7 +120,7 @@ async def test_a_duplicate_continuation_keeps_its_value(planner):
 def test_a_failed_problem_stays_in_the_denominator():
     nothing = np.zeros(len(UNITS))
     good = {"answer": "4", "correct": True, "format_ok": True, "score": 1.0, "failed": None, "finished": []}
-    good["ledger"] = ledger_of(nothing, nothing, nothing)
+    good["ledger"] = usage_dicts(nothing, nothing, nothing)
     rows = {
         ("bfs", 8, name): {**fields, "planner": "bfs", "budget": 8, "problem": name, "group": ""}
         for name, fields in (("a", good), ("b", failed_row(RuntimeError("gone"))), ("c", failed_row(OSError("lost"))))

@@ -12,9 +12,9 @@ from completion_server import TRICKS, CompletionServer, slow, status
 from plain import flat
 from rich.console import Console
 
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
-from forethought.evals.tasks.base import Stopped
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.tasks.base import RunStopped
 from forethought.llm.critics import CriticDeps, make_critic
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.http.openai import OpenAIEngine
@@ -219,7 +219,7 @@ def run_over(engine, folder, out, monkeypatch, value="none", limit=6):
     )
     flags = {"engine": "openai", "base_url": "x", "value": value, "limit": limit, "in_flight": 2, "quiet": True}
     with (out.parent / "log").open("w") as log:
-        return evaluate(checked("stories", "best_of_n", "6", out=out, **flags), Console(file=log))
+        return evaluate(make_request("stories", "best_of_n", "6", out=out, **flags), Console(file=log))
 
 
 def rows_of(out):
@@ -236,12 +236,12 @@ def test_a_server_that_goes_away_stops_the_run_and_another_resumes_it(serve, ste
         return await answer(line, content)
 
     server._answer = leaving
-    with pytest.raises(Stopped, match=r"no answer within 2 s; the last attempt: http://.* are recorded as failed"):
+    with pytest.raises(RunStopped, match=r"no answer within 2 s; the last attempt: http://.* are recorded as failed"):
         run_over(engine, stepping_llama, tmp_path / "out", monkeypatch)
     first = rows_of(tmp_path / "out")
     failed = [row for row in first if row["failed"]]
     assert 1 <= len(failed) <= 4 and len(first) > len(failed)
-    assert all("no answer within" in row["failed"] and row["again"] for row in failed)
+    assert all("no answer within" in row["failed"] and row["retryable"] for row in failed)
     summary = run_over(serve()[1], stepping_llama, tmp_path / "out", monkeypatch).summary
     assert (summary["rows"][0]["n"], summary["rows"][0]["failed"]) == (6, 0)
     assert rows_of(tmp_path / "out")[: len(first)] == first
@@ -267,6 +267,6 @@ async def test_one_request_without_an_answer_does_not_mean_that_the_servers_are_
 @pytest.mark.parametrize("value", ["self", "logprob"])
 def test_a_server_without_log_probabilities_is_an_error_at_once(serve, stepping_llama, tmp_path, monkeypatch, value):
     _, engine = serve("mute")
-    with pytest.raises(Stopped, match="the server gives no log-probabilities; choose --value none or rollout"):
+    with pytest.raises(RunStopped, match="the server gives no log-probabilities; choose --value none or rollout"):
         run_over(engine, stepping_llama, tmp_path / "out", monkeypatch, value)
     assert sum(1 for row in rows_of(tmp_path / "out") if row["failed"]) <= 2

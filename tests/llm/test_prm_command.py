@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from forethought.evals.cli.main import app
-from forethought.evals.request import checked
+from forethought.evals.request import make_request
 from forethought.llm import load
 from forethought.llm.prm import batches, pipeline, samplers
 
@@ -76,7 +76,7 @@ def test_a_policy_of_another_shape_learns_from_rollouts(stepping_llama, question
     [
         (["--task", "gsm8k"], "gsm8k has no checker of steps for exact labels; estimate them with --labels rollouts"),
         (["--labels", "gold"], "no labels 'gold'; there are exact, rollouts"),
-        (["--task", "pendulum"], "pendulum has no problems to learn from; take stories or gsm8k"),
+        (["--task", "pendulum"], "pendulum has no training problems; use stories or gsm8k"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--reward-format", "qwen"], "no reward format 'qwen' to train in"),
         (["--model", "no/such/folder"], "there is no model folder no/such/folder"),
@@ -93,12 +93,14 @@ def test_what_cannot_be_trained_is_one_line(chain_llama, questions, words, told,
 
 def test_the_built_in_policy_brings_its_reward_model(tmp_path, monkeypatch):
     for value in ("prm", "orm", "0.3*self+0.7*prm"):
-        request = checked("stories", None, None, value=value)
+        request = make_request("stories", None, None, value=value)
         assert (request.reward_model, request.reward_format) == ("builtin", "builtin")
-    assert checked("stories", None, None, value="self").reward_model is None
-    assert checked("stories", None, None, value="prm", reward_model="builtin", model="a/b").reward_format == "builtin"
-    with pytest.raises(ValueError, match="prm and orm want a reward model"):
-        checked("stories", None, None, value="prm", model="a/b")
+    assert make_request("stories", None, None, value="self").reward_model is None
+    assert (
+        make_request("stories", None, None, value="prm", reward_model="builtin", model="a/b").reward_format == "builtin"
+    )
+    with pytest.raises(ValueError, match="prm and orm need a reward model"):
+        make_request("stories", None, None, value="prm", model="a/b")
     monkeypatch.setattr(load, "BUILTIN_REWARD", tmp_path)
     with pytest.raises(ValueError, match="built-in reward model is not there"):
         load.load_text_model("builtin", value="prm")

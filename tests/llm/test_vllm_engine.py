@@ -14,8 +14,8 @@ from rich.console import Console
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
-from forethought.evals.request import checked
-from forethought.evals.tasks.base import Stopped
+from forethought.evals.request import make_request
+from forethought.evals.tasks.base import RunStopped
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.stops import decode
 from forethought.llm.engines.transformers.engine import TransformersEngine
@@ -154,19 +154,19 @@ def test_an_engine_that_dies_during_a_run_fails_only_the_rows_that_wait_for_it(
 
     monkeypatch.setattr(engine, "generate", dying)
     monkeypatch.setattr("forethought.evals.runners.text_runner.load", lambda *_: model)
-    from forethought.evals.runners.text_runner import evaluate
+    from forethought.evals.runners.evaluate import evaluate
 
-    request = checked(
+    request = make_request(
         "stories", "greedy,best_of_n", "8", engine="vllm", model=str(wide_llama), value="none", limit=16, in_flight=2,
         out=tmp_path / "out", quiet=True,
     )  # fmt: skip
-    with pytest.raises(Stopped, match=r"vLLM's process died.* recorded as failed, .* not begun; the same command"):
+    with pytest.raises(RunStopped, match=r"vLLM's process died.* recorded as failed, .* not started; the same command"):
         evaluate(request, Console(quiet=True))
     file = tmp_path / "out" / "results.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()][1:]
     failed = [row for row in rows if row["failed"]]
     assert 1 <= len(failed) <= 2 and len(failed) < len(rows) < 32
-    assert all("EngineDied: vLLM's process died" in row["failed"] and row["again"] for row in failed)
+    assert all("EngineDied: vLLM's process died" in row["failed"] and row["retryable"] for row in failed)
     with pytest.raises((EngineDied, RuntimeError)):
         asyncio.run(engine.score([1], [2]))
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from fakes import Letters, letters_format
 
-from forethought.evals.records.answer_selection import RULES
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.planners import ANSWER_RULES
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.critics import LogProb, NoCritic, SelfCritique, make_critic
 from forethought.llm.engines.base import Engine, EngineCounters, Generation, Sampling, Score
@@ -258,7 +258,11 @@ async def test_answers_that_are_cut_agree_with_nothing_and_alone_are_a_dead_end(
     (root,), _ = await text.start(["How many?"])
     (state,), _ = await text.expand([root], [0])
     split_generation = [len(text.engine.reply(tuple(map(ord, "Answer 1:")), s)) > 80 for s in text.engine.streams[1:]]
-    assert 0 < sum(split_generation) < 3 and state.agreements == pytest.approx(((3 - sum(split_generation)) / 3,)) and not state.ended
+    assert (
+        0 < sum(split_generation) < 3
+        and state.agreements == pytest.approx(((3 - sum(split_generation)) / 3,))
+        and not state.ended
+    )
     text = rap(answers=" " + "x" * 90 + "\n")
     (state,), expansion = await text.expand((await text.start(["How many?"]))[0], [0])
     assert state.ended == "length" and expansion.dead_end[0] and not text.answered(state)
@@ -350,17 +354,18 @@ def test_a_run_from_the_command_line_goes_to_the_report_and_another_way_is_anoth
     data.write_text(json.dumps({"question": "How many is 3 and 4?", "answer": "#### 7"}) + "\n")
 
     def run(reasoning):
-        request = checked(
+        request = make_request(
             "gsm8k", "bfs,mcts", "5", data=data, model=str(stepping_llama), out=tmp_path / "out", quiet=True,
             reasoning=reasoning,
         )  # fmt: skip
-        return evaluate(request, tell=False).summary
+        return evaluate(request, print_summary=False).summary
 
     summary = run(way)
     assert summary["reasoning"] == way and [row["failed"] for row in summary["rows"]] == [0, 0]
     for row in summary["rows"]:
-        assert 0 < row["charged"]["nodes"] <= 5 and row["charged"]["flops"] > 0 and set(row["by"]) == {*RULES}
+        assert 0 < row["charged"]["nodes"] <= 5 and row["charged"]["flops"] > 0
+        assert set(row["by_rule"]) == {*ANSWER_RULES}
     row = json.loads((tmp_path / "out" / "results.jsonl").read_text().splitlines()[1])
     assert row["ledger"]["charged"]["flops"] > 0 < row["ledger"]["spent"]["flops"]
-    with pytest.raises(BadInput, match=f'reasoning was "{way}", is null'):
+    with pytest.raises(BadInput, match=f'reasoning was "{way}", is "steps"'):
         run("steps")

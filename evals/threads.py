@@ -1,4 +1,4 @@
-"""One thread while something is measured."""
+"""A single torch thread while something is measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on a single thread within, on as many as before afterwards."""
+    """Set torch to one thread inside the block and restore the previous number afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

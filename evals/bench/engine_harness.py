@@ -1,4 +1,4 @@
-"""The engine that is measured: made once, with an empty cache for each workload, and the clocks beside it."""
+"""The engine under measurement, whose cache is emptied before each workload, and the clocks of the measurement."""
 
 from __future__ import annotations
 
@@ -21,32 +21,41 @@ from ...llm.load import source_of
 from ...llm.tape.tape import Tape
 from ...llm.text.formats import Format, format_for
 from ...llm.text_model import TextModel
-from .engine_calls import Call, Recorder
+from .engine_calls import Call, RecordingEngine
 from .engine_shapes import write_shape
 
-TICKS = 100
-"""Of the processor time in /proc a second, on every Linux."""
+CLOCK_TICKS = 100
+"""Units per second of the processor times in /proc on Linux."""
 
 
-class Stretch(NamedTuple):
-    """Part of a workload: wall and processor seconds, and the tokens written in them."""
+class Timing(NamedTuple):
+    """Wall and processor seconds of a workload or of a part of it, and the tokens generated in them."""
 
     wall: float
     processor: float
     generated: int
 
-    def since(self, before: Stretch) -> Stretch:
-        """What came after `before`, where both are counted from one beginning."""
-        return Stretch(self.wall - before.wall, self.processor - before.processor, self.generated - before.generated)
+    def since(self, before: Timing) -> Timing:
+        """The difference from an earlier reading of the same clocks."""
+        return Timing(self.wall - before.wall, self.processor - before.processor, self.generated - before.generated)
+
+    def seconds(self, clock: str) -> float:
+        """Seconds by the clock "wall" or "processor"."""
+        return self.wall if clock == "wall" else self.processor
+
+    def tokens_per_second(self, clock: str) -> float:
+        """Generated tokens per second."""
+        return self.generated / max(1e-9, self.seconds(clock))
 
 
 @dataclass(frozen=True)
-class Taken:
-    """One workload on an engine whose cache was empty: its calls and what it took.
+class Measurement:
+    """The calls and the time of one workload on an engine whose cache was empty.
 
-    wall, processor: seconds; processor time is of all threads and of the engine's processes. idle: wall seconds in
-    which the engine had nothing to do or waited for its caller. full: the part of it before the engine began to run
-    empty at the end (`Recorder.thinner`), None where nobody said when. early: the calls sent in that part, or all.
+    wall, processor: seconds; processor time includes all threads and the engine's processes. idle: wall seconds in
+    which the engine had nothing to do or waited for its caller. computed, cached: tokens of the engine's counters.
+    saturated: the part before the engine began to drain (`RecordingEngine.on_drain`), None where that was not
+    reported. saturated_calls: the calls that were sent in that part, or all.
     """
 
     calls: Sequence[Call]
@@ -55,30 +64,31 @@ class Taken:
     idle: float
     computed: int
     cached: int
-    full: Stretch | None = None
-    early: Sequence[Call] = ()
+    saturated: Timing | None = None
+    saturated_calls: Sequence[Call] = ()
 
     @property
-    def whole(self) -> Stretch:
-        """All of it."""
-        return Stretch(self.wall, self.processor, self.generated)
+    def timing(self) -> Timing:
+        """The timing of the whole workload."""
+        return Timing(self.wall, self.processor, self.generated)
 
     @property
     def generated(self) -> int:
-        """Tokens written."""
+        """Generated tokens."""
         return sum(len(call.written) for call in self.calls)
 
     @property
     def prefilled(self) -> int:
-        """Positions of prompts that continuations had to compute."""
+        """Prompt tokens that continuations had to compute."""
         return sum(call.prefilled for call in self.calls if isinstance(call.answer, Generation))
 
 
-class Bed:
+class EngineHarness:
     """One engine under measurement.
 
-    engine: transformers or vllm. dummy: `model` is a shape, its weights are random. device: for vLLM what it is built
-    for. rows: the most requests that the engine works on at once. Errors: ValueError, ImportError as the engine's own.
+    engine: transformers or vllm. dummy: `model` is a shape and its weights are random. device: must be the one that
+    vLLM is built for. rows: the most requests in a batch of the engine.
+    Errors: ValueError, OSError and ImportError of the engine.
     """
 
     def __init__(self, engine: str, model: str, *, dummy: bool = False, device: str = "cpu", rows: int = 64) -> None:
@@ -86,7 +96,7 @@ class Bed:
         self._folder = tempfile.TemporaryDirectory(prefix="forethought-shape-") if dummy else None
         self.source = str(write_shape(model, Path(self._folder.name))) if self._folder else source_of(model)
         self._make, self._home = self._maker(dummy), None
-        first = self.fresh()
+        first = self.fresh_engine()
         self.tokenizer, self.context, self.vocabulary = first.tokenizer, first.context, first.vocabulary
         self.format: Format = format_for(self.tokenizer, self.source if Path(self.source).is_dir() else None)
 
@@ -108,60 +118,60 @@ class Bed:
 
     @property
     def block(self) -> int:
-        """Tokens that the cache finds together or not at all."""
+        """Tokens per block of the prefix cache, which are found together or not at all."""
         return int(self._home.llm.vllm_config.cache_config.block_size) if self._home else 1
 
-    def fresh(self) -> Any:
-        """The engine with an empty cache and counters at 0."""
+    def fresh_engine(self) -> Any:
+        """The engine with an empty cache and zero counters."""
         engine = self._make()
-        self._home = engine.thread if self.engine == "vllm" else None
-        if self._home is not None:
+        if self.engine == "vllm":
+            self._home = engine.thread
             asyncio.run(_emptied(self._home))
             engine.counters = EngineCounters()
         return engine
 
     def model(self, engine: Any, value: str, tape: Tape | None = None) -> TextModel:
-        """The text model over an engine, with a tape of its own unless given one."""
+        """The text model over an engine, with a new tape unless one is given."""
         sampling = Sampling(0.8, 1.0, self.format.max_step_tokens)
         return TextModel(engine, self.format, make_critic(value), sampling, tape=tape)
 
-    def measured(self, work: Callable[[Any], Awaitable[Any]]) -> Taken:
-        """What `work` takes on the engine with an empty cache."""
-        engine = Recorder(self.fresh())
-        marks: list[Stretch] = []
-        engine.thinner = lambda: marks.append(self._now(engine))
-        with old_garbage_aside():
+    def measure(self, work: Callable[[Any], Awaitable[Any]]) -> Measurement:
+        """Run `work` on the engine with an empty cache and measure it."""
+        engine = RecordingEngine(self.fresh_engine())
+        marks: list[Timing] = []
+        engine.on_drain = lambda: marks.append(self._now(engine))
+        with garbage_collector_frozen():
             begun = self._now(engine)
-            asyncio.run(_done(work(engine)))
+            asyncio.run(_without_result(work(engine)))
             wall, processor, _ = self._now(engine).since(begun)
         counters, calls = engine.counters, engine.calls
         mark = marks[0] if marks and marks[0].generated else None
-        full = mark.since(begun) if mark else None
+        saturated = mark.since(begun) if mark else None
         early = [call for call in calls if call.begun <= mark.wall] if mark else calls
         idle = wall - counters.busy_seconds
-        return Taken(calls, wall, processor, idle, counters.computed, counters.cached, full, early)
+        return Measurement(calls, wall, processor, idle, counters.computed, counters.cached, saturated, early)
 
-    def _now(self, engine: Recorder) -> Stretch:
-        return Stretch(time.perf_counter(), self.processor_seconds(), engine.counters.generated)
+    def _now(self, engine: RecordingEngine) -> Timing:
+        return Timing(time.perf_counter(), self.processor_seconds(), engine.counters.generated)
 
     def processor_seconds(self) -> float:
-        """Of this process and of the engine's own."""
-        return time.process_time() + sum(map(_spent_by, self._home.processes() if self._home else ()))
+        """Processor seconds of this process and of the engine's processes so far."""
+        return time.process_time() + sum(map(_processor_seconds_of, self._home.processes() if self._home else ()))
 
-    def named(self) -> str:
-        """The device as torch knows it."""
+    def device_name(self) -> str:
+        """The name of the device as torch reports it."""
         if self.device != "cpu" and torch.cuda.is_available():
             return torch.cuda.get_device_name()
         return f"{os.cpu_count()} cores CPU"
 
-    def __enter__(self) -> Bed:
+    def __enter__(self) -> EngineHarness:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the engine's processes; a made folder goes too."""
+        """End the engine's processes and delete the folder of a shape."""
         if self._home is not None:
             self._home.stop()
         if self._folder is not None:
@@ -169,9 +179,12 @@ class Bed:
 
 
 @contextmanager
-def old_garbage_aside() -> Iterator[None]:
-    """Garbage is looked for only among what is made within: else a workload that makes many objects pays for looking
-    through those of the libraries, and through all calls that were recorded before."""
+def garbage_collector_frozen() -> Iterator[None]:
+    """Exclude existing objects from garbage collection inside the block.
+
+    Otherwise a workload that allocates many objects is charged for scanning those of the libraries and all calls that
+    were recorded before.
+    """
     gc.collect()
     gc.freeze()
     try:
@@ -181,7 +194,7 @@ def old_garbage_aside() -> Iterator[None]:
 
 
 def _loaded(source: str, device: str, dummy: bool) -> tuple[Any, Any]:
-    """Model and tokenizer; with `dummy` the weights are drawn as the model's own initialisation draws them."""
+    """Model and tokenizer; with `dummy` the weights are those of the model's random initialisation."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     from ...llm.engines.transformers.loading import load_model
@@ -191,12 +204,12 @@ def _loaded(source: str, device: str, dummy: bool) -> tuple[Any, Any]:
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source), dtype=dtype)
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source), dtype=dtype)  # type: ignore[no-untyped-call]
     return model, AutoTokenizer.from_pretrained(source)
 
 
 async def _emptied(home: Any) -> None:
-    """Forget vLLM's cached prefixes, which it refuses while a request that was given up still holds some."""
+    """Empty vLLM's prefix cache, which it refuses while a cancelled request still holds blocks."""
     for _ in range(50):
         if await home.run(home.llm.reset_prefix_cache) is not False:
             return
@@ -204,17 +217,21 @@ async def _emptied(home: Any) -> None:
     raise RuntimeError("vLLM would not empty its prefix cache")
 
 
-async def _done(work: Awaitable[Any]) -> None:
-    """Without a result, which `asyncio.run` would put into words where it gives the Ctrl-C handler back."""
+async def _without_result(work: Awaitable[Any]) -> None:
+    """Await `work` and drop its result, since `asyncio.run` would format it when it restores the Ctrl-C handler."""
     await work
 
 
-def _spent_by(process: int) -> float:
-    """Processor seconds of a process and its living children, by /proc; 0 where it is gone or there is no /proc."""
-    at = Path(f"/proc/{process}")
+def _processor_seconds_of(process: int) -> float:
+    """Processor seconds of a process and its living children from /proc; 0 where there is none."""
+    folder = Path(f"/proc/{process}")
     try:
-        fields = (at / "stat").read_text().rpartition(")")[2].split()
-        children = [child for thread in (at / "task").iterdir() for child in (thread / "children").read_text().split()]
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        children = [
+            child for thread in (folder / "task").iterdir() for child in (thread / "children").read_text().split()
+        ]
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICKS + sum(_spent_by(int(child)) for child in children)
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS + sum(
+        _processor_seconds_of(int(child)) for child in children
+    )

@@ -1,4 +1,4 @@
-"""Rules for the answer among a tree's solutions: by hand, on real trees, and all of them from one run."""
+"""Answer-selection rules on examples by hand, on real trees, and in the rows of one run."""
 
 import json
 
@@ -6,17 +6,23 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from forethought.evals.records.answer_selection import RULES, chosen, elected, most_visited, visits_of
+from forethought.evals.planners import ANSWER_RULES
+from forethought.evals.records.answer_selection import (
+    most_visited,
+    select_answers,
+    visit_counts,
+    weighted_majority,
+)
 from forethought.evals.report.terminal import rule_lines
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.planning import MCTS, Budget, aplan
 from forethought.planning import records as words
 
 
 class Tree:
-    """A tree by its parents, node 0 the root; `same` maps a repeated draw to the node it repeats."""
+    """A tree given by parents, with node 0 as root; `same` maps a duplicate to the node that it duplicates."""
 
     def __init__(self, parents, same=None):
         self.parents, self.root = parents, np.zeros(1, np.int32)
@@ -45,22 +51,26 @@ ORDER = list(range(1, 9))
 
 
 def test_each_rule_by_hand():
-    picks = {rule: one["node"] for rule, one in chosen(FOUND, BUSHY, ORDER).items()}
-    assert picks == {"best": 3, "majority": 5, "weighted": 5, "visits": 5} and tuple(picks) == RULES
-    assert visits_of(BUSHY, ORDER) == {0: 7, 1: 3, 2: 4, 3: 1, 4: 1, 5: 1, 7: 1, 8: 1}
+    picks = {rule: one["node"] for rule, one in select_answers(FOUND, BUSHY, ORDER).items()}
+    assert picks == {"best": 3, "majority": 5, "weighted": 5, "visits": 5} and tuple(picks) == ANSWER_RULES
+    assert visit_counts(BUSHY, ORDER) == {0: 7, 1: 3, 2: 4, 3: 1, 4: 1, 5: 1, 7: 1, 8: 1}
     assert most_visited(BUSHY, [1, 2, 3, 4], {3: 0, 8: 0}) == 3, "by the visits of that time"
     assert most_visited(BUSHY, ORDER, {3: 0}) == 3, "only ways that lead to a solution"
 
 
-def test_weights_and_votes_can_disagree():
+def test_weighted_and_unweighted_majority_can_differ():
     found = [leaf(1, "9", 0.9), leaf(2, "7", 0.4), leaf(3, "7", 0.4)]
-    assert elected(found, lambda one: 1.0)["answer"] == "7"
-    assert elected(found, lambda one: one["score"])["answer"] == "9"
-    assert elected([leaf(1, None, 0.9), leaf(2, "7", 0.1)], lambda one: 1.0)["node"] == 2, "no number, no vote"
-    assert elected([leaf(1, None, 0.9), leaf(2, None, 0.1)], lambda one: 1.0)["node"] == 1
+    assert weighted_majority(found, lambda one: 1.0)["answer"] == "7"
+    assert weighted_majority(found, lambda one: one["score"])["answer"] == "9"
+    assert weighted_majority([leaf(1, None, 0.9), leaf(2, "7", 0.1)], lambda one: 1.0)["node"] == 2, (
+        "no number, no vote"
+    )
+    assert weighted_majority([leaf(1, None, 0.9), leaf(2, None, 0.1)], lambda one: 1.0)["node"] == 1
     unjudged = [leaf(1, "9", 0.0), leaf(2, "7", 0.0), leaf(3, "7", 0.0)]
-    assert elected(unjudged, lambda one: one["score"])["answer"] == "7", "nothing judged: the majority"
-    assert chosen([leaf(1, "9", float("nan")), leaf(2, "7", 0.1)], Tree([-1, 0, 0]), [1, 2])["best"]["node"] == 2
+    assert weighted_majority(unjudged, lambda one: one["score"])["answer"] == "7", "nothing judged: the majority"
+    assert (
+        select_answers([leaf(1, "9", float("nan")), leaf(2, "7", 0.1)], Tree([-1, 0, 0]), [1, 2])["best"]["node"] == 2
+    )
 
 
 @pytest.mark.parametrize("selection", ["uct", "puct"])
@@ -68,13 +78,13 @@ def test_weights_and_votes_can_disagree():
 async def test_visits_are_those_that_monte_carlo_tree_search_counts(model, selection, seed):
     outcome = await aplan(MCTS(selection=selection), model(seed=seed), "What is 5 and 16?", Budget(nodes=40))
     tree = outcome.search.tree
-    counts = visits_of(tree, tree.told(0))
+    counts = visit_counts(tree, tree.told(0))
     for node in [n for n in tree.told(0) if tree.I[0, n, words.STATUS] == words.OPENED]:
         assert counts[node] == tree.I[0, node, words.VISITS]
 
 
 def run(questions, out, answer_by=None, **flags):
-    request = checked("gsm8k", "self_consistency,mcts", "4,16", data=questions, out=out, limit=12, quiet=True,
+    request = make_request("gsm8k", "self_consistency,mcts", "4,16", data=questions, out=out, limit=12, quiet=True,
                       answer_by=answer_by, **flags)  # fmt: skip
     with (out.parent / "log").open("w") as log:
         result = evaluate(request, Console(file=log, width=160))
@@ -84,36 +94,36 @@ def run(questions, out, answer_by=None, **flags):
 
 def test_one_run_reports_what_runs_by_each_rule_answer(questions, tmp_path, faked):
     own, result = run(questions, tmp_path / "own")
-    for rule in RULES:
+    for rule in ANSWER_RULES:
         rows, by = run(questions, tmp_path / rule, rule)
         for cell, row in rows.items():
-            assert own[cell]["by"] == row["by"] and row["answer"] == row["by"][rule]["answer"]
-            assert own[cell]["by"][rule] == {"answer": row["answer"], "correct": row["correct"]}
-        told = {(r["planner"], r["budget"]): r["by"][rule] for r in result.summary["rows"]}
+            assert own[cell]["by_rule"] == row["by_rule"] and row["answer"] == row["by_rule"][rule]["answer"]
+            assert own[cell]["by_rule"][rule] == {"answer": row["answer"], "correct": row["correct"]}
+        told = {(r["planner"], r["budget"]): r["by_rule"][rule] for r in result.summary["rows"]}
         for row in by.summary["rows"]:
             same = {name: row[name] for name in ("score", "low", "high")}
             if row["n"] == 12 and (row["planner"], row["budget"]) in told:
                 assert told[row["planner"], row["budget"]] == pytest.approx(same)
-    assert all(row["answer"] == row["by"]["majority"]["answer"] for (p, *_), row in own.items() if p != "mcts")
-    assert any(len({told["answer"] for told in row["by"].values()}) > 1 for row in own.values())
+    assert all(row["answer"] == row["by_rule"]["majority"]["answer"] for (p, *_), row in own.items() if p != "mcts")
+    assert any(len({told["answer"] for told in row["by_rule"].values()}) > 1 for row in own.values())
 
 
 def test_the_report_and_the_terminal_show_all_rules(questions, tmp_path, faked):
     _, result = run(questions, tmp_path / "own")
     page = result.report.read_text()
-    assert "Had the answer been chosen otherwise" in page and all(f"<th>{rule}</th>" in page for rule in RULES)
-    scores = [{one["score"] for one in row["by"].values()} for row in result.summary["rows"]]
+    assert "Accuracy by answer-selection rule" in page and all(f"<th>{rule}</th>" in page for rule in ANSWER_RULES)
+    scores = [{one["score"] for one in row["by_rule"].values()} for row in result.summary["rows"]]
     unlike = [row for row, found in zip(result.summary["rows"], scores) if len(found) > 1]
     largest = {row["planner"]: row["budget"] for row in result.summary["rows"]}
     told = [row for row in unlike if row["budget"] == largest[row["planner"]]]
     assert len(rule_lines(result.summary)) == len(told) and unlike
 
 
-def test_another_rule_is_another_run_and_an_unknown_one_is_named(questions, tmp_path, faked):
+def test_another_rule_needs_another_folder_and_an_unknown_one_is_refused(questions, tmp_path, faked):
     run(questions, tmp_path / "out", "visits")
     with pytest.raises(BadInput, match='answer_by was "visits", is null'):
         run(questions, tmp_path / "out")
     with pytest.raises(BadInput, match="no rule for --answer-by 'mood'; there are best, majority"):
         run(questions, tmp_path / "other", "mood")
     with pytest.raises(BadInput, match="--answer-by is for language models"):
-        checked("pendulum", "cem", "8", answer_by="best")
+        make_request("pendulum", "cem", "8", answer_by="best")

@@ -1,10 +1,10 @@
-"""A row read off a larger run is the row of a run that was stopped there."""
+"""A row read from a larger run equals the row of a run at the smaller budget."""
 
 import asyncio
 
 import pytest
 
-from forethought.evals.planners import METHODS
+from forethought.evals.planners import TEXT_PLANNERS
 from forethought.evals.runners.grid import Job
 from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks.base import Problem
@@ -24,25 +24,25 @@ def comparable(fields):
 
 
 @pytest.mark.parametrize("name", STEADY)
-def test_a_row_read_off_is_the_row_of_a_run_stopped_there(name, model):
-    solver = TextSolver(model(), Gsm8k(), {name: METHODS[name](3, 6)})
-    assert solver.steady(name)
+def test_a_row_at_a_smaller_budget_equals_that_of_its_own_run(name, model):
+    solver = TextSolver(model(), Gsm8k(), {name: TEXT_PLANNERS[name](3, 6)})
+    assert solver.is_anytime(name)
     read = 0
     for number in range(8):
         problem = Problem(str(number), f"What is {number} and 5?", str(number + 5))
-        large = asyncio.run(solver(Job(name, 24, problem, number, also=BUDGETS)))
+        large = asyncio.run(solver(Job(name, 24, problem, number, smaller_budgets=BUDGETS)))
         for budget, fields in large.smaller.items():
             alone = asyncio.run(solver(Job(name, budget, problem, number)))
             assert comparable(fields) == comparable(alone.fields), (number, budget)
-            assert fields["read_off"] == 24
+            assert fields["truncated_from"] == 24
             read += 1
     assert read >= 40
 
 
 @pytest.mark.parametrize("name", ["bfs", "beam", "gumbel", "cem", "mppi"])
-def test_planners_whose_course_depends_on_the_budget_are_run_for_each(name, model):
-    assert not TextSolver(model(), Gsm8k(), {name: METHODS[name](3, 6)}).steady(name)
+def test_planners_that_depend_on_the_budget_are_not_anytime(name, model):
+    assert not TextSolver(model(), Gsm8k(), {name: TEXT_PLANNERS[name](3, 6)}).is_anytime(name)
 
 
-def test_nothing_is_read_off_in_other_units(model):
-    assert not TextSolver(model(), Gsm8k(), {"mcts": METHODS["mcts"](3, 6)}, unit="tokens").steady("mcts")
+def test_no_planner_is_anytime_in_other_units(model):
+    assert not TextSolver(model(), Gsm8k(), {"mcts": TEXT_PLANNERS["mcts"](3, 6)}, unit="tokens").is_anytime("mcts")
