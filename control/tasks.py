@@ -13,12 +13,14 @@ from functools import cache
 from typing import Any
 
 from ..planning.interface import BoxActions
+from ..planning.wrappers.action_repeat import ActionRepeat
+from ..planning.wrappers.discretized_actions import DiscretizedActions
+from ..planning.wrappers.terminal_value import TerminalValue, ValueFn
 from .dynamics import Bouncer, CartPole, Dynamics, Pendulum, Reacher, SwingUp
 from .envs import STEPS
 from .values.values import BalanceValue, pendulum_value
-from .world_models.analytic import AnalyticModel, ValueFn
+from .world_models.analytic import AnalyticModel
 from .world_models.ensemble.model import EnsembleModel
-from .world_models.wrappers import ActionRepeat, DiscretizedActions, TerminalValue
 
 PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n", "icem")
 """Those for vectors and for slots (trees are offered a grid of vectors)."""

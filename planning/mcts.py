@@ -27,6 +27,7 @@ from .interface import (
     Keys,
     SampledActions,
     Size,
+    WarmStartable,
 )
 from .journal import Notes
 from .records import (
@@ -157,7 +158,7 @@ def kernel_settings(
     return settings, sel.bonus_table(settings, most)
 
 
-class MCTSSearch(TreeSearch):
+class MCTSSearch(TreeSearch, WarmStartable):
     """One run of `MCTS` over B problems; see `interface.Search`."""
 
     def __init__(
@@ -243,6 +244,10 @@ class MCTSSearch(TreeSearch):
         given = super()._give_back(row, node)
         self.tree.I[row, self.tree.nodes, WALKS] -= given
         return given
+
+    @property
+    def reusable(self) -> bool:
+        return self.planner.reuse
 
     def advance(self, taken: Int) -> None:
         """The slots [B] were taken in the roots: their children become the roots of a later `begin(after=...)`.

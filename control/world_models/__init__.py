@@ -1,6 +1,9 @@
 """Models of systems that planners ask: equations, networks, and wrappers of either."""
 
-from .analytic import AnalyticModel, ValueFn
+from ...planning.wrappers.action_repeat import ActionRepeat
+from ...planning.wrappers.discretized_actions import DiscretizedActions
+from ...planning.wrappers.terminal_value import TerminalValue, ValueFn
+from .analytic import AnalyticModel
 from .ensemble.disagreement_penalty import DisagreementPenalty
 from .ensemble.fit import EnsembleReport, fit_ensemble
 from .ensemble.model import EnsembleModel, Particles
@@ -11,7 +14,6 @@ from .mlp.model import MLPModel
 from .network import MLPConfig
 from .residual.fit import fit_residual
 from .residual.model import ResidualModel
-from .wrappers import ActionRepeat, DiscretizedActions, TerminalValue
 
 __all__ = [
     "ActionRepeat",

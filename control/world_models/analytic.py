@@ -1,40 +1,24 @@
-"""Known equations as a `Model`. It knows no planner and no environment."""
+"""Known equations of motion as a `Model`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...planning.interface import ActionSpace, DiscreteActions, Evaluate, Expansion, action_count
+from ...planning.interface import ActionSpace, DiscreteActions, Evaluate, Expansion, Steppable, action_count
+from ...planning.spaces import action_indices
+from ...planning.wrappers.terminal_value import ValueFn, value_of
 from ..dynamics.base import Dynamics, rows_of
-
-ValueFn = Callable[[Tensor], Tensor]
-"""Discounted return still to come [K] of K states (of a model: physical ones or observations)."""
+from .base import OptionalValue
 
 
-def value_of(value: ValueFn | None, states: Tensor, discount: Tensor, evaluate: Evaluate) -> Tensor:
-    """[K] leaf values: 0 without a function, where the episode is over, and where nobody asked."""
-    if value is None or evaluate != "all":
-        return torch.zeros_like(discount)
-    return torch.where(discount > 0, value(states), torch.zeros_like(discount))
-
-
-def slots_tensor(actions: Any, n: int, device: torch.device | str) -> Tensor:
-    """Indices as a tensor int64 [K]. Errors: ValueError when one of them is no slot."""
-    index = torch.as_tensor(actions).to(device=device, dtype=torch.int64)
-    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= n):
-        raise ValueError(f"actions are slots 0..{n - 1}, got {int(index.min())}..{int(index.max())}")
-    return index
-
-
-class AnalyticModel:
+class AnalyticModel(OptionalValue, Steppable[Tensor]):
     """The dynamics themselves. States are physical, tensors [K, size].
 
-    value: return still to come of physical states; None means 0, which flatters shallow leaves wherever rewards are
-        negative: give tree searches on Pendulum a value or equal depths.
+    value: return still to come of physical states; None means 0, with which shallow leaves look best wherever rewards
+        are negative: give tree searches on Pendulum a value or equal depths.
     gamma: factor on everything after a step, in (0, 1].
     dtype, device: of the states; float32 agrees with gymnasium to about 1e-6 a step.
     """
@@ -72,7 +56,7 @@ class AnalyticModel:
     def step(self, states: Tensor, actions: Any) -> tuple[Tensor, Tensor, Tensor]:
         """[K, size] and actions -> next states [K, size], rewards [K], discounts [K]."""
         if isinstance(self.actions, DiscreteActions):
-            actions = slots_tensor(actions, action_count(self.actions), states.device)
+            actions = action_indices(actions, action_count(self.actions), states.device)
         else:
             actions = torch.as_tensor(actions).to(dtype=states.dtype, device=states.device)
         reached, reward, alive = self.dynamics.step(states, actions)

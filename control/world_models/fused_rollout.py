@@ -1,4 +1,4 @@
-"""Many steps of one perceptron as dynamics at once, without derivatives: a `Walk` (`planning/rollout.py`)."""
+"""Many steps of one perceptron as dynamics at once, without derivatives, for `Vectorised` models."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...planning.wrappers.terminal_value import ValueFn
 from ..nets.fused import Folded
-from .analytic import ValueFn
 from .network import Rules, bounds_of
 
 Chance = Callable[[int, Tensor], Tensor]

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ...planning.interface import ActionSpace, BoxActions, DiscreteActions, Expansion, action_count
+from ...planning.spaces import action_indices
+from ...planning.wrappers.terminal_value import ValueFn, value_of
 from ..dynamics import KNOWN
 from ..dynamics.base import rows_of
 from ..nets.fused import Folded, fold_of
-from .analytic import ValueFn, slots_tensor, value_of
 
 Source = Literal["learned", "given"]
 
@@ -176,7 +177,7 @@ class Rules:
     def taken(self, actions: Any, seen: Tensor) -> Tensor:
         """Actions as a tensor beside `seen`: slots int64 [K], or vectors [K, D]."""
         if isinstance(self.actions, DiscreteActions):
-            return slots_tensor(actions, action_count(self.actions), seen.device)
+            return action_indices(actions, action_count(self.actions), seen.device)
         return torch.as_tensor(actions).to(seen)
 
     @property

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from ...control.dynamics import Pendulum
 from ...control.world_models.analytic import AnalyticModel
-from ...control.world_models.wrappers import DiscretizedActions, TerminalValue
 from ...planning import ILQR, BoxActions, Budget, plan
 from ...planning.testing.linear_quadratic import LinearQuadratic, quadratic
 from ...planning.testing.problems import Table
 from ...planning.trajopt.lqr import Regulator, dare
+from ...planning.wrappers.discretized_actions import DiscretizedActions
+from ...planning.wrappers.terminal_value import TerminalValue
 
 TORQUES = 9
 """Values of an action that a planner over slots is offered where actions are vectors."""

@@ -12,7 +12,7 @@ from ...planning.driver import aplan
 from ...planning.interface import (
     Finished,
 )
-from ...planning.keys import keys_of
+from ...planning.noise import keys_of
 from ..planners import UNITS_OF_BUDGET, Method
 from ..records.answer_selection import RULES, chosen
 from ..records.anytime import best, prefix

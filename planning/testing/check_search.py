@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..budget import Budget
-from ..driver import answer, plan
+from ..driver import answer_query, plan
 from ..interface import (
     BoxActions,
     DiscreteActions,
@@ -25,8 +25,10 @@ from ..interface import (
     SequenceQuery,
     Size,
 )
-from ..keys import keys_of
+from ..mcts import MCTS
+from ..noise import keys_of
 from ..states import store_for
+from ..tree_search import TreeSearch
 from .problems import Table, TargetProblem, bandit, chain
 
 Tell = Callable[[Any, Any, Callable[[Any], Any], int], bool]
@@ -97,7 +99,7 @@ def _check_on(planner: Any, model: Any, problems: Any, nodes: int) -> None:
     _check_same(talk(_backwards), course, f"{where}: the order in which rows were told changed the plan")
     _check_same(talk(_twice), course, f"{where}: refused answers changed the plan")
     failing = talk(_failing)
-    if getattr(planner, "leaves", 1) == 1:
+    if not isinstance(planner, MCTS) or planner.leaves == 1:
         _check_same(failing, course, f"{where}: dropped calls changed the plan")
     for i in range(rows):
         alone = talk(_plainly, slice(i, i + 1))
@@ -115,7 +117,7 @@ def _talk(planner: Any, model: Any, problems: Any, nodes: int, keys: Keys, tell:
     rows = len(root.value)
     remaining = np.full(rows, nodes // model.cost, np.int32)
     search = planner.begin(root, model.actions, Size(int(remaining[0])), keys=keys)
-    states = store_for(start, getattr(getattr(search, "tree", None), "nodes", 1))
+    states = store_for(start, search.tree.nodes if isinstance(search, TreeSearch) else 1)
     states.put(np.arange(rows, dtype=np.int32), np.zeros(rows, np.int32), start)
     calls = 0
     for _ in range(4 * nodes + 8):
@@ -127,7 +129,7 @@ def _talk(planner: Any, model: Any, problems: Any, nodes: int, keys: Keys, tell:
             calls += 1
             if calls < 6:
                 _check_plan(search.plan(), model, rows, where)
-            if not tell(search, query, lambda q: answer(model, states, q), calls):
+            if not tell(search, query, lambda q: answer_query(model, states, q), calls):
                 np.add.at(remaining, query.row, _opened(query))
             if calls < 6 or calls % 8 == 0:
                 _check_plan(search.plan(), model, rows, where)

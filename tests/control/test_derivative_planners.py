@@ -11,9 +11,10 @@ import torch
 
 from forethought.control import PENDULUM, AnalyticModel, MLPConfig, MLPModel, MPCPolicy, Pendulum, run_episodes
 from forethought.control.world_models.mlp.model import MLPNet
-from forethought.control.world_models.wrappers import ActionRepeat, TerminalValue
 from forethought.planning import CEM, DDP, ICEM, ILQR, Budget, GradientShooting, WarmStarted, plan
 from forethought.planning.testing.check_model import check_model
+from forethought.planning.wrappers.action_repeat import ActionRepeat
+from forethought.planning.wrappers.terminal_value import TerminalValue
 
 PLANNERS = [ILQR(horizon=15), DDP(horizon=15), GradientShooting(horizon=15)]
 PLANNERS += [GradientShooting(horizon=15, optimiser="lbfgs")]

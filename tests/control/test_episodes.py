@@ -20,8 +20,8 @@ from forethought.control import (
     view,
     view_of,
 )
-from forethought.control.policies.mpc import action_of, steps_per_action
 from forethought.planning import CEM, MCTS, BestOfN, Budget
+from forethought.planning.wrappers.base import steps_per_action, to_environment
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def test_an_ended_episode_is_neither_stepped_nor_charged():
 def test_held_torques_go_into_the_real_world_as_vectors_one_step_at_a_time():
     model = DiscretizedActions(ActionRepeat(AnalyticModel(Pendulum()), 4), 3)
     assert steps_per_action(model) == 4 and not MCTS().reuse
-    assert action_of(model)(2).tolist() == [2.0]
+    assert to_environment(model, np.array([2])).tolist() == [[2.0]]
     played = run_episodes(MCTS(), model, PENDULUM, [0], 24, max_episode_steps=5)
     assert played.lengths[0] == 5 and played.charged[0, 0] == 5 * 24
     agent = MPCPolicy(CEM(), ActionRepeat(AnalyticModel(Pendulum()), 2), 8)

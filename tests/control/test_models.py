@@ -117,7 +117,7 @@ def test_start_of_a_problem_that_is_over_has_discount_zero():
 
 
 def test_a_slot_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match=r"slots 0\.\.1, got 0\.\.2"):
+    with pytest.raises(ValueError, match=r"indices 0\.\.1, got 0\.\.2"):
         AnalyticModel(CartPole()).expand(torch.zeros(2, 4), np.array([0, 2]))
 
 

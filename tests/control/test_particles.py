@@ -9,7 +9,7 @@ import torch
 from forethought.control import EnsembleConfig, EnsembleModel, TerminalValue
 from forethought.control.world_models.ensemble.model import Particles
 from forethought.control.world_models.ensemble.net import StackedNet
-from forethought.planning.interface import SequenceQuery
+from forethought.planning.interface import SequenceQuery, Stochastic, offered
 from forethought.planning.rollout import rollout, take
 from forethought.planning.shooting import CEM
 
@@ -149,7 +149,7 @@ def test_one_probabilistic_member_has_particles_by_its_noise_alone():
 
 def test_a_value_at_the_leaves_judges_every_particle():
     of = TerminalValue(model("tsinf", particles=4), lambda seen: 100 + seen[:, 0], 0.5)
-    assert of.particles == 4
+    assert offered(of, Stochastic).particles == 4
     told = rollout(of, START, SequenceQuery(np.zeros(1, np.int32), ACTIONS.view(1, 1, 4, 1), np.zeros(1, np.uint64)))
     assert told.returns.shape == (1, 1, 4) and (told.returns > 100 * 0.5**4 - 3).all()
     assert len(told.returns.unique()) == 4

@@ -7,6 +7,7 @@ import torch
 from forethought.control import EnsembleConfig, EnsembleModel
 from forethought.control.world_models.ensemble.net import StackedNet
 from forethought.planning import CEM, Budget, SequenceQuery, plan
+from forethought.planning.interface import Vectorised, offered
 from forethought.planning.rollout import rollout
 
 STEPS, ROWS = 6, 7
@@ -15,7 +16,8 @@ STEPS, ROWS = 6, 7
 class Stepped(EnsembleModel):
     """The same networks, one step after the other."""
 
-    walk = None
+    def offer(self, kind):
+        return None if kind is Vectorised else super().offer(kind)
 
 
 def ensemble(kind=EnsembleModel, probabilistic=True, gamma=0.9, members=3, particles=None, **settings):
@@ -55,7 +57,7 @@ def test_a_walk_is_the_sum_of_its_steps(probabilistic, reward, layers):
         at, earned, discount = model.step(at, action)
         gained, weight = gained + weight * earned, weight * discount
     wanted = gained + weight * at.seen.sum(1)
-    torch.testing.assert_close(model.walk(start, actions), wanted, atol=2e-4, rtol=1e-5)
+    torch.testing.assert_close(model.rollout_returns(start, actions), wanted, atol=2e-4, rtol=1e-5)
     assert wanted.view(ROWS, 3).std(1).min() > 0.1, "particles that differ"
 
 
@@ -103,6 +105,7 @@ def test_plans_are_those_without_it():
 
 def test_no_walk_where_members_change_or_are_averaged():
     model = ensemble()
-    assert model.walk is not None
-    assert model.propagated("ts1").walk is None and model.propagated("mean").walk is None
-    assert model.propagated("tsinf", 1).walk is None, "a single particle is the mean of all members"
+    assert offered(model, Vectorised) is model
+    assert offered(model.propagated("ts1"), Vectorised) is None
+    assert offered(model.propagated("mean"), Vectorised) is None
+    assert offered(model.propagated("tsinf", 1), Vectorised) is None, "a single particle is the mean of all members"

@@ -8,17 +8,18 @@ import torch
 
 from forethought.control import ActionRepeat, AnalyticModel, CartPole, DiscretizedActions, Pendulum, TerminalValue
 from forethought.planning import CEM, MCTS, Budget, Masked, Penalised, SequenceQuery, plan
+from forethought.planning.interface import Constrained, offered
 from forethought.planning.rollout import rollout
 
 
-class Slow(AnalyticModel):
+class Slow(AnalyticModel, Constrained):
     """A pendulum that may not turn faster than 2 rad/s, nor push more than 1.5 N m that way."""
 
     def constraint(self, states, actions):
         return torch.stack([states[:, 1].abs() - 2, actions[:, 0] - 1.5], 1)
 
 
-class Narrow(AnalyticModel):
+class Narrow(AnalyticModel, Constrained):
     """A cart that may not leave its middle; one number a state."""
 
     def constraint(self, states, actions):
@@ -53,7 +54,7 @@ def test_slots_violate_as_the_torques_they_stand_for():
     model = DiscretizedActions(TerminalValue(Slow(Pendulum()), lambda s: s[:, 0]), 5)
     slots = np.array([0, 4, 2, 3])
     torch.testing.assert_close(
-        model.constraint(STARTS, slots),
+        offered(model, Constrained).constraint(STARTS, slots),
         Slow(Pendulum()).constraint(STARTS, torch.tensor([[-2.0], [2.0], [0.0], [1.0]])),
     )
 
@@ -69,7 +70,7 @@ def test_nothing_is_violated_after_an_end_while_an_action_is_held():
 
 def test_a_model_without_a_constraint_has_none_when_wrapped():
     for model in (DiscretizedActions(AnalyticModel(Pendulum()), 3), ActionRepeat(AnalyticModel(Pendulum()), 2)):
-        assert getattr(model, "constraint", None) is None
+        assert offered(model, Constrained) is None
 
 
 def test_a_planner_over_a_wrapped_model_keeps_to_the_constraint():

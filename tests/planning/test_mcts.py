@@ -359,7 +359,7 @@ def drive(search: Any, model: Table, starts: list[int], nodes: int) -> None:
     remaining = np.full(len(starts), nodes, np.int32)
     while len(query := search.ask(remaining)):
         parents = torch.stack([states[b, p] for b, p in zip(query.row.tolist(), query.parent.tolist())])
-        reached, answer = model.expand(parents, query.slot)
+        reached, answer = model.expand(parents, query.action)
         states.update({(b, n): s for b, n, s in zip(query.row.tolist(), query.node.tolist(), reached)})
         np.subtract.at(remaining, query.row, 1)
         search.tell(query, answer)
@@ -516,7 +516,7 @@ def test_a_dropped_call_leaves_the_search_as_if_it_had_not_been_made(name: str, 
                 assert not search.tree.I[:, :-1, PENDING].any()
                 query = search.ask(remaining)
             parents = torch.stack([known[b, p] for b, p in zip(query.row.tolist(), query.parent.tolist())])
-            reached, said = model.expand(parents, query.slot)
+            reached, said = model.expand(parents, query.action)
             known.update({(b, n): s for b, n, s in zip(query.row.tolist(), query.node.tolist(), reached)})
             np.subtract.at(remaining, query.row, 1)
             search.tell(query, said)

@@ -11,12 +11,13 @@ from typing import Any
 from torch import Tensor
 
 from ....planning.interface import Evaluate, Expansion
+from ....planning.usage import nodes_and_calls
 from ....planning.wrappers.base import ModelWrapper
-from ..analytic import value_of
-from .model import EnsembleModel, nodes_each
+from ....planning.wrappers.terminal_value import value_of
+from .model import EnsembleModel
 
 
-class DisagreementPenalty(ModelWrapper):
+class DisagreementPenalty(ModelWrapper[Tensor]):
     """The mean of all members, deterministic, every reward lowered by `weight` times `EnsembleModel.disagreement`.
 
     weight: at least 0, reward a step per deviation of the training targets by which the members are apart. Its own
@@ -37,4 +38,4 @@ class DisagreementPenalty(ModelWrapper):
         apart = self.ensemble.net.disagreement(means)
         reward = reward - self.weight * apart * (~self.ensemble.ended(states)).to(reward)
         value = value_of(self.ensemble.value, reached, discount, evaluate)
-        return reached, Expansion(reward, discount, value, usage=nodes_each(len(reward), self.cost))
+        return reached, Expansion(reward, discount, value, usage=nodes_and_calls(len(reward), self.cost))

@@ -8,23 +8,32 @@ horizon. Shooting planners reduce the P returns by their `risk`; trees and plann
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ....planning.interface import UNITS, Evaluate, Expansion, Keys, Usage
+from ....planning.interface import (
+    Evaluate,
+    Expansion,
+    Keys,
+    Kind,
+    Observed,
+    Propagated,
+    Steppable,
+    Stochastic,
+    Vectorised,
+)
 from ....planning.noise import fold, normals, uniforms
-from ....planning.rollout import Walk
+from ....planning.usage import nodes_and_calls
+from ....planning.wrappers.terminal_value import ValueFn, value_of
 from ...nets.fused import Folded
-from ..analytic import ValueFn, value_of
+from ..base import OptionalValue
 from ..fused_rollout import Chance, walked
 from ..network import Rules, inputs_of
 from ..storage import filled, read, save
 from .net import EnsembleConfig, StackedNet
 
-NODES, CALLS = UNITS.index("nodes"), UNITS.index("model_calls")
 Propagate = Literal["ts1", "tsinf", "mean"]
 
 
@@ -36,7 +45,7 @@ class Particles(NamedTuple):
     key: Tensor
 
 
-class EnsembleModel:
+class EnsembleModel(OptionalValue, Steppable[Any], Stochastic[Any], Vectorised[Any], Propagated, Observed[Any]):
     """A trained ensemble. States are observations [K, O], or `Particles` of them where `rollout` asked for them.
 
     A plain observation is stepped by the mean of all members: deterministic, differentiable, E nodes a step. Particles
@@ -71,8 +80,9 @@ class EnsembleModel:
         """The dearer of a step of all members and of all particles."""
         return max(self.config.members, self.particles)
 
-    def propagated(self, propagate: Propagate, particles: int | None = None) -> EnsembleModel:
+    def propagated(self, how: str, particles: int | None = None) -> EnsembleModel:
         """The same networks with other particles; "mean" for planners that want one trajectory."""
+        propagate = cast(Propagate, how)  # checked by the constructor
         return EnsembleModel(self.config, self.net, self.value, self.gamma, propagate=propagate, particles=particles)
 
     def start(self, problems: Any) -> tuple[Tensor, Expansion]:
@@ -96,8 +106,8 @@ class EnsembleModel:
         self, states: Any, actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[Any, Expansion]:
         reached, reward, discount = self.step(states, actions)
-        value = value_of(self.value, seen_of(reached), discount, evaluate)
-        usage = None if isinstance(states, Particles) else nodes_each(len(reward), self.config.members)
+        value = value_of(self.value, self.observation(reached), discount, evaluate)
+        usage = None if isinstance(states, Particles) else nodes_and_calls(len(reward), self.config.members)
         return reached, Expansion(reward, discount, value, usage=usage)
 
     def step(self, states: Any, actions: Any) -> tuple[Any, Tensor, Tensor]:
@@ -117,14 +127,22 @@ class EnsembleModel:
         member = states.member if self.propagate == "tsinf" else self._drawn(key)
         return Particles(reached, member, key), reward, discount
 
-    @property
-    def walk(self) -> Walk | None:
-        """Many steps of particles at once (`planning/rollout.py`): where nothing ends and each keeps its member, so
-        that members can walk one after the other. Off a CPU they are quicker together."""
-        kept = self.propagate == "tsinf" and self.particles > 1
-        return self._walk if kept and self.rules.plain and self.net.input_mean.device.type == "cpu" else None
+    def offer(self, kind: type[Kind]) -> Kind | None:
+        """`Vectorised` on a CPU where nothing ends and each particle keeps its member, so that members can be stepped
+        one after the other (on a GPU they are faster together); the others see `OptionalValue`."""
+        one_member = self.propagate == "tsinf" and self.particles > 1
+        vectorised = one_member and self.rules.plain and self.net.input_mean.device.type == "cpu"
+        return None if kind is Vectorised and not vectorised else super().offer(kind)
 
-    def _walk(self, states: Particles, actions: Tensor) -> Tensor:
+    def observation(self, states: Any) -> Tensor:
+        """The observations [K, O] of states, whether they are particles or plain."""
+        return states.seen if isinstance(states, Particles) else states
+
+    def state_value(self, states: Any) -> Tensor:
+        return super().state_value(self.observation(states))
+
+    def rollout_returns(self, states: Particles, actions: Tensor) -> Tensor:
+        """See `Vectorised`."""
         returns = states.seen.new_empty(len(states.seen))
         noise = self._noise(states, len(actions)) if self.config.probabilistic else None
         for member, net in enumerate(self.net.folded().apart):
@@ -172,15 +190,3 @@ class EnsembleModel:
         net = filled(StackedNet(config), folder)
         kept = {name: settings[name] for name in ("propagate", "particles")}
         return cls(config, net, value, settings["gamma"], **kept)
-
-
-def seen_of(states: Any) -> Tensor:
-    """The observations [K, O] of states, whether they are particles or plain."""
-    return states.seen if isinstance(states, Particles) else states
-
-
-def nodes_each(rows: int, nodes: int) -> Usage:
-    """[rows, units]: so many nodes and model calls each."""
-    usage = np.zeros((rows, len(UNITS)))
-    usage[:, [NODES, CALLS]] = nodes
-    return usage

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....planning.interface import Evaluate, Expansion
-from ....planning.rollout import Walk
-from ..analytic import ValueFn, value_of
+from ....planning.interface import Evaluate, Expansion, Kind, Steppable, Vectorised
+from ....planning.wrappers.terminal_value import ValueFn, value_of
+from ..base import OptionalValue
 from ..fused_rollout import walked
 from ..network import MLPConfig, Rules, Scaled, inputs_of, perceptron
 from ..storage import filled, read, save
@@ -43,7 +43,7 @@ class MLPNet(Scaled):
         return torch.addcmul(self.output_mean, normal, self.output_std)
 
 
-class MLPModel:
+class MLPModel(OptionalValue, Steppable[Tensor], Vectorised[Tensor]):
     """A trained network as a `Model`. States are observations [K, O], float32.
 
     value: return still to come of observations. gamma: factor on everything after a step.
@@ -75,12 +75,12 @@ class MLPModel:
         out = self.net(inputs) if torch.is_grad_enabled() else self.net.quick(inputs[None])[0]
         return self.rules.land(states, actions, states + out[:, :-1], out[:, -1])
 
-    @property
-    def walk(self) -> Walk | None:
-        """Many steps at once (`planning/rollout.py`), where nothing ends among them."""
-        return self._walk if self.rules.plain else None
+    def offer(self, kind: type[Kind]) -> Kind | None:
+        """`Vectorised` where no step can end the episode; the others see `OptionalValue`."""
+        return None if kind is Vectorised and not self.rules.plain else super().offer(kind)
 
-    def _walk(self, states: Tensor, actions: Tensor) -> Tensor:
+    def rollout_returns(self, states: Tensor, actions: Tensor) -> Tensor:
+        """See `Vectorised`."""
         return walked(self.rules, self.net.folded(), states, actions, self.value)
 
     def save(self, folder: str | Path) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....planning.interface import Evaluate, Expansion
+from ....planning.interface import Evaluate, Expansion, Steppable
+from ....planning.usage import nodes_and_calls
+from ....planning.wrappers.terminal_value import ValueFn, value_of
 from ...dynamics import KNOWN, Dynamics
-from ..analytic import ValueFn, value_of
-from ..ensemble.model import nodes_each
+from ..base import OptionalValue
 from ..ensemble.net import EnsembleConfig, StackedNet
 from ..network import Rules, inputs_of
 from ..storage import filled, read, save
@@ -33,7 +34,7 @@ SURE, UNSURE = 0.5, 0.9
 """Disagreement as a share of the correction: up to the first the gate is open too, from the second on it is not."""
 
 
-class ResidualModel:
+class ResidualModel(OptionalValue, Steppable[Tensor]):
     """Physics plus gate times correction, as a `Model`. States are observations [K, O], float32; deterministic.
 
     physics: the equations, with whatever is wrong about them. net: trained on what they leave; see `fit_residual`.
@@ -70,7 +71,7 @@ class ResidualModel:
     ) -> tuple[Tensor, Expansion]:
         reached, reward, discount = self.step(states, actions)
         value = value_of(self.value, reached, discount, evaluate)
-        return reached, Expansion(reward, discount, value, usage=nodes_each(len(reward), self.cost))
+        return reached, Expansion(reward, discount, value, usage=nodes_and_calls(len(reward), self.cost))
 
     def step(self, states: Tensor, actions: Any) -> tuple[Tensor, Tensor, Tensor]:
         """[K, O] and actions -> next observations [K, O], rewards [K], discounts [K]."""
