@@ -58,7 +58,8 @@ class Request:
     @property
     def view(self) -> dict[str, Any]:
         """Changes to how a tree or shooting planner sees a control task's model."""
-        return {name: given for name in ("hold", "leaf") if (given := getattr(self, name)) is not None}
+        changes = {"action_repeat": self.hold, "terminal_value": self.leaf}
+        return {name: given for name, given in changes.items() if given is not None}
 
     @property
     def kind(self) -> str:

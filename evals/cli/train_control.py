@@ -53,7 +53,7 @@ def ensemble(
             env, steps, steps if first is None else first, envs=envs, planner=shooter(env), nodes=nodes,
             members=members, config={"probabilistic": probabilistic}, fit=Fit(seed=seed), seed=seed,
         )  # fmt: skip
-        board = None if pets.first == steps else tensorboard(out)
+        board = None if pets.random_steps == steps else tensorboard(out)
 
         def watch(row: Any, model: Any) -> None:
             tell(_round(row))
@@ -151,7 +151,7 @@ def _trained(env: str, steps: int, out: Path, seed: int, train: Callable[[Any], 
     """The report of what `train` makes of random steps; its model is in `out`."""
     from ...control.data.collector import collect
 
-    model, report = train(collect(env, steps, seed=seed, hold=4))
+    model, report = train(collect(env, steps, seed=seed, action_repeat=4))
     model.save(out)
     return report
 

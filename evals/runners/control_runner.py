@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ...control.episodes import BatchedEnv, Episodes, run_episodes
+from ...control.envs import BatchedEnv
+from ...control.episodes import Episodes, run_episodes
 from ...control.tasks import DERIVATIVE_PLANNERS, describe, task_named, view
 from ...control.tasks import ControlTask as World
 from ...control.world_models.load import load_model
@@ -99,7 +100,7 @@ def try_derivatives(request: Request, world: World, model: Any) -> None:
         worlds.close()
         try:
             seen = view(world, model, name, **request.view)
-            plan(planner_for(world, name), seen, worlds.seen, Budget(nodes=TRIAL_NODES))
+            plan(planner_for(world, name), seen, worlds.obs, Budget(nodes=TRIAL_NODES))
         except ModelError as error:
             raise BadInput(f"{name} does not fit the model {request.model}: {error}") from error
 

@@ -43,7 +43,8 @@ def run(
     for name, model in models:
         for value in (False, True):
             for horizon in horizons:
-                seen, planner = view(PENDULUM, model, "cem", leaf=value), CEM(horizon=horizon, std=1.0, smoothing=0.1)
+                seen = view(PENDULUM, model, "cem", terminal_value=value)
+                planner = CEM(horizon=horizon, std=1.0, smoothing=0.1)
                 played = run_episodes(planner, seen, PENDULUM, seeds, nodes, seed=seed)
                 returns.setdefault((name, value, horizon), []).extend(played.returns.tolist())
     rows = [row_of(cell, each) for cell, each in returns.items()]
@@ -51,7 +52,7 @@ def run(
 
 
 def learned(seed: int, epochs: int) -> Any:
-    data = collect("Pendulum-v1", 1000, seed=seed, hold=4)
+    data = collect("Pendulum-v1", 1000, seed=seed, action_repeat=4)
     return fit_mlp(data, config_for("Pendulum-v1"), Fit(epochs=epochs, seed=seed))[0]
 
 

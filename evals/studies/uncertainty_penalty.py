@@ -57,8 +57,8 @@ def run(
 
 def slow_ensemble(seed: int, size: int, epochs: int) -> EnsembleModel:
     """Trained on steps of random torques in the lower half of the circle, at no more than 3 rad/s."""
-    data = collect("Pendulum-v1", 20 * size, seed=seed, hold=4, fresh=20)
-    data = data.take((data.seen[:, 2].abs() < 3) & (data.seen[:, 0] < 0))
+    data = collect("Pendulum-v1", 20 * size, seed=seed, action_repeat=4, reset_after=20)
+    data = data.take((data.obs[:, 2].abs() < 3) & (data.obs[:, 0] < 0))
     fit = Fit(epochs=epochs, seed=seed)
     return fit_ensemble(data.take(torch.arange(size)), config_for("Pendulum-v1", EnsembleConfig), fit)[0]
 
@@ -77,7 +77,7 @@ def told_and_true(model: EnsembleModel, weight: float, seen: Tensor, nodes: int,
     keys = keys_of(seed, len(seen))
     actions = plan(planner, DisagreementPenalty(model, weight), seen, Budget(nodes=nodes), keys=keys).plan.actions
     told, physics = model.propagated("mean"), Pendulum()
-    true = physics.physical(seen)
+    true = physics.to_states(seen)
     idle = walked(physics.step, true, torch.zeros_like(actions))
     return torch.stack((walked(told.step, seen, actions), walked(physics.step, true, actions), idle), 1)
 

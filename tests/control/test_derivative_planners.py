@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from forethought.control import PENDULUM, AnalyticModel, MLPConfig, MLPModel, MPCPolicy, Pendulum, run_episodes
-from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, DDP, ICEM, ILQR, Budget, GradientShooting, WarmStarted, plan
 from forethought.planning.testing.check_model import check_model
 from forethought.planning.wrappers.action_repeat import ActionRepeat

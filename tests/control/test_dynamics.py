@@ -119,8 +119,8 @@ def test_state_of_is_the_environments_own():
 @pytest.mark.parametrize("system", [Pendulum(), CartPole()])
 def test_rewards_of_observations_are_those_of_states(system):
     torch.manual_seed(0)
-    states = torch.rand(20, system.size, dtype=torch.float64) * 0.3
-    actions = torch.rand(20, 1, dtype=torch.float64) if system.size == 2 else torch.arange(20) % 2
+    states = torch.rand(20, system.state_dim, dtype=torch.float64) * 0.3
+    actions = torch.rand(20, 1, dtype=torch.float64) if system.state_dim == 2 else torch.arange(20) % 2
     reached, reward, _ = system.step(states, actions)
     torch.testing.assert_close(system.reward(system.observe(states), actions, reached), reward)
 
@@ -129,4 +129,4 @@ def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"\[K, 4\], got \[3, 2\]"):
         CartPole().step(torch.zeros(3, 2), torch.zeros(3))
     with pytest.raises(ValueError, match=r"\[K, 2\] or \[K, 3\], got \[1, 5\]"):
-        Pendulum().physical(torch.zeros(1, 5))
+        Pendulum().to_states(torch.zeros(1, 5))

@@ -88,8 +88,8 @@ def test_an_agent_warms_up_within_an_episode_and_forgets_between_them():
 
 def test_an_agent_collects():
     agent = MPCPolicy(BestOfN(horizon=3), AnalyticModel(Pendulum()), Budget(nodes=12))
-    data = collect("Pendulum-v1", 6, policy=agent, fresh=3)
-    assert len(data) == 6 and (data.actions.abs() <= 2).all()
+    data = collect("Pendulum-v1", 6, policy=agent, reset_after=3)
+    assert len(data) == 6 and (data.action.abs() <= 2).all()
 
 
 def test_watchers_see_every_step():
@@ -113,7 +113,10 @@ def test_caps_and_names_are_checked():
 
 
 def test_views_say_what_they_are():
-    assert describe(PENDULUM, "mcts", leaf=False, hold=4) == "5 torques a component, held 4 steps, no leaf value"
-    assert describe(CARTPOLE, "cem").startswith("the environment's actions, leaf value BalanceValue")
-    assert view(PENDULUM, PENDULUM.analytic(), "bfs", hold=4, leaf=False).cost == 4
+    assert (
+        describe(PENDULUM, "mcts", terminal_value=False, action_repeat=4)
+        == "5 values a component, action repeat 4, no terminal value"
+    )
+    assert describe(CARTPOLE, "cem").startswith("the environment's actions, terminal value BalanceValue")
+    assert view(PENDULUM, PENDULUM.analytic(), "bfs", action_repeat=4, terminal_value=False).cost == 4
     assert not PENDULUM.discrete and CARTPOLE.discrete

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from forethought.control import AnalyticModel, DiscretizedActions, MLPConfig, MLPModel, MPCPolicy, Pendulum
-from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, plan
 from forethought.planning.testing.problems import TargetProblem
 

@@ -18,7 +18,7 @@ from forethought.control import (
     TerminalValue,
     pendulum_value,
 )
-from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning.interface import UNITS, BoxActions, DiscreteActions, Expansion
 
 BOX = (-2.0,), (2.0,)
@@ -35,7 +35,7 @@ MODELS = {
     "cartpole": lambda: AnalyticModel(CartPole(), BalanceValue(CartPole()), gamma=0.9),
     "mlp pendulum": lambda: untrained("Pendulum-v1"),
     "mlp cartpole": untrained,
-    "mlp cartpole, ends learned": lambda: untrained(ended="learned", reward="given"),
+    "mlp cartpole, ends learned": lambda: untrained(termination="learned", reward="given"),
     "grid of held torques": lambda: DiscretizedActions(
         ActionRepeat(AnalyticModel(Pendulum(), lambda s: s[:, 1]), 3), 5
     ),
@@ -49,7 +49,7 @@ def queries(model, k=40):
     first = model
     while hasattr(first, "model"):
         first = first.model
-    width = first.config.observed if isinstance(first, MLPModel) else first.dynamics.observed
+    width = first.config.obs_dim if isinstance(first, MLPModel) else first.dynamics.obs_dim
     spread = torch.tensor([2.6, 1.0, 0.25, 1.0]) if width == 4 else torch.tensor([1.0, 1.0, 4.0])
     states, root = model.start((2 * torch.rand(k, width) - 1) * spread)
     if isinstance(model.actions, BoxActions):
@@ -194,4 +194,4 @@ def test_a_value_comes_with_its_own_gamma():
 def test_an_mlp_for_an_unknown_environment_must_learn_reward_and_end():
     with pytest.raises(ValueError, match="cannot be given"):
         MLPConfig("Walker2d-v5", 17, None, *BOX)
-    assert isinstance(MLPConfig("Walker2d-v5", 17, None, *BOX, ended="learned").actions, BoxActions)
+    assert isinstance(MLPConfig("Walker2d-v5", 17, None, *BOX, termination="learned").actions, BoxActions)

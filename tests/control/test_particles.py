@@ -44,7 +44,7 @@ def slow_law(propagate: str, trials: int = 2000) -> tuple[np.ndarray, np.ndarray
         for action in ACTIONS:
             if propagate == "ts1":
                 member = int(draw.integers(3))
-            means, deviations = (x[member, 0].numpy() for x in net.every(torch.cat((seen, action.view(1, 1)), 1)))
+            means, deviations = (x[member, 0].numpy() for x in net.all_members(torch.cat((seen, action.view(1, 1)), 1)))
             returns[trial] += means[2]
             seen = seen + torch.from_numpy(draw.normal(means[:2], deviations[:2])).float()
         ends[trial] = seen[0].numpy()
@@ -57,7 +57,7 @@ def walked(of: EnsembleModel, key: int) -> tuple[np.ndarray, np.ndarray]:
     for action in ACTIONS:
         states, reward, _ = of.step(states, action.expand(of.particles, 1))
         total += reward
-    return states.seen.numpy(), total.numpy()
+    return states.obs.numpy(), total.numpy()
 
 
 @pytest.mark.parametrize("propagate", ["ts1", "tsinf"])
@@ -111,14 +111,14 @@ def test_a_particle_alone_is_the_same_among_many_and_its_noise_repeats(propagate
     states = of.repeat(START.expand(6, 2), np.arange(6, dtype=np.uint64))
     actions = torch.linspace(-1, 1, 30)[:, None]
     reached, reward, _ = of.step(states, actions)
-    assert torch.equal(of.step(states, actions)[0].seen, reached.seen)
+    assert torch.equal(of.step(states, actions)[0].obs, reached.obs)
     for i in (0, 13, 29):
         index = torch.tensor([i])
         alone, one, _ = of.step(take(states, index), actions[index])
         assert isinstance(alone, Particles) and torch.equal(alone.key, reached.key[index])
-        torch.testing.assert_close(alone.seen, reached.seen[index])
+        torch.testing.assert_close(alone.obs, reached.obs[index])
         torch.testing.assert_close(one, reward[index])
-    assert len(reached.seen.unique(dim=0)) == 30
+    assert len(reached.obs.unique(dim=0)) == 30
 
 
 @pytest.mark.parametrize("propagate", ["ts1", "tsinf"])
@@ -139,7 +139,7 @@ def test_without_noise_and_with_one_member_particles_are_the_mean():
     of = model("ts1", particles=3, members=1, probabilistic=False)
     mean, _, _ = of.step(START, ACTIONS[:1, None])
     states, _, _ = of.step(of.repeat(START, np.zeros(1, np.uint64)), ACTIONS[:1, None].expand(3, 1))
-    torch.testing.assert_close(states.seen, mean.expand(3, 2))
+    torch.testing.assert_close(states.obs, mean.expand(3, 2))
 
 
 def test_one_probabilistic_member_has_particles_by_its_noise_alone():

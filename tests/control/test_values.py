@@ -19,20 +19,20 @@ from forethought.control import (
     pendulum_value,
     view,
 )
-from forethought.control.values.grid import Grid
+from forethought.control.values.grid import RegularGrid
 
 
 def test_a_grid_reads_a_multilinear_function_exactly_and_turns():
-    grid = Grid((0.0, -1.0), (4.0, 1.0), (8, 5), (False, False))
-    points = grid.states()
-    table = (points[:, 0] * points[:, 1])[grid.home]
+    grid = RegularGrid((0.0, -1.0), (4.0, 1.0), (8, 5), (False, False))
+    points = grid.points()
+    table = (points[:, 0] * points[:, 1])[grid.source]
     torch.manual_seed(0)
     states = torch.rand(50, 2, dtype=torch.float64) * torch.tensor([4.0, 2.0]) - torch.tensor([0.0, 1.0])
     corners, weights = grid.corners(states)
     torch.testing.assert_close((table[corners] * weights).sum(1), states.prod(1))
-    ring = Grid((-math.pi,), (math.pi,), (16,), (True,))
+    ring = RegularGrid((-math.pi,), (math.pi,), (16,), (True,))
     corners, weights = ring.corners(torch.tensor([[math.pi - 0.01], [-math.pi - 0.01], [math.pi]], dtype=torch.float64))
-    value = (torch.cos(ring.states()[:, 0])[ring.home][corners] * weights).sum(1)
+    value = (torch.cos(ring.points()[:, 0])[ring.source][corners] * weights).sum(1)
     torch.testing.assert_close(value[0], value[1])
     assert value[2].item() == pytest.approx(-1.0)
 
@@ -46,7 +46,7 @@ def test_beyond_a_border_the_border_counts_and_nan_stays_nan():
 
 def test_grid_value_is_a_fixed_point_of_its_bellman_operator():
     value = pendulum_value(points=31)
-    points = Grid((-math.pi, -8), (math.pi, 8), (31, 31), (True, False)).states().float()
+    points = RegularGrid((-math.pi, -8), (math.pi, 8), (31, 31), (True, False)).points().float()
     best = torch.full((len(points),), -math.inf)
     for torque in torch.linspace(-2, 2, 9):
         reached, reward, _ = Pendulum().step(points, torque.expand(len(points), 1))
@@ -78,12 +78,12 @@ def test_balance_value_is_the_return_of_standing_and_falls_off():
 
 def test_a_balance_value_linearised_from_a_model_is_that_of_the_equations_it_stands_for():
     """CartPole moves in proportion to its force, so two pushes tell of all between them."""
-    given, told = BalanceValue(CartPole()), BalanceValue(CartPole(), learned=AnalyticModel(CartPole()))
+    given, told = BalanceValue(CartPole()), BalanceValue(CartPole(), model=AnalyticModel(CartPole()))
     torch.testing.assert_close(told.cost, given.cost, rtol=1e-3, atol=1e-2)
 
 
 def test_a_learned_model_s_leaves_are_valued_by_what_was_learned():
     model, _ = fit_mlp(collect("CartPole-v1", 300, seed=0), config_for("CartPole-v1", hidden=16), Fit(epochs=20))
     learned, given = view(CARTPOLE, model, "cem").value, view(CARTPOLE, CARTPOLE.analytic(), "cem").value
-    assert torch.equal(learned.cost, BalanceValue(CartPole(), learned=model).cost)
+    assert torch.equal(learned.cost, BalanceValue(CartPole(), model=model).cost)
     assert torch.equal(given.cost, BalanceValue(CartPole()).cost) and not torch.equal(given.cost, learned.cost)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from forethought.control import MLPConfig, MLPModel
-from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, Budget, SequenceQuery, plan
 from forethought.planning.interface import Constrained, Vectorised, offered
 from forethought.planning.rollout import rollout
@@ -105,7 +105,7 @@ def test_a_constraint_sees_every_step():
 def test_no_walk_where_episodes_end_or_slots_are_taken():
     config = MLPConfig("CartPole-v1", 4, 2)
     assert offered(MLPModel(config, MLPNet(config)), Vectorised) is None
-    config = MLPConfig("Unknown-v0", 3, None, (-1.0,), (1.0,), ended="learned")
+    config = MLPConfig("Unknown-v0", 3, None, (-1.0,), (1.0,), termination="learned")
     assert offered(MLPModel(config, MLPNet(config)), Vectorised) is None
 
 

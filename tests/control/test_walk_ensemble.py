@@ -56,7 +56,7 @@ def test_a_walk_is_the_sum_of_its_steps(probabilistic, reward, layers):
         torch.set_grad_enabled(True)  # the layers of all members at once, nothing folded
         at, earned, discount = model.step(at, action)
         gained, weight = gained + weight * earned, weight * discount
-    wanted = gained + weight * at.seen.sum(1)
+    wanted = gained + weight * at.obs.sum(1)
     torch.testing.assert_close(model.rollout_returns(start, actions), wanted, atol=2e-4, rtol=1e-5)
     assert wanted.view(ROWS, 3).std(1).min() > 0.1, "particles that differ"
 

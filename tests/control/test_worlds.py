@@ -28,7 +28,7 @@ ALL = (Bouncer(), SwingUp(), Reacher())
 
 def begun(dynamics, rows=6):
     draw = np.random.default_rng(1)
-    return torch.from_numpy(np.stack([dynamics.begin(draw) for _ in range(rows)]))
+    return torch.from_numpy(np.stack([dynamics.initial_state(draw) for _ in range(rows)]))
 
 
 def noise(rows, width, scale):
@@ -41,7 +41,7 @@ def test_they_keep_a_model_s_word_and_observations_lead_back(dynamics):
         AnalyticModel(dynamics, dtype=torch.float64), begun(dynamics), gradients=not isinstance(dynamics, Bouncer)
     )
     states = begun(dynamics)
-    torch.testing.assert_close(dynamics.observe(dynamics.physical(dynamics.observe(states))), dynamics.observe(states))
+    torch.testing.assert_close(dynamics.observe(dynamics.to_states(dynamics.observe(states))), dynamics.observe(states))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -131,12 +131,12 @@ def test_the_swing_up_is_gymnasium_s_cart_pole_under_full_force():
         env.step(1)
     mine = SwingUp().step(state, torch.tensor([[10.0]]).double())[0]
     torch.testing.assert_close(mine[0], torch.from_numpy(np.array(env.state, np.float64)))
-    assert SwingUp().body == CartPole(dt=0.01)
+    assert SwingUp().substep_dynamics == CartPole(dt=0.01)
 
 
 @pytest.mark.parametrize("task", [BOUNCER, SWINGUP, REACHER])
 def test_they_are_tasks_and_a_leaf_value_that_is_not_there_is_refused(task):
     played = run_episodes(CEM(horizon=4), view(task, task.analytic(), "cem"), task, [0], 64, max_episode_steps=3)
     assert played.lengths.tolist() == [3] and (played.returns < 0).all()
-    with pytest.raises(ValueError, match="has no leaf value"):
-        view(task, task.analytic(), "mcts", leaf=True)
+    with pytest.raises(ValueError, match="has no terminal value"):
+        view(task, task.analytic(), "mcts", terminal_value=True)
