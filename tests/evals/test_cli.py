@@ -203,7 +203,7 @@ def test_an_episode_that_fails_gets_the_worst_return_and_its_reason(tmp_path, mo
 
 
 def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
-    from forethought.control.world_models import fit
+    from forethought.control.world_models.mlp import fit
 
     class Quick(fit.Fit):
         def __init__(self, seed=0):
