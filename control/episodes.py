@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..planning.budget import Budget
 from ..planning.driver import Outcome
-from ..planning.interface import Model, Planner, Usage
-from ..planning.usage import no_usage
+from ..planning.interface import Model, Planner
+from ..planning.usage import Usage, no_usage
 from .envs import BatchedEnv
 from .policies.mpc import MPCPolicy
 from .tasks import ControlTask
