@@ -1,4 +1,4 @@
-"""SiLU in place is torch's."""
+"""SiLU in place agrees with torch's."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from forethought.control.nets.activation import silu_inplace, silu_scale
 
 @pytest.mark.parametrize("members", [(), (1,), (3,)])
 @pytest.mark.parametrize("compiled", [True, False])
-def test_places_between_others_change_and_those_do_not(members, compiled, monkeypatch):
+def test_a_view_is_changed_in_place_and_its_neighbours_are_not(members, compiled, monkeypatch):
     monkeypatch.setattr(activation, "HAVE_NUMBA", compiled and activation.HAVE_NUMBA)
     x = 4 * torch.randn(*members, 6, 37)
     factor = silu_scale(x)
@@ -21,7 +21,7 @@ def test_places_between_others_change_and_those_do_not(members, compiled, monkey
     torch.testing.assert_close(whole, wanted, atol=1e-6, rtol=1e-6)
 
 
-def test_every_size_of_number_and_what_is_none():
+def test_it_is_accurate_for_every_magnitude_and_keeps_nan_and_infinity():
     x = torch.cat((torch.linspace(-200, 200, 40_001), torch.tensor([0.0, -0.0, 1e-30, 3e38])))
     factor = silu_scale(x)
     found = factor * x
@@ -35,7 +35,7 @@ def test_every_size_of_number_and_what_is_none():
     assert bool(lost[0, 0].isnan()) and float(lost[0, 1] / factor) == torch.inf
 
 
-def test_other_types_are_torch_s():
+def test_other_types_are_left_to_torch():
     x = torch.randn(3, 5, dtype=torch.float64)
     wanted = silu(x)
     silu_inplace(x)()

@@ -1,4 +1,4 @@
-"""Stacked networks: their likelihood, their members one by one, what they learn, and what they are under planners."""
+"""Ensembles: the likelihood, the stacked members, training, saving, and planning with them."""
 
 import json
 from dataclasses import replace
@@ -113,7 +113,7 @@ def test_a_loss_is_the_mean_likelihood_of_the_components_that_vary():
     torch.testing.assert_close(net.losses(x, y), each[..., [0, 2, 3]].mean((1, 2)))
 
 
-def test_log_variances_never_leave_their_limits_and_are_free_between():
+def test_log_variances_stay_within_their_limits_and_are_unchanged_between():
     free = torch.tensor([-1e4, -50.0, -4.0, 0.0, 50.0, 1e4])
     held = soft_clamp(free, torch.tensor(-10.0), torch.tensor(3.0))
     assert (held >= -10).all() and (held <= 3 + 1e-4).all()
@@ -121,7 +121,7 @@ def test_log_variances_never_leave_their_limits_and_are_free_between():
     assert held[2] == pytest.approx(-4, abs=0.01) and (held.diff() >= 0).all()
 
 
-def test_members_stacked_are_the_members_one_by_one():
+def test_stacked_members_equal_the_members_one_by_one():
     net = untrained(pendulum_config()).net
     inputs = torch.randn(11, 4)
     means, deviations = net.all_members(inputs)
@@ -141,7 +141,7 @@ def test_groups_hold_every_row_once_in_its_members_part():
     assert room == 3 and len(place.unique()) == 5 and torch.equal(place // room, member)
 
 
-def test_a_member_learns_the_same_whatever_the_company():
+def test_a_member_does_not_depend_on_how_many_others_there_are():
     data = linear_data(120, 5)
     x, y = torch.cat((data.obs, data.action), 1), torch.cat((data.next_obs, data.reward[:, None]), 1)
     nets = [StackedNet(pendulum_config(obs_dim=2, members=n, hidden=8)) for n in (2, 4)]
@@ -166,7 +166,7 @@ def test_it_recovers_the_mean_and_the_noise_of_a_linear_system(linear):
     assert report.held_out < 0.1 and max(report.epochs) <= 40
 
 
-def test_its_held_out_likelihood_is_near_the_best_there_is(linear):
+def test_its_held_out_likelihood_is_near_the_entropy_of_the_noise(linear):
     """The entropy of the true noise; of two noisy components, since the reward has none."""
     model, _ = linear
     other = linear_data(2000, 9)
@@ -199,7 +199,7 @@ def test_training_again_gives_the_same_weights_and_leaves_the_global_noise_alone
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_ends_are_learned_and_where_none_was_seen_nothing_ends():
+def test_termination_is_learned_and_without_terminal_states_never_predicted():
     data, config = linear_data(400, 0), replace(LINEAR, members=2, termination="learned")
     never, _ = fit_ensemble(data, config, Fit(epochs=1))
     assert not never.terminated(10 * data.obs).any()
@@ -255,7 +255,7 @@ def test_wrong_settings_are_named():
 
 
 @pytest.mark.parametrize("probabilistic", [True, False])
-def test_it_keeps_a_models_word(probabilistic):
+def test_it_passes_check_model(probabilistic):
     model = untrained(pendulum_config(probabilistic=probabilistic), value=lambda s: -s.square().sum(1))
     check_model(model, SEEN, gradients=True)
     check_model(DiscretizedActions(ActionRepeat(TerminalValue(model, lambda s: s[:, 2], 0.9), 2), 3), SEEN)
@@ -273,7 +273,7 @@ def test_shooting_planners_plan_with_it_within_their_budget(planner, propagate):
 
 
 @pytest.mark.parametrize("planner", [MCTS(), MCTS(selection="gumbel"), Beam(), CEM(horizon=3), MPPI(horizon=3)])
-def test_planners_over_slots_plan_with_its_mean_within_their_budget(planner):
+def test_planners_over_discrete_actions_plan_with_its_mean_within_their_budget(planner):
     model = DiscretizedActions(TerminalValue(untrained(pendulum_config()), lambda s: -s[:, 2].square(), 0.9), 3)
     outcome = plan(planner, model, SEEN, Budget(nodes=200))
     assert (outcome.charged[:, 0] <= 200).all() and (outcome.charged[:, 0] >= 100).all()

@@ -32,13 +32,13 @@ def test_collected_steps_are_the_environments_own():
     assert torch.equal(data.next_obs, again.next_obs)
 
 
-def test_collected_ends_are_terminations_and_actions_are_indices():
+def test_terminations_and_discrete_actions_are_collected():
     data = collect("CartPole-v1", 200, seed=0)
     assert data.action.dtype == torch.int64 and 4 < int(data.terminated.sum()) < 30
     assert (data.reward == 1).all()
 
 
-def test_a_policy_is_asked_and_told_of_new_episodes():
+def test_a_policy_acts_and_is_reset_after_every_episode():
     class Left:
         resets = 0
 
@@ -53,7 +53,7 @@ def test_a_policy_is_asked_and_told_of_new_episodes():
     assert (data.action == 0).all() and policy.resets == int(data.terminated.sum()) > 0
 
 
-def test_held_torques_repeat():
+def test_random_actions_are_repeated():
     data = collect("Pendulum-v1", 150, seed=0, action_repeat=4)
     same = (data.action[1:] == data.action[:-1]).float().mean()
     assert 0.5 < same < 0.9
@@ -80,7 +80,7 @@ def test_saved_and_loaded_it_predicts_the_same(pendulum, tmp_path):
     assert torch.equal(before[0], after[0]) and torch.equal(before[1].reward, after[1].reward)
 
 
-def test_training_again_gives_the_same_weights_and_leaves_the_global_noise_alone(pendulum):
+def test_training_again_gives_the_same_weights_and_leaves_the_global_generator_alone(pendulum):
     _, _, data = pendulum
     few, config = data.take(torch.arange(100)), config_for("Pendulum-v1", hidden=8)
     torch.manual_seed(5)
@@ -90,7 +90,7 @@ def test_training_again_gives_the_same_weights_and_leaves_the_global_noise_alone
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_cartpole_is_learnt_with_its_ends():
+def test_cartpole_is_learned_with_its_termination():
     data = collect("CartPole-v1", 600, seed=0)
     model, report = fit_mlp(data, config_for("CartPole-v1", hidden=32, termination="learned"), Fit(epochs=30))
     assert report.held_out < 0.2
@@ -111,7 +111,7 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         MLPModel.load(tmp_path)
 
 
-def test_transitions_refuse_what_would_spoil_training():
+def test_transitions_with_nan_or_unequal_lengths_are_refused():
     step = collect("CartPole-v1", 5, seed=0)
     with pytest.raises(ValueError, match="NaN or infinity in reward"):
         replace(step, reward=torch.full((5,), float("nan")))

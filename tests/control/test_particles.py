@@ -1,4 +1,4 @@
-"""Particles of an ensemble: whose step they take, what noise they see, and that many of them are a slow loop's law."""
+"""Particles of an ensemble: their members, their noise, and their distribution against a simple loop."""
 
 import math
 
@@ -34,9 +34,9 @@ def model(propagate, particles=PARTICLES, members=3, probabilistic=True) -> Ense
     return EnsembleModel(config, net, propagate=propagate, particles=particles)
 
 
-def slow_law(propagate: str, trials: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+def simple_loop(propagate: str, trials: int = 2000) -> tuple[np.ndarray, np.ndarray]:
     """Last states [trials, 2] and returns [trials] by numpy's noise and one member for one state at a time, in the
-    order of the definition: TS1 draws a member at every step, TS-infinity one for the whole walk."""
+    order of the definition: TS1 draws a member at every step, TS-infinity one for the whole rollout."""
     net, draw = model(propagate).net, np.random.default_rng(0)
     ends, returns = np.zeros((trials, 2)), np.zeros(trials)
     for trial in range(trials):
@@ -51,7 +51,7 @@ def slow_law(propagate: str, trials: int = 2000) -> tuple[np.ndarray, np.ndarray
     return ends, returns
 
 
-def walked(of: EnsembleModel, key: int) -> tuple[np.ndarray, np.ndarray]:
+def particle_rollout(of: EnsembleModel, key: int) -> tuple[np.ndarray, np.ndarray]:
     states = of.repeat(START, np.array([key], np.uint64))
     total = torch.zeros(of.particles)
     for action in ACTIONS:
@@ -61,11 +61,11 @@ def walked(of: EnsembleModel, key: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("propagate", ["ts1", "tsinf"])
-def test_many_particles_have_the_law_of_the_slow_loop(propagate):
+def test_many_particles_have_the_distribution_of_the_simple_loop(propagate):
     """Means within 4 standard errors, standard deviations within 8 per cent (their error is 1.8), of states and
     returns; and the same distribution by the test of Kolmogorov and Smirnov.
     """
-    slow, fast = slow_law(propagate), walked(model(propagate), 7)
+    slow, fast = simple_loop(propagate), particle_rollout(model(propagate), 7)
     for a, b in zip([*slow[0].T, slow[1]], [*fast[0].T, fast[1]]):
         error = math.sqrt(a.var() / len(a) + b.var() / len(b))
         assert abs(a.mean() - b.mean()) < 4 * error
@@ -78,7 +78,7 @@ def test_many_particles_have_the_law_of_the_slow_loop(propagate):
 
 
 def test_a_member_kept_to_the_horizon_spreads_returns_more_than_one_drawn_anew():
-    once, anew = walked(model("tsinf"), 1)[1].std(), walked(model("ts1"), 1)[1].std()
+    once, anew = particle_rollout(model("tsinf"), 1)[1].std(), particle_rollout(model("ts1"), 1)[1].std()
     assert once > 1.4 * anew
 
 
@@ -143,12 +143,12 @@ def test_without_noise_and_with_one_member_particles_are_the_mean():
 
 
 def test_one_probabilistic_member_has_particles_by_its_noise_alone():
-    ends, _ = walked(model("tsinf", particles=50, members=1), 0)
+    ends, _ = particle_rollout(model("tsinf", particles=50, members=1), 0)
     assert (ends.std(0) > 0.1).all()
 
 
-def test_a_value_at_the_leaves_judges_every_particle():
-    of = TerminalValue(model("tsinf", particles=4), lambda seen: 100 + seen[:, 0], 0.5)
+def test_a_terminal_value_is_computed_for_every_particle():
+    of = TerminalValue(model("tsinf", particles=4), lambda obs: 100 + obs[:, 0], 0.5)
     assert offered(of, Stochastic).particles == 4
     told = rollout(of, START, SequenceQuery(np.zeros(1, np.int32), ACTIONS.view(1, 1, 4, 1), np.zeros(1, np.uint64)))
     assert told.returns.shape == (1, 1, 4) and (told.returns > 100 * 0.5**4 - 3).all()

@@ -85,7 +85,7 @@ def test_with_random_steps_alone_it_is_plain_training_on_them():
     assert same(weights(model), weights(plain))
 
 
-def test_terminations_are_kept_apart_from_time_limits(tmp_path):
+def test_time_limits_are_no_terminations(tmp_path):
     pets = PETS("CartPole-v1", steps=60, random_steps=20, **QUICK)
     pets.train(tmp_path)
     for part in load_state(tmp_path, repr(pets)).rounds:
@@ -113,7 +113,7 @@ def test_it_learns_to_swing_the_pendulum_up_within_700_steps():
     assert sorted(last)[1] > -600
 
 
-def test_a_folder_of_other_settings_is_named_and_a_cut_write_leaves_the_old(tmp_path, monkeypatch):
+def test_a_folder_of_other_settings_is_named_and_an_interrupted_write_leaves_the_earlier_file(tmp_path, monkeypatch):
     pets = PETS(steps=40, random_steps=20, **QUICK)
     pets.train(tmp_path)
     with pytest.raises(ValueError, match="use those or another folder"):
@@ -138,7 +138,7 @@ def test_a_folder_of_other_settings_is_named_and_a_cut_write_leaves_the_old(tmp_
     ("wrong", "told"),
     [({"random_steps": 3}, "random_steps must be at least 20"), ({"steps": 30}, "steps must be at least 200")],
 )
-def test_what_cannot_be_is_said(wrong, told):
+def test_wrong_settings_are_named(wrong, told):
     with pytest.raises(ValueError, match=told):
         PETS(**wrong)
     with pytest.raises(ValueError, match="FlattenObservation"):

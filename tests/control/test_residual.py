@@ -70,7 +70,7 @@ def test_it_beats_wrong_physics_and_pure_learning_on_held_out_steps(fitted):
     assert mine < 0.5 * error(pure.expand(on.obs, on.action)[0], on)
 
 
-def test_far_from_the_data_it_is_no_worse_than_physics_where_pure_learning_is_lost(fitted):
+def test_far_from_the_data_it_is_no_worse_than_physics_while_pure_learning_fails(fitted):
     hybrid, pure, _, off = fitted
     mine = error(hybrid.expand(off.obs, off.action)[0], off)
     assert mine < 1.1 * physics_error(WRONG, off) and mine < 0.2 * error(pure.expand(off.obs, off.action)[0], off)
@@ -93,13 +93,13 @@ def test_with_the_gate_shut_it_is_the_physics_to_rounding(fitted):
     torch.testing.assert_close(said.reward, reward, atol=1e-4, rtol=1e-5)
 
 
-def test_right_physics_is_left_right():
+def test_right_physics_stays_right():
     data, other = slow_steps(0), slow_steps(9)
     hybrid, _ = fit_residual(data, Pendulum(), CONFIG, Fit(epochs=20))
     assert error(hybrid.expand(other.obs, other.action)[0], other) < 1e-5
 
 
-def test_it_keeps_a_models_word_and_charges_members_and_physics(fitted):
+def test_it_passes_check_model_and_charges_members_and_physics(fitted):
     model, _, on, _ = fitted
     check_model(model, on.obs[:4], gradients=True)
     check_model(DiscretizedActions(model, 3), on.obs[:4])
@@ -138,7 +138,7 @@ def test_wrong_settings_are_named(tmp_path):
         ResidualModel(CONFIG, StackedNet(CONFIG), Odd(), (0.1, 0.2)).save(tmp_path)
 
 
-def test_doubt_is_chosen_out_of_bag_large_where_members_only_guess_and_none_where_they_know(fitted):
+def test_shrinkage_is_chosen_out_of_bag_large_for_noise_and_zero_for_signal(fitted):
     assert fitted[0].shrinkage == 0
     net, inputs = StackedNet(CONFIG), torch.randn(60, 4)
     net.output_std.fill_(1.0)
@@ -148,7 +148,7 @@ def test_doubt_is_chosen_out_of_bag_large_where_members_only_guess_and_none_wher
     assert select_shrinkage(net, (inputs, 3 * noise), own) == 0.0
 
 
-def test_doubt_takes_a_multiple_of_the_disagreement_from_the_length_of_a_correction(fitted):
+def test_shrinkage_subtracts_a_multiple_of_the_disagreement_from_the_magnitude(fitted):
     model, _, on, _ = fitted
     plain = ResidualModel(CONFIG, model.net, WRONG, (1e3, 1e4))
     doubted = ResidualModel(CONFIG, model.net, WRONG, (1e3, 1e4), shrinkage=0.5)
@@ -170,7 +170,7 @@ def bouncing():
     return fit_residual(data, Bouncer().free(), config, Fit(epochs=100))[0], other.take(high), other.take(touched)
 
 
-def test_where_physics_is_right_nothing_is_made_up_and_contact_is_learned(bouncing):
+def test_where_physics_is_right_it_is_not_corrected_and_contact_is_learned(bouncing):
     hybrid, flight, contact = bouncing
     assert isinstance(hybrid.net, HurdleNet) and hybrid.cost == 11
     assert error(hybrid.expand(flight.obs, flight.action)[0], flight) < 0.05
@@ -178,7 +178,7 @@ def test_where_physics_is_right_nothing_is_made_up_and_contact_is_learned(bounci
     assert error(hybrid.expand(contact.obs, contact.action)[0], contact) < 0.6 * free
 
 
-def test_members_of_two_parts_keep_a_models_word_and_are_saved_and_loaded(bouncing, tmp_path):
+def test_members_of_two_parts_pass_check_model_and_are_saved_and_loaded(bouncing, tmp_path):
     hybrid, _, contact = bouncing
     check_model(hybrid, contact.obs[:4], gradients=True)
     hybrid.save(tmp_path)
@@ -190,7 +190,7 @@ def test_members_of_two_parts_keep_a_models_word_and_are_saved_and_loaded(bounci
     torch.testing.assert_close(quick, hybrid.step(contact.obs, contact.action)[0], atol=1e-4, rtol=1e-4)
 
 
-def test_steps_are_parted_by_whether_physics_explains_them_where_there_are_enough_of_either():
+def test_steps_are_stratified_by_whether_physics_is_exact_where_there_are_enough_of_both():
     changed, missed = torch.randn(6, 3), torch.zeros(6, 3)
     changed[:, 2] = 1.0
     missed[[1, 4], 0] = 0.1
@@ -201,15 +201,15 @@ def test_steps_are_parted_by_whether_physics_explains_them_where_there_are_enoug
         assert [rows.tolist() for rows in residual_strata(few, changed)] == [[0, 1, 2, 3, 4, 5]]
 
 
-def test_strata_are_drawn_from_each_by_itself_the_first_as_it_would_be_alone():
+def test_strata_are_resampled_separately_and_the_first_as_if_alone():
     wrong, right = torch.tensor([3, 7, 8]), torch.tensor([0, 1, 2, 4, 5, 6])
     own = Bootstraps(9, 4, 1, [wrong, right]).samples
     assert own.shape == (4, 9) and torch.equal(own[:, :3], wrong[Bootstraps(3, 4, 1).samples])
     assert torch.isin(own[:, 3:], right).all()
 
 
-def test_disagreement_out_of_bag_is_of_the_scale_of_that_of_all():
-    """Of members that are independent draws, few and many."""
+def test_out_of_bag_disagreement_has_the_scale_of_all_members():
+    """For members that are independent random numbers."""
 
     class Draws(StackedNet):
         def all_members(self, inputs):

@@ -1,4 +1,4 @@
-"""Leaf values: the grid reads what was put into it, and solves what it says it solves."""
+"""Value functions: interpolation, the Bellman equation, and the LQR cost-to-go."""
 
 import math
 
@@ -22,7 +22,7 @@ from forethought.control import (
 from forethought.control.values.grid import RegularGrid
 
 
-def test_a_grid_reads_a_multilinear_function_exactly_and_turns():
+def test_a_grid_interpolates_a_multilinear_function_exactly_and_can_be_periodic():
     grid = RegularGrid((0.0, -1.0), (4.0, 1.0), (8, 5), (False, False))
     points = grid.points()
     table = (points[:, 0] * points[:, 1])[grid.source]
@@ -37,7 +37,7 @@ def test_a_grid_reads_a_multilinear_function_exactly_and_turns():
     assert value[2].item() == pytest.approx(-1.0)
 
 
-def test_beyond_a_border_the_border_counts_and_nan_stays_nan():
+def test_beyond_the_grid_the_value_is_that_of_the_border_and_nan_stays_nan():
     value = pendulum_value(points=21)
     inside, outside = torch.tensor([[1.0, 8.0]]), torch.tensor([[1.0, 30.0]])
     assert value(inside).item() == value(outside).item()
@@ -62,27 +62,27 @@ def test_pendulum_value_is_best_upright_and_alike_for_observations():
     torch.testing.assert_close(value(Pendulum().observe(states)), value(states), atol=1e-2, rtol=1e-3)
 
 
-def test_grid_value_of_cartpole_knows_who_falls():
+def test_grid_value_of_cartpole_is_lower_for_a_falling_pole():
     bounds = (2.4, 3.0, 0.21, 3.0)
     value = GridValue(CartPole(), [-b for b in bounds], bounds, (7, 7, 7, 7), (False,) * 4, gamma=0.9)
     stands, falls = value(torch.tensor([[0.0, 0, 0, 0], [0.0, 0, 0.2, 3.0]])).tolist()
     assert stands > falls > 0
 
 
-def test_balance_value_is_the_return_of_standing_and_falls_off():
+def test_balance_value_is_the_return_of_balancing_and_decreases_away_from_rest():
     value = BalanceValue(CartPole(), gamma=0.99)
     rest, moved, tilted = value(torch.tensor([[0.0, 0, 0, 0], [1.0, 0, 0, 0], [0.0, 0, 0.2, 1.0]])).tolist()
     assert rest == pytest.approx(100.0)
     assert rest > moved > 0 and rest > tilted >= 0
 
 
-def test_a_balance_value_linearised_from_a_model_is_that_of_the_equations_it_stands_for():
-    """CartPole moves in proportion to its force, so two pushes tell of all between them."""
+def test_a_balance_value_linearised_from_a_model_is_that_of_the_equations():
+    """CartPole's acceleration is linear in the force, so interpolation between two forces is exact."""
     given, told = BalanceValue(CartPole()), BalanceValue(CartPole(), model=AnalyticModel(CartPole()))
     torch.testing.assert_close(told.cost, given.cost, rtol=1e-3, atol=1e-2)
 
 
-def test_a_learned_model_s_leaves_are_valued_by_what_was_learned():
+def test_the_terminal_value_of_a_learned_model_is_made_from_that_model():
     model, _ = fit_mlp(collect("CartPole-v1", 300, seed=0), config_for("CartPole-v1", hidden=16), Fit(epochs=20))
     learned, given = view(CARTPOLE, model, "cem").value, view(CARTPOLE, CARTPOLE.analytic(), "cem").value
     assert torch.equal(learned.cost, BalanceValue(CartPole(), model=model).cost)

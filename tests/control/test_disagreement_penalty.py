@@ -1,4 +1,4 @@
-"""The penalty on disagreement, and the forward pass that planning uses, against what they abbreviate."""
+"""The penalty on disagreement, and the fused forward pass, against their definitions."""
 
 import pytest
 import torch
@@ -59,7 +59,7 @@ def walked_disagreement(model, actions):
 
 
 @pytest.mark.parametrize("probabilistic", [False, True])
-def test_without_derivatives_an_ensemble_says_the_same(probabilistic):
+def test_an_ensemble_predicts_the_same_with_and_without_derivatives(probabilistic):
     model = ensemble(probabilistic=probabilistic)
     particles = model.repeat(SEEN, torch.arange(3).numpy().astype("uint64"))
     pushes = PUSH.repeat_interleave(4, 0)
@@ -70,7 +70,7 @@ def test_without_derivatives_an_ensemble_says_the_same(probabilistic):
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
 
 
-def test_a_network_that_has_changed_is_folded_anew():
+def test_a_network_that_has_changed_is_fused_again():
     config = MLPConfig(**SHAPE)
     model = MLPModel(config, scaled(MLPNet(config)))
     for change in (lambda: None, lambda: model.net.input_std.fill_(0.7), lambda: model.net.body[2].weight.mul_(1.5)):
@@ -84,14 +84,14 @@ def test_a_network_that_has_changed_is_folded_anew():
     torch.testing.assert_close(quick, model.step(SEEN, PUSH), atol=1e-5, rtol=1e-5)
 
 
-def test_answers_outlive_the_next_question_and_rows_may_change():
+def test_outputs_are_not_overwritten_by_the_next_call_and_batch_sizes_may_change():
     weights = [torch.randn(2, 3, 8), torch.randn(2, 8, 2)]
     biases = [torch.randn(2, 1, 8), torch.randn(2, 1, 2)]
     unit = torch.zeros(3), torch.ones(3)
-    folded = fuse(weights, biases, unit, (torch.zeros(2), torch.ones(2)))
-    first = folded(torch.ones(2, 4, 3))
+    fused = fuse(weights, biases, unit, (torch.zeros(2), torch.ones(2)))
+    first = fused(torch.ones(2, 4, 3))
     kept = first.clone()
-    folded(torch.zeros(2, 4, 3)), folded(torch.zeros(1, 7, 3))
+    fused(torch.zeros(2, 4, 3)), fused(torch.zeros(1, 7, 3))
     assert torch.equal(first, kept)
     hidden = torch.nn.functional.silu(torch.ones(2, 4, 3) @ weights[0] + biases[0])
     torch.testing.assert_close(first, hidden @ weights[1] + biases[1], atol=1e-5, rtol=1e-5)

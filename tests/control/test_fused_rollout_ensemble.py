@@ -1,4 +1,4 @@
-"""Many steps of an ensemble's particles at once are the steps one by one, noise included."""
+"""Fused rollouts of an ensemble's particles agree with their steps one by one, noise included."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def asked(actions):
 @pytest.mark.parametrize("probabilistic", [False, True])
 @pytest.mark.parametrize("layers", [0, 1, 2])
 @torch.no_grad()
-def test_a_walk_is_the_sum_of_its_steps(probabilistic, reward, layers):
+def test_returns_are_the_discounted_sum_of_the_steps(probabilistic, reward, layers):
     model, (seen, actions) = ensemble(probabilistic=probabilistic, reward=reward, layers=layers), drawn()
     start = at = model.repeat(seen, np.arange(ROWS, dtype=np.uint64))
     actions = actions.repeat_interleave(3, 1)
@@ -64,7 +64,7 @@ def test_a_walk_is_the_sum_of_its_steps(probabilistic, reward, layers):
 @pytest.mark.parametrize("probabilistic", [False, True])
 @pytest.mark.parametrize("particles", [2, 3, 8])
 def test_returns_and_charges_are_the_same_without_it(probabilistic, particles):
-    """Of 8 particles some members get one more than others; 2 are fewer than a step may cost, and are not walked."""
+    """Of 8 particles some members get one more than others; 2 are fewer than a step may cost, so that `step` is not used."""
     seen, actions = drawn()
     settings = {"probabilistic": probabilistic, "particles": particles}
     quick, slow = (rollout(ensemble(kind, **settings), seen, asked(actions), 0.9) for kind in (EnsembleModel, Stepped))
@@ -72,7 +72,7 @@ def test_returns_and_charges_are_the_same_without_it(probabilistic, particles):
     assert np.array_equal(quick.usage, slow.usage) and quick.usage[0, 0] == STEPS * particles
 
 
-def test_rows_are_walked_as_they_are_alone():
+def test_a_row_has_the_same_return_alone_and_among_others():
     seen, actions = drawn()
     model = ensemble(gamma=1.0)
     whole = rollout(model, seen, asked(actions)).returns
@@ -83,7 +83,7 @@ def test_rows_are_walked_as_they_are_alone():
         )
 
 
-def test_what_was_learned_since_counts():
+def test_changed_weights_are_used():
     seen, actions = drawn()
     model = ensemble(gamma=1.0)
     before = rollout(model, seen, asked(actions)).returns
@@ -103,7 +103,7 @@ def test_plans_are_those_without_it():
     torch.testing.assert_close(found[0].actions, found[1].actions, atol=1e-3, rtol=1e-3)
 
 
-def test_no_walk_where_members_change_or_are_averaged():
+def test_it_is_not_offered_where_members_change_or_are_averaged():
     model = ensemble()
     assert offered(model, Vectorised) is model
     assert offered(model.propagated("ts1"), Vectorised) is None
