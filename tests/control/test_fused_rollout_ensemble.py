@@ -64,7 +64,7 @@ def test_returns_are_the_discounted_sum_of_the_steps(probabilistic, reward, laye
 @pytest.mark.parametrize("probabilistic", [False, True])
 @pytest.mark.parametrize("particles", [2, 3, 8])
 def test_returns_and_charges_are_the_same_without_it(probabilistic, particles):
-    """Of 8 particles some members get one more than others; 2 are fewer than a step may cost, so that `step` is not used."""
+    """Of 8 particles some members get one more than others; 2 are fewer than the cost, so `step` is not used."""
     seen, actions = drawn()
     settings = {"probabilistic": probabilistic, "particles": particles}
     quick, slow = (rollout(ensemble(kind, **settings), seen, asked(actions), 0.9) for kind in (EnsembleModel, Stepped))

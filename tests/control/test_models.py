@@ -35,7 +35,7 @@ MODELS = {
     "cartpole": lambda: AnalyticModel(CartPole(), BalanceValue(CartPole()), gamma=0.9),
     "mlp pendulum": lambda: untrained("Pendulum-v1"),
     "mlp cartpole": untrained,
-    "mlp cartpole, termination learned": lambda: untrained(termination="learned", reward="given"),
+    "mlp cartpole, learned termination": lambda: untrained(termination="learned", reward="given"),
     "discretized repeated torques": lambda: DiscretizedActions(
         ActionRepeat(AnalyticModel(Pendulum(), lambda s: s[:, 1]), 3), 5
     ),
@@ -82,9 +82,7 @@ def test_answers_repeat_and_states_are_not_changed(name):
     assert torch.equal(states, before)
 
 
-@pytest.mark.parametrize(
-    "name", ["cartpole", "mlp cartpole", "mlp cartpole, termination learned", "with terminal value"]
-)
+@pytest.mark.parametrize("name", ["cartpole", "mlp cartpole", "mlp cartpole, learned termination", "terminal value"])
 def test_a_terminal_state_is_absorbing_and_has_value_zero(name):
     model = MODELS[name]()
     states, root, actions = queries(model)
