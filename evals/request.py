@@ -57,7 +57,7 @@ class EvalRequest:
     @property
     def view(self) -> dict[str, Any]:
         """The fields of `control.tasks.View` that differ from the defaults of the planner."""
-        given = {"hold": self.action_repeat, "leaf": self.terminal_value}
+        given = {"action_repeat": self.action_repeat, "terminal_value": self.terminal_value}
         return {name: value for name, value in given.items() if value is not None}
 
     @property

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..planning.interface import UNITS, Expansion, Usage
+from ..planning.interface import Expansion, Usage
+from ..planning.usage import no_usage
 from .critics import UNJUDGED, Judgement
 from .engines.base import Generation
 from .engines.flops import UNKNOWN_FLOPS, DecoderFlops
@@ -76,8 +77,8 @@ class GeneratedStep:
 def expansion_of(steps: Sequence[EvaluatedStep]) -> Expansion:
     """The numbers of K answers as arrays [K]."""
     if not steps:
-        empty, no_usage = np.empty(0, np.float32), np.empty((0, len(UNITS)))
-        return Expansion(empty, empty, empty, usage=no_usage, spent=no_usage)
+        empty, free = np.empty(0, np.float32), no_usage(0)
+        return Expansion(empty, empty, empty, usage=free, spent=free)
     states, reward, discount, value, usage, spent = zip(*steps)
     dead_end = [state.ended not in OPEN_OR_ANSWERED for state in states]
     return Expansion(

@@ -3,7 +3,6 @@
 from .beam import BFS, Beam
 from .budget import Budget, Ledger
 from .chained import Given, WarmStarted
-from .constraints import Masked, Penalised
 from .driver import Outcome, aplan, first_actions, plan, receding_horizon
 from .interface import (
     UNITS,
@@ -24,12 +23,13 @@ from .interface import (
     SequenceQuery,
     Size,
 )
-from .keys import keys_of
 from .mcts import MCTS
+from .noise import keys_of
 from .policy_prior import PolicyPrior
 from .shooting import CEM, ICEM, MPPI, BestOfN
 from .trajopt.gradient import GradientShooting
 from .trajopt.ilqr import DDP, ILQR
+from .wrappers.constraints import Masked, Penalised
 from .wrappers.disturbance import NoisyActions
 from .wrappers.elite_actions import EliteActions, elites
 from .wrappers.lambda_return import LambdaReturn

@@ -1,32 +1,28 @@
-"""Budgets and what has been paid: caps per problem, reservations for calls under way, charged and spent.
+"""Budgets, and a ledger of what was reserved, charged and spent under one.
 
-*Charged* is what a planner would have paid alone, and all that caps and comparisons look at. *Spent* is what the
-engine did. Caps in nodes, calls and tokens are hard: the most a call may use is reserved before it is made. Seconds
-are a stop time: nothing starts after it.
+*Charged* is what a planner would have paid as if alone, and caps and comparisons look at nothing else. *Spent* is the
+actual cost. Caps in nodes, calls and tokens are hard: the most that a call may cost is reserved before it is made.
+Seconds are a stop time: no call starts after it.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .interface import UNITS, Int, Size, Usage
-from .jit import njit
+from .interface import Int, Query, Size, Usage
+from .usage import GENERATED_TOKENS, MODEL_CALLS, NODES, ONE_STEP_USAGE, no_usage
 
-NODES, CALLS, GENERATED = UNITS.index("nodes"), UNITS.index("model_calls"), UNITS.index("generated_tokens")
-SECONDS = UNITS.index("seconds")
-CHARGED, SPENT = range(2)
-"""The two bills of a ledger, float64 [2, B, units]."""
-PLAINLY, FLYING, ROOM = range(3)
-"""Its counts, int32 [3, B]: answers of one node and one call, calls under way, how many more there is room for."""
-MOST_NODES = 65_536
-"""As large as a search grows whose budget is not in nodes."""
+MAX_NODES = 65_536
+"""The largest search under a budget that is not in nodes."""
 
-PLAIN = np.zeros(len(UNITS))
-PLAIN[[NODES, CALLS]] = 1
+PerRow = NDArray[np.int64]
+RealPerRow = NDArray[np.float64]
+Counts = PerRow | int
+"""A number per row [B], or one number that holds for all rows."""
 
 
 @dataclass(frozen=True)
@@ -48,108 +44,128 @@ class Budget:
     def size(self, cost: int = 1) -> Size:
         """How large a search over a model of that `cost` may grow."""
         bounds = [c for c in (self.model_calls, self.generated_tokens) if c is not None]
-        nodes = min([*bounds, MOST_NODES] if self.nodes is None else [*bounds, self.nodes // cost])
+        nodes = min([*bounds, MAX_NODES] if self.nodes is None else [*bounds, self.nodes // cost])
         return Size(nodes, exact=self.nodes is not None)
 
 
-@njit
-def shift(counts: Any, to: int, off: int, row: Any) -> None:
-    """One unit from line `off` to line `to` of the counts for each row named."""
-    for b in row:
-        counts[to, b] += 1
-        counts[off, b] -= 1
+def budget_of(given: Budget | int) -> Budget:
+    """A budget; a number means nodes."""
+    return given if isinstance(given, Budget) else Budget(nodes=int(given))
 
 
-@njit
-def add(bills: Any, row: Any, usage: Any, paid: Any) -> None:
-    """Rows of usage [K, units] put to what is charged, and of what the engine did to what is spent."""
-    for k in range(len(row)):
-        for unit in range(bills.shape[2]):
-            bills[CHARGED, row[k], unit] += usage[k, unit]
-            bills[SPENT, row[k], unit] += paid[k, unit]
+@dataclass(frozen=True)
+class Cap:
+    """A hard cap on one unit of usage. most: the most of it that one call may cost."""
 
-
-@njit
-def reckon(bills: Any, counts: Any, caps: Any, most: int) -> None:
-    """Fill in the room: how many calls fit under every cap [C] (unit, cap, most of a call) with those under way."""
-    for b in range(counts.shape[1]):
-        left = float(most)
-        for c in range(len(caps)):
-            unit, cap, each = int(caps[c, 0]), caps[c, 1], caps[c, 2]
-            one = counts[PLAINLY, b] if unit in (NODES, CALLS) else 0
-            left = min(left, (cap - bills[CHARGED, b, unit] - one - counts[FLYING, b] * each) // each)
-        counts[ROOM, b] = max(left, 0.0)
-
-
-@njit
-def settle(bills: Any, counts: Any, caps: Any, most: int, row: Any, usage: Any, paid: Any) -> None:
-    """What was reserved for these rows is booked as `add` does, and the room is reckoned anew."""
-    add(bills, row, usage, paid)
-    for b in row:
-        counts[FLYING, b] -= 1
-    reckon(bills, counts, caps, most)
+    unit: int
+    cap: int
+    most: int
 
 
 class Ledger:
-    """What `rows` problems have reserved, been charged and spent under one budget."""
+    """What `rows` problems have reserved, been charged and spent under one budget.
+
+    cost: nodes that one edge may be charged. most_tokens: the most tokens that one edge may generate.
+    """
 
     def __init__(self, budget: Budget, rows: int, cost: int = 1, most_tokens: int = 0) -> None:
-        self.budget, self.rows = budget, rows
-        self._bills, self._counts = np.zeros((2, rows, len(UNITS))), np.zeros((3, rows), np.int32)
-        self._cost = cost
+        self.budget, self.rows, self._cost = budget, rows, cost
+        self._charged, self._spent = no_usage(rows), no_usage(rows)  # without the answers counted next
+        self._one_step_answers: Counts = 0
+        self._in_flight: Counts = 0
         caps = (
             (NODES, budget.nodes, cost),
-            (CALLS, budget.model_calls, 1),
-            (GENERATED, budget.generated_tokens, most_tokens),
+            (MODEL_CALLS, budget.model_calls, 1),
+            (GENERATED_TOKENS, budget.generated_tokens, most_tokens),
         )
-        known = [each for each in caps if each[1] is not None and each[2] > 0]
-        self._caps = np.array(known, float).reshape(-1, 3)
-        self.begun = time.perf_counter()
-        self._most = MOST_NODES if budget.nodes is None else min(budget.nodes // cost, np.iinfo(np.int32).max)
-        self._remaining = self._counts[ROOM]
-        self._reckon()
+        self._caps = [Cap(unit, cap, most) for unit, cap, most in caps if cap is not None and most > 0]
+        self._started = time.perf_counter()
+        self._largest = MAX_NODES if budget.nodes is None else min(budget.nodes // cost, np.iinfo(np.int32).max)
+        self._query: Query | None = None
+        self._query_counts: Counts = 0
+        self._every_row = np.arange(rows, dtype=np.int32).tobytes()
+        self._remaining: Int = np.zeros(rows, np.int32)
+        self._update_remaining()
 
     @property
     def charged(self) -> Usage:
-        """[B, units] what these plans would have paid alone."""
-        return self._bills[CHARGED] + self._counts[PLAINLY, :, None] * PLAIN
+        """[B, units] what these plans would have paid as if alone."""
+        return self._charged + self._one_step_usage()
 
     @property
     def spent(self) -> Usage:
-        """[B, units] what the engine did."""
-        return self._bills[SPENT] + self._counts[PLAINLY, :, None] * PLAIN
+        """[B, units] what these plans actually cost."""
+        return self._spent + self._one_step_usage()
+
+    def _one_step_usage(self) -> Usage:
+        """[B, units] of the answers that cost one node and one call each."""
+        return np.multiply.outer(np.broadcast_to(self._one_step_answers, self.rows), ONE_STEP_USAGE)
 
     def late(self) -> bool:
         """Whether the stop time has passed."""
-        return self.budget.seconds is not None and time.perf_counter() - self.begun >= self.budget.seconds
+        return self.budget.seconds is not None and time.perf_counter() - self._started >= self.budget.seconds
 
     def remaining(self) -> Int:
-        """[B] how many new nodes each row may still open, calls under way counted at their most."""
+        """[B] how many new nodes each row may still open, calls in flight counted at the most they may cost."""
         return np.zeros(self.rows, np.int32) if self.late() else self._remaining
 
-    def _reckon(self) -> None:
-        reckon(self._bills, self._counts, self._caps, self._most)
-
-    def reserve(self, query: Any) -> None:
+    def reserve(self, query: Query) -> None:
         """Set aside the most that the call for `query` may cost."""
-        shift(self._counts, FLYING, ROOM, query.row)
+        counts = self._counts(query)
+        self._in_flight = self._in_flight + counts
+        self._remaining -= counts
 
-    def release(self, query: Any) -> None:
+    def release(self, query: Query) -> None:
         """Give a reservation back: the call failed."""
-        shift(self._counts, ROOM, FLYING, query.row)
+        counts = self._counts(query)
+        self._in_flight = self._in_flight - counts
+        self._remaining += counts
 
-    def charge(self, query: Any, usage: Usage | None, spent: Usage | None = None) -> None:
+    def charge(self, query: Query, usage: Usage | None, spent: Usage | None = None) -> None:
         """Book the answer to a reserved query; usage None is one node and one call each."""
+        counts = self._counts(query)
+        self._in_flight = self._in_flight - counts
         if usage is None:
-            shift(self._counts, PLAINLY, FLYING, query.row)
-            if self._cost > 1:
-                self._reckon()
-            return
-        usage = np.asarray(usage, float)
-        paid = usage if spent is None else np.asarray(spent, float)
-        settle(self._bills, self._counts, self._caps, self._most, query.row, usage, paid)
+            self._one_step_answers = self._one_step_answers + counts
+            if self._cost == 1:
+                return
+        else:
+            self.book(query.row, usage, spent)
+        self._update_remaining()
 
     def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
         """Charge rows for what was not reserved, such as the start."""
-        usage = np.asarray(usage, float)
-        add(self._bills, row, usage, usage if spent is None else np.asarray(spent, float))
+        # adding all rows in order, as in lock step, is much faster than adding them by index
+        index = None if row.tobytes() == self._every_row else row
+        add_rows(self._charged, index, usage)
+        add_rows(self._spent, index, usage if spent is None else spent)
+
+    def _counts(self, query: Query) -> Counts:
+        """How many entries of the query each row has; computed once for the reservation and the charge."""
+        if self._query is not query:
+            every = query.row.tobytes() == self._every_row
+            self._query, self._query_counts = query, 1 if every else np.bincount(query.row, minlength=self.rows)
+        return self._query_counts
+
+    def _update_remaining(self) -> None:
+        """Set how many calls of each row fit under every cap beside those in flight."""
+        left: RealPerRow | int = self._largest
+        for cap in self._caps:
+            booked = self._in_flight * cap.most
+            if ONE_STEP_USAGE[cap.unit]:
+                booked = booked + self._one_step_answers
+            left = np.minimum(left, ((cap.cap - booked) - self._charged[:, cap.unit]) / cap.most)
+        self._remaining[:] = np.maximum(left, 0)
+
+
+def add_rows(total: Usage, row: Int | None, usage: Usage) -> None:
+    """Add each row of `usage` [K, units] to the row of `total` [B, units] that `row` [K] names; rows may repeat.
+
+    row: None for all rows in order.
+    """
+    if row is None:
+        total += usage
+        return
+    units = total.shape[1]
+    index = row.astype(np.int64)[:, None] * units + np.arange(units)
+    np.add.at(total.reshape(-1), index.ravel(), usage.ravel())  # numpy is fast for add.at in one dimension only

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .jit import njit
-from .keys import GOLDEN, mixed
+from .noise import GOLDEN, mixed
 from .records import (
     AWAITED,
     BUDGET,

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .interface import ActionSpace, Bool, BoxActions, Expansion, Int, Keys, Plan, SequenceQuery, Size
+from .interface import ActionSpace, Bool, BoxActions, Expansion, Int, Keys, Plan, SequenceQuery, Size, WarmStartable
 from .vectors.base import shifted
 
 
@@ -46,7 +46,7 @@ class WarmStarted:
         return WarmStartedSearch(self, root, actions, size, keys, after)
 
 
-class WarmStartedSearch:
+class WarmStartedSearch(WarmStartable):
     """One run; see `interface.Search`. The second search begins when the first is done in every row."""
 
     def __init__(
@@ -119,7 +119,7 @@ class WarmStartedSearch:
         return found
 
 
-class Given:
+class Given(WarmStartable):
     """A plan that is known beforehand, as the `after` of any search over vectors.
 
     plans: per problem vectors [length, D], such as what `EliteActions.vectors` makes of a tree's plan, or a tensor
@@ -140,6 +140,10 @@ class Given:
     def outcome(self) -> Any:
         """What `plan` takes as `after`."""
         return SimpleNamespace(search=self)
+
+    def advance(self, actions: Any) -> None:
+        """Steps [B, D] or [B, n, D] of the plan were taken."""
+        self.taken += 1 if np.ndim(actions) == 2 else np.shape(actions)[1]
 
     def plan(self) -> Plan:
         value = np.zeros(self.rows, np.float32)

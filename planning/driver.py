@@ -1,236 +1,299 @@
-"""The drivers: they carry a search's questions to a model and the answers back. `plan` in lock step, `aplan` awaiting.
+"""The drivers: they pass a search's queries to a model and the answers back. `plan` in lock step, `aplan` with asyncio.
 
-A driver owns the states and the ledger and nothing of the search's; both loops use only what `interface.py` promises,
-so a reader can write his own.
+A driver owns the states and the ledger. Both loops use only what `interface.py` promises, so a reader can write his
+own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sized
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 
-from .budget import PLAIN, Budget, Ledger
-from .constraints import refuse_slots
+from .budget import Budget, Ledger, budget_of
 from .interface import (
+    Actions,
+    Answer,
+    AnySearch,
+    AsyncModel,
     Bool,
     EdgeQuery,
     Expansion,
     IndexedActions,
+    Int,
     Keys,
+    Model,
     Plan,
+    Planner,
+    Query,
+    Search,
     SequenceQuery,
+    States,
     Usage,
+    WarmStartable,
 )
-from .keys import keys_of
+from .noise import keys_of
 from .rollout import rollout
-from .states import ListStates, store_for
+from .scoring import refuse_constrained_indices
+from .states import ListStates, StateStore, store_for
+from .tree import Tree
+from .tree_search import TreeSearch
+from .usage import ONE_STEP_USAGE, no_usage, usage_or_one_step
 
-Booked = dict[tuple[int, int], Usage]
-"""What each (row, node) was charged."""
+State = TypeVar("State")
+
+NodeUsage = dict[tuple[int, int], Usage]
+"""The usage [units] that each (row, node) was charged."""
 
 MAX_COMPLETION_STEPS = 1000
-"""Steps after which closing gives up: a world without an end (most control problems) is never solved."""
+"""Steps after which a completion gives up, in a world that has no end (most control problems)."""
 
 
 @dataclass
-class Outcome:
-    """A plan and what it took.
+class Outcome(Generic[States]):
+    """A plan and its cost.
 
-    states: the store; `get(row, node)`. charged, spent, closing: [B, units]; closing is what completing an unfinished
-    best leaf took, outside the cap. ends: the state each row ends in (text: the solution), None for vectors.
-    node_usage: per (row, node) what that node was charged, for reading smaller budgets off a larger run.
+    states: the store; `get(row, node)`. charged, spent, completion: [B, units]; completion is the cost of completing an
+    unfinished best leaf, outside the cap. ends: the state each row ends in (text: the solution), empty for vectors.
+    node_usage: per (row, node) the usage that node was charged, for reading smaller budgets off a larger run.
     """
 
     plan: Plan
-    search: Any
-    states: Any
+    search: AnySearch
+    states: StateStore[States]
     charged: Usage
     spent: Usage
     completion: Usage
-    ends: list[Any] = field(default_factory=list)
-    node_usage: Booked = field(default_factory=dict)
+    ends: list[object] = field(default_factory=list)
+    node_usage: NodeUsage = field(default_factory=dict)
+
+    @property
+    def tree(self) -> Tree:
+        """The tree that was searched. Errors: ValueError for a search over sequences of vectors."""
+        if not isinstance(self.search, TreeSearch):
+            raise ValueError(f"{type(self.search).__name__} searched no tree")
+        return self.search.tree
 
 
-def answer(model: Any, states: Any, query: Any) -> Any:
+def refuse_environment(model: object) -> None:
+    """Errors: TypeError for a gymnasium environment given as a model."""
+    if any(kind.__module__.partition(".")[0] in ("gymnasium", "gym") for kind in type(model).__mro__):
+        raise TypeError(
+            f"{type(model).__name__} is a gymnasium environment; planning needs a model, which can step any batch of "
+            "states: AnalyticModel(dynamics) where the equations are known (such as AnalyticModel(Pendulum())), or a "
+            "model learned from the environment's transitions, such as MLPModel by fit_mlp"
+        )
+
+
+def answer_query(model: Model[States], states: StateStore[States], query: Query) -> Answer:
     """The model's answer to a query; reached states are stored."""
     if isinstance(query, SequenceQuery):
         return rollout(model, states.get(query.row, np.zeros_like(query.row)), query)
-    reached, expansion = model.expand(
-        states.get(query.row, query.parent), query.slot, to_end=query.to_end, evaluate=query.evaluate
-    )
-    expansion.duplicate_of = keep(states, query, reached)
+    parents = states.get(query.row, query.parent)
+    reached, expansion = model.expand(parents, query.action, to_end=query.to_end, evaluate=query.evaluate)
+    expansion.duplicate_of = store_reached(states, query, reached)
     return expansion
 
 
-def keep(states: Any, query: EdgeQuery, reached: Any) -> Any:
-    """Store what a query reached; the earlier equal siblings, which followed solutions do not look for: they are
-    independent samples, each with its own noise to the end, and merging two would make one of them."""
+def store_reached(states: StateStore[States], query: EdgeQuery, reached: States) -> Int | None:
+    """Store the states that a query reached, and find earlier equal siblings of each.
+
+    States of a query `to_end` have no duplicates: they are independent samples, each with its own noise to the end.
+    """
     return states.put(query.row, query.node, reached, None if query.to_end else query.parent)
 
 
 def plan(
-    planner: Any,
-    model: Any,
-    problems: Any,
-    budget: Budget,
+    planner: Planner,
+    model: Model[States],
+    problems: object,
+    budget: Budget | int,
     *,
     seed: int = 0,
     keys: Keys | None = None,
-    after: Outcome | None = None,
-) -> Outcome:
+    after: Outcome[States] | None = None,
+) -> Outcome[States]:
     """Plan for a batch of problems in lock step.
 
-    problems: whatever `model.start` takes, B of them. keys: uint64 [B] in place of those made from `seed`.
-    after: the outcome of the decision before, whose search was told by `advance` which actions were taken.
+    problems: whatever `model.start` takes, B of them. budget: of each problem; a number means nodes. keys: uint64 [B]
+    in place of those made from `seed`. after: the outcome of the decision before, whose search was told by `advance`
+    which actions were taken.
+
+    Errors: TypeError for a gymnasium environment given as a model, ValueError for a planner that does not take the
+    model's actions, ModelError for answers that break the contract.
     """
-    refuse_slots(model)
+    refuse_environment(model)
+    refuse_constrained_indices(model)
+    budget = budget_of(budget)
     start, root = model.start(problems)
     rows = len(root.value)
-    size = budget.size(model.cost)
     search = planner.begin(
         root,
         model.actions,
-        size,
+        budget.size(model.cost),
         keys=keys_of(seed, rows) if keys is None else keys,
-        after=None if after is None else after.search,
+        after=None if after is None else cast(WarmStartable, after.search),
     )
     states = _store(start, search, after, rows)
-    ledger = Ledger(budget, rows, model.cost, getattr(model, "most_tokens", 0))
+    ledger = Ledger(budget, rows, model.cost)
     if root.usage is not None:
         ledger.book(np.arange(rows, dtype=np.int32), root.usage, root.spent)
-    while len(query := search.ask(ledger.remaining())):
-        ledger.reserve(query)
-        reply = answer(model, states, query)
-        search.tell(query, reply)
-        ledger.charge(query, reply.usage, reply.spent)
+    _run(search, model, states, ledger)
     return _outcome(search, states, ledger, {})
 
 
-def _outcome(search: Any, states: Any, ledger: Ledger, booked: Booked) -> Outcome:
-    charged = ledger.charged
-    completion = np.zeros(charged.shape)
-    return Outcome(search.plan(), search, states, charged, ledger.spent, completion, node_usage=booked)
+def _run(search: AnySearch, model: Model[States], states: StateStore[States], ledger: Ledger) -> None:
+    """Ask and tell until the search asks nothing."""
+    any_search = cast("Search[Query, Answer]", search)
+    while len(query := any_search.ask(ledger.remaining())):
+        ledger.reserve(query)
+        answer = answer_query(model, states, query)
+        any_search.tell(query, answer)
+        ledger.charge(query, answer.usage, answer.spent)
 
 
-def _store(start: Any, search: Any, after: Outcome | None, rows: int) -> Any:
+def _outcome(search: AnySearch, states: StateStore[States], ledger: Ledger, node_usage: NodeUsage) -> Outcome[States]:
+    completion = no_usage(ledger.rows)
+    return Outcome(search.plan(), search, states, ledger.charged, ledger.spent, completion, node_usage=node_usage)
+
+
+def _store(start: States, search: AnySearch, after: Outcome[States] | None, rows: int) -> StateStore[States]:
     """The store of a search's states, with the start states at its roots; a reused tree keeps its own."""
-    tree = getattr(search, "tree", None)
-    every = np.arange(rows, dtype=np.int32)
-    roots = np.zeros(rows, np.int32) if tree is None else tree.root
-    reused = after is not None and tree is not None and tree is getattr(after.search, "tree", None)
-    states = after.states if after is not None and reused else store_for(start, 1 if tree is None else tree.nodes)
-    states.put(every, roots, start)
+    row = np.arange(rows, dtype=np.int32)
+    if not isinstance(search, TreeSearch):
+        states = store_for(start, 1)
+        states.put(row, np.zeros(rows, np.int32), start)
+        return states
+    tree = search.tree
+    reused = after is not None and isinstance(after.search, TreeSearch) and after.search.tree is tree
+    states = after.states if after is not None and reused else store_for(start, tree.nodes)
+    states.put(row, tree.root, start)
     return states
 
 
 async def aplan(
-    planner: Any,
-    model: Any,
-    problem: Any,
-    budget: Budget,
+    planner: Planner,
+    model: AsyncModel[list[State]],
+    problem: object,
+    budget: Budget | int,
     *,
     key: int = 0,
     close: bool = True,
-) -> Outcome:
-    """Plan for one problem, awaiting the model: one task per group of siblings, told as they land.
+) -> Outcome[list[State]]:
+    """Plan for one problem, awaiting the model: one task per group of siblings, told as they arrive.
 
-    key: the problem's own number for `keys_of`, or its 64-bit key. close: complete the best open leaf along first
-    slots when the budget ends without a solution (outside the cap, booked under `completion`).
-    A call that raises is given back to the search and the exception goes to the caller.
+    budget: a number means nodes. key: the problem's own number for `keys_of`, or its 64-bit key. close: complete the
+    best open leaf along action 0 when the budget ends without a solution (outside the cap, booked under `completion`).
+    After a call that raises, its query is dropped and the exception goes to the caller.
+
+    Errors: as `plan`.
     """
+    refuse_environment(model)
+    budget = budget_of(budget)
     start, root = await model.start([problem])
     search = planner.begin(root, model.actions, budget.size(model.cost), keys=np.array([key], np.uint64))
-    states = ListStates(start, 0)
+    states: ListStates[State] = ListStates(start, 0)
     states.put(np.zeros(1, np.int32), np.zeros(1, np.int32), start)
-    ledger = Ledger(budget, 1, model.cost, getattr(model, "most_tokens", 0))
+    ledger = Ledger(budget, 1, model.cost, model.most_tokens)
     if root.usage is not None:
         ledger.book(np.zeros(1, np.int32), root.usage, root.spent)
-    booked: Booked = {}
-    await _converse(search, model, states, ledger, booked)
-    outcome = _outcome(search, states, ledger, booked)
-    await _end(outcome, model, close)
+    conversation = _Conversation(cast("Search[EdgeQuery, Expansion]", search), model, states, ledger)
+    await conversation.run()
+    outcome = _outcome(search, states, ledger, conversation.node_usage)
+    await _complete(outcome, model, states, close)
     return outcome
 
 
-async def _converse(search: Any, model: Any, states: ListStates, ledger: Ledger, booked: Booked) -> None:
-    """Ask, await whichever call lands first, tell; until the search is done."""
-    flying: dict[asyncio.Task[Any] | None, EdgeQuery] = {}  # None: the one that is awaited right here
-    # asyncio.wait would hang a callback on all of `flying` each time
-    ready: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
-    try:
-        while True:
-            groups = _asked(search, ledger)
-            if len(groups) == 1 and not flying:  # a task of its own would take a fifth of the search's time
-                flying[None] = groups[0]
-                _land(await _answer(model, states, groups[0]), groups[0], search, states, ledger, booked)
-                del flying[None]
-                continue
-            for group in groups:
-                task = asyncio.create_task(_answer(model, states, group))
-                task.add_done_callback(ready.put_nowait)
-                flying[task] = group
-            if not flying:
-                return
-            landed = {await ready.get(), *(ready.get_nowait() for _ in range(ready.qsize()))}
-            for done in [task for task in flying if task in landed]:
-                _land(done.result(), flying[done], search, states, ledger, booked)
-                del flying[done]
-    finally:
-        for group in flying.values():
-            search.drop(group)
-            ledger.release(group)
-        tasks = [task for task in flying if task is not None]
+class _Conversation(Generic[State]):
+    """The loop of `aplan`: ask, await whichever call ends first, tell; until the search is done."""
+
+    def __init__(
+        self,
+        search: Search[EdgeQuery, Expansion],
+        model: AsyncModel[list[State]],
+        states: ListStates[State],
+        ledger: Ledger,
+    ) -> None:
+        self.search, self.model, self.states, self.ledger = search, model, states, ledger
+        self.node_usage: NodeUsage = {}
+        # None is the call that is awaited without a task of its own
+        self.in_flight: dict[asyncio.Task[tuple[list[State], Expansion]] | None, EdgeQuery] = {}
+
+    async def run(self) -> None:
+        # asyncio.wait would attach a callback to every task in flight each time
+        ready: asyncio.Queue[asyncio.Task[tuple[list[State], Expansion]]] = asyncio.Queue()
+        in_flight = self.in_flight
+        try:
+            while True:
+                groups = self._ask()
+                if len(groups) == 1 and not in_flight:  # a task of its own would take a fifth of the search's time
+                    in_flight[None] = groups[0]
+                    self._tell(await self._call(groups[0]), groups[0])
+                    del in_flight[None]
+                    continue
+                for group in groups:
+                    task = asyncio.create_task(self._call(group))
+                    task.add_done_callback(ready.put_nowait)
+                    in_flight[task] = group
+                if not in_flight:
+                    return
+                ended = {await ready.get(), *(ready.get_nowait() for _ in range(ready.qsize()))}
+                for task in [each for each in in_flight if each is not None and each in ended]:
+                    self._tell(task.result(), in_flight[task])
+                    del in_flight[task]
+        finally:
+            await self._drop_in_flight()
+
+    async def _drop_in_flight(self) -> None:
+        for group in self.in_flight.values():
+            self.search.drop(group)
+            self.ledger.release(group)
+        tasks = [task for task in self.in_flight if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _ask(self) -> list[EdgeQuery]:
+        """The search's next query, reserved, as one query per group of siblings."""
+        query = self.search.ask(self.ledger.remaining())
+        groups = query.groups()
+        if groups:
+            self.ledger.reserve(query)
+        return groups
 
-def _asked(search: Any, ledger: Ledger) -> list[EdgeQuery]:
-    """What the search wants to know now, one query per group of siblings, reserved."""
-    query = search.ask(ledger.remaining())
-    groups: list[EdgeQuery] = query.groups()
-    if groups:
-        ledger.reserve(query)
-    return groups
+    def _call(self, group: EdgeQuery) -> Coroutine[object, object, tuple[list[State], Expansion]]:
+        """The model's answer to a group, to be awaited."""
+        parents = self.states.get(group.row, group.parent)
+        call = self.model.expand(parents, group.action, to_end=group.to_end, evaluate=group.evaluate)
+        return cast("Coroutine[object, object, tuple[list[State], Expansion]]", call)
+
+    def _tell(self, answer: tuple[list[State], Expansion], group: EdgeQuery) -> None:
+        """Store the states that a call reached, tell the search and charge the call."""
+        reached, expansion = answer
+        expansion.duplicate_of = store_reached(self.states, group, reached)
+        self.search.tell(group, expansion)
+        self.ledger.charge(group, expansion.usage, expansion.spent)
+        for i, node in enumerate(group.node.tolist()):
+            self.node_usage[0, node] = ONE_STEP_USAGE if expansion.usage is None else expansion.usage[i]
 
 
-def _answer(model: Any, states: ListStates, group: EdgeQuery) -> Coroutine[Any, Any, tuple[Any, Expansion]]:
-    """What the model will say of a group."""
-    under = states.get(group.row, group.parent)
-    call: Coroutine[Any, Any, tuple[Any, Expansion]] = model.expand(
-        under, group.slot, to_end=group.to_end, evaluate=group.evaluate
-    )
-    return call
-
-
-def _land(
-    answer: tuple[Any, Expansion], group: EdgeQuery, search: Any, states: ListStates, ledger: Ledger, booked: Booked
+async def _complete(
+    outcome: Outcome[list[State]], model: AsyncModel[list[State]], states: ListStates[State], close: bool
 ) -> None:
-    """Keep what a call reached, tell the search and book it."""
-    reached, expansion = answer
-    expansion.duplicate_of = keep(states, group, reached)
-    search.tell(group, expansion)
-    ledger.charge(group, expansion.usage, expansion.spent)
-    for i, node in enumerate(group.node.tolist()):
-        booked[0, node] = PLAIN if expansion.usage is None else expansion.usage[i]
-
-
-async def _end(outcome: Outcome, model: Any, close: bool) -> None:
-    """Set the state the plan ends in, completing it along first slots where the search found no solution."""
+    """Set the state the plan ends in, completing it along action 0 where the search found no solution."""
     if not outcome.plan.path[0]:
         return
     node = int(outcome.plan.best[0])
-    state = outcome.states.states[0, node]
+    state = states.states[0, node]
     solved = any(f.node == node for f in outcome.plan.finished[0])
     steps = 0
     while close and not solved and isinstance(model.actions, IndexedActions) and steps < MAX_COMPLETION_STEPS:
         steps += 1
         (state,), expansion = await model.expand([state], np.zeros(1, np.int32), to_end=True, evaluate="finished")
-        usage = PLAIN if expansion.usage is None else expansion.usage
+        usage = usage_or_one_step(expansion.usage, 1)
         outcome.completion += usage
         outcome.spent += usage if expansion.spent is None else expansion.spent
         solved = bool(np.asarray(expansion.discount)[0] == 0)
@@ -238,49 +301,52 @@ async def _end(outcome: Outcome, model: Any, close: bool) -> None:
 
 
 def receding_horizon(
-    planner: Any,
-    model: Any,
-    problems: Any,
-    act: Callable[[Any], tuple[Any, Bool]],
-    budget: Budget,
+    planner: Planner,
+    model: Model[States],
+    problems: object,
+    act: Callable[[Actions], tuple[object, Bool]],
+    budget: Budget | int,
     steps: int,
     *,
     seed: int = 0,
     warm: bool = True,
-) -> Iterator[Outcome]:
-    """Model predictive control: plan, take the first action, look again, plan anew.
+) -> Iterator[Outcome[States]]:
+    """Model predictive control: plan, take the first action, observe, plan anew.
 
-    act: takes the first actions (int32 [B] slots, or tensor [B, D]) and returns the next problems and which rows are
-    still alive [B]; rows that are not are planned for but ignored. warm: go on from the plan before (shifted sequences;
-    the subtree of the action taken where the planner has `reuse`). Yields each decision's outcome before acting.
+    act: takes the first actions (int32 [B] indices, or tensor [B, D]) and returns the next problems and which rows are
+    still alive [B]; rows that are not are planned for but ignored. budget: of each decision; a number means nodes.
+    warm: begin from the plan before (shifted sequences; the subtree of the action taken where the planner has `reuse`).
+    Yields each decision's outcome before acting.
     """
-    after: Outcome | None = None
+    after: Outcome[States] | None = None
     for step in range(steps):
-        outcome = plan(planner, model, problems, budget, keys=keys_of(seed + step, _rows(problems)), after=after)
+        outcome = plan(planner, model, problems, budget, keys=keys_of(seed + step, _count(problems)), after=after)
         yield outcome
-        taken = first_actions(outcome.plan)
-        problems, alive = act(taken)
+        actions = first_actions(outcome.plan)
+        problems, alive = act(actions)
         if not alive.any():
             return
-        after = None
-        if warm and _can_go_on(outcome, taken):
-            outcome.search.advance(taken)
-            after = outcome
+        after = outcome if warm and advance_search(outcome, actions) else None
 
 
-def _rows(problems: Any) -> int:
-    return len(problems[0]) if isinstance(problems, tuple) else len(problems)
+def _count(problems: object) -> int:
+    return len(cast(Sized, problems[0] if isinstance(problems, tuple) else problems))
 
 
-def _can_go_on(outcome: Outcome, taken: Any) -> bool:
-    """Whether the search can be carried over to the next decision in every row."""
-    return hasattr(outcome.search, "advance") and (
-        not hasattr(outcome.search, "tree") or bool(getattr(outcome.search.planner, "reuse", False))
-    )
+def advance_search(outcome: Outcome[States], actions: Actions) -> bool:
+    """Mark the actions [B] or [B, D] as taken, so that the next decision can begin from this search.
+
+    False where it cannot: a search that is not `WarmStartable`, or a tree that was searched without `reuse`.
+    """
+    search: object = outcome.search
+    if not isinstance(search, WarmStartable) or not search.reusable:
+        return False
+    search.advance(actions)
+    return True
 
 
-def first_actions(plan: Plan) -> Any:
-    """What to do now: int32 [B] slots of a tree's plans (0 where a plan is empty), or the first vectors [B, D]."""
+def first_actions(plan: Plan) -> Actions:
+    """The actions to take now: int32 [B] indices of a tree's plans (0 where a plan is empty), or vectors [B, D]."""
     if isinstance(plan.actions, list):
         return np.array([a[0] if len(a) else 0 for a in plan.actions], np.int32)
     return plan.actions[:, 0]

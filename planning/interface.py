@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -44,6 +44,7 @@ __all__ = [
     "ActionSpace",
     "Actions",
     "Answer",
+    "AnySearch",
     "AsyncModel",
     "Bool",
     "BoxActions",
@@ -60,6 +61,7 @@ __all__ = [
     "Keys",
     "Model",
     "ModelError",
+    "Observed",
     "Offering",
     "Plan",
     "Planner",
@@ -69,6 +71,7 @@ __all__ = [
     "Returns",
     "SampledActions",
     "Search",
+    "SelfAnswering",
     "SequenceQuery",
     "Size",
     "Steppable",
@@ -83,13 +86,15 @@ __all__ = [
 
 States = TypeVar("States")
 Kind = TypeVar("Kind")
+QueryT = TypeVar("QueryT")
+AnswerT = TypeVar("AnswerT", contravariant=True)
 
 
 class Model(Protocol[States]):
     """A world to plan in: physics, a network, an ensemble, a language model.
 
-    actions: what states offer.
-    cost: the most nodes one action in one state may be charged (1; a torque held k steps: k).
+    actions: the action space. cost: the most nodes one action in one state may be charged; 1, or k for an action that
+        is repeated k times.
     """
 
     @property
@@ -98,7 +103,7 @@ class Model(Protocol[States]):
     @property
     def cost(self) -> int: ...
 
-    def start(self, problems: Any) -> tuple[States, Expansion]:
+    def start(self, problems: object) -> tuple[States, Expansion]:
         """The B states that B problems begin in. MuZero's representation and prediction h, f.
 
         The expansion's reward is 0 and discount 1 unless the problem is over before it began.
@@ -106,7 +111,7 @@ class Model(Protocol[States]):
         ...
 
     def expand(
-        self, states: States, actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
+        self, states: States, actions: Actions, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[States, Expansion]:
         """Take K actions in K states. MuZero's dynamics and prediction g, f.
 
@@ -127,33 +132,33 @@ class AsyncModel(Protocol[States]):
     @property
     def most_tokens(self) -> int: ...
 
-    async def start(self, problems: Any) -> tuple[States, Expansion]: ...
+    async def start(self, problems: object) -> tuple[States, Expansion]: ...
 
     async def expand(
-        self, states: States, actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
+        self, states: States, actions: Actions, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[States, Expansion]: ...
 
 
-class Offering(ABC):
+class Offering:
     """A model that decides at run time which optional interfaces it offers, such as a wrapper around another model."""
 
-    @abstractmethod
     def offer(self, kind: type[Kind]) -> Kind | None:
-        """An object that implements `kind` for this model's states, or None."""
+        """An object that implements `kind` for this model's states, or None; by default the model itself."""
+        return self if isinstance(self, kind) else None
 
 
 def offered(model: object, kind: type[Kind]) -> Kind | None:
     """What a model offers beyond `start` and `expand`, or None.
 
-    kind: one of the optional interfaces below. A model offers those it inherits from; an `Offering` is asked. Attributes
-    of the same name on a model that does not inherit from `kind` are never used.
+    kind: one of the optional interfaces below. A model offers those it inherits from; an `Offering` is asked.
+    Attributes of the same name on a model that does not inherit from `kind` are never used.
     """
     if isinstance(model, Offering):
         return model.offer(kind)
     return model if isinstance(model, kind) else None
 
 
-class Steppable(ABC):
+class Steppable(ABC, Generic[States]):
     """Optional: a step without values, for the inner steps of a rollout."""
 
     @abstractmethod
@@ -161,21 +166,21 @@ class Steppable(ABC):
         """[K] states and actions to next states, rewards [K] and discounts [K]. It costs one node per particle."""
 
 
-class Vectorised(ABC):
+class Vectorised(ABC, Generic[States]):
     """Optional: the returns of whole action sequences in one call, without derivatives."""
 
     @abstractmethod
-    def rollout_returns(self, states: object, actions: Tensor) -> Tensor:
+    def rollout_returns(self, states: States, actions: Tensor) -> Tensor:
         """Returns [N] of N states under actions [H, N, D]: discounted rewards, and the discounted value at the end."""
 
 
-class Stochastic(ABC):
-    """Optional: several sampled outcomes for each candidate, called particles."""
+class Stochastic(ABC, Generic[States]):
+    """Optional: several sampled outcomes for each candidate, called particles.
 
-    @property
-    @abstractmethod
-    def particles(self) -> int:
-        """P, particles per candidate; 1 for a deterministic model."""
+    particles: P, how many per candidate; 1 for a deterministic model.
+    """
+
+    particles: int
 
     @abstractmethod
     def repeat(self, states: States, keys: Keys) -> States:
@@ -186,12 +191,15 @@ class Stochastic(ABC):
         """
 
 
-class Constrained(ABC):
+class Constrained(ABC, Generic[States]):
     """Optional: a constraint on states and actions."""
 
     @abstractmethod
-    def constraint(self, states: object, actions: Actions) -> Tensor:
-        """g [K] or [K, C], satisfied where g <= 0, of taking K actions in K states."""
+    def constraint(self, states: States, actions: Tensor) -> Tensor:
+        """g [K] or [K, C], satisfied where g <= 0, of taking K actions in K states.
+
+        actions: vectors [K, D], or indices [K] for indexed action spaces.
+        """
 
 
 class Propagated(ABC):
@@ -209,23 +217,42 @@ class Remembering(ABC):
     def remember(self, memory: object | None, actions: Sequence[object] | None, obs: Float, fresh: Bool) -> object:
         """The memory after observing `obs` [B, ...], which is also what `start` takes as problems.
 
-        memory: what the previous call returned, None at first. actions: the B actions taken since, None at first.
-        fresh: [B] rows whose episode begins with this observation, so that their memory is reset.
+        memory: what the previous call returned, None at first. actions: the B actions the environments were given
+        since, None at first. fresh: [B] rows whose episode begins with this observation: their memory is reset.
         """
 
 
-class Valued(ABC):
+class Valued(ABC, Generic[States]):
     """Optional: a value function of the model's own, which is already part of its expansions."""
 
     @abstractmethod
-    def state_value(self, states: object) -> Tensor:
+    def state_value(self, states: States) -> Tensor:
         """[K] discounted return still to come from each of K states."""
 
 
-class Search(Protocol):
-    """One run of a planner over B problems: it asks, is told, and never calls a model.
+class Observed(ABC, Generic[States]):
+    """Optional: states that hold more than a value function needs, such as particles with their noise."""
 
-    done: bool [B]. A row with nothing pending that is not done gets a non-empty `ask`, as long as it has room.
+    @abstractmethod
+    def observation(self, states: States) -> Tensor:
+        """[K, ...] the part of K states that value functions are functions of."""
+
+
+class SelfAnswering(ABC):
+    """A query that computes its answer from the model itself, such as one for derivatives."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def answer(self, model: Model[States], states: States) -> Returns:
+        """The answer; `states` are those of the M problems asked about, in the order of the query's rows."""
+
+
+class Search(Protocol[QueryT, AnswerT]):
+    """One run of a planner over B problems. It asks queries and is told answers; it never calls a model.
+
+    done: bool [B]. A row that is not done and awaits no answer gets a non-empty `ask` as long as it has nodes left.
+    stop_reason: per row; see `Plan`.
     """
 
     @property
@@ -234,45 +261,24 @@ class Search(Protocol):
     @property
     def stop_reason(self) -> list[str]: ...
 
-    def ask(self, remaining: Int) -> Any:
+    def ask(self, remaining: Int) -> QueryT:
         """The next query; `remaining` [B] is how many new nodes each row may still open, as the driver counts them.
 
-        The search cuts its wishes to fit; the driver never does. A row whose room is used up with nothing pending is
-        done. Finished rows are absent from the query; an empty query means that answers must come first.
+        The search asks for no more than that; the driver never shortens a query. A row without nodes left that awaits
+        no answer is done. Finished rows are absent from the query; an empty query means that answers must come first.
         """
         ...
 
-    def tell(self, query: Any, answer: Any) -> None:
-        """The answer to a query or to any part of it, in any order. Telling a leaf twice is a ValueError."""
+    def tell(self, query: QueryT, answer: AnswerT) -> None:
+        """The answer to a query or to any part of it, in any order. Telling a node twice is a ValueError."""
         ...
 
-    def drop(self, query: Any) -> None:
+    def drop(self, query: QueryT) -> None:
         """The call failed: pending visits and node ids are given back."""
         ...
 
     def plan(self) -> Plan:
-        """What is best so far; may be called at any time."""
-        ...
-
-
-class Planner(Protocol):
-    """Settings only: immutable and reusable, one object for every problem and every model."""
-
-    def begin(
-        self,
-        root: Expansion,
-        actions: ActionSpace,
-        size: Size,
-        *,
-        keys: Keys,
-        after: Any | None = None,
-    ) -> Any:
-        """Start a search over the B problems of `root`.
-
-        keys: uint64 [B], one per problem: a row's random choices come from its key and not from its place in the batch.
-        after: an earlier search of the same planner whose `advance` was called with the actions taken: warm start
-            for searches over sequences (each takes up the plan of any other), subtree reuse for trees.
-        """
+        """The best plan so far; it may be called at any time."""
         ...
 
 
@@ -291,6 +297,29 @@ class WarmStartable(ABC):
         actions: [B] indices for trees, with -1 for rows that begin anew; [B, D] vectors or [B, n, D] for n steps.
         """
 
+    @abstractmethod
+    def plan(self) -> Plan:
+        """The plan that the next search begins from."""
+
     def elites(self) -> tuple[Tensor, Tensor] | None:
         """The best sequences kept [B, K, H, D], the best first, and their returns [B, K]; None where none are kept."""
         return None
+
+
+AnySearch = Search[EdgeQuery, Expansion] | Search[SequenceQuery, Returns]
+"""A search over a tree, or a search over sequences of action vectors."""
+
+
+class Planner(Protocol):
+    """Settings only: immutable and reusable, one object for every problem and every model."""
+
+    def begin(
+        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: WarmStartable | None = None
+    ) -> AnySearch:
+        """Start a search over the B problems of `root`.
+
+        keys: uint64 [B], one per problem: a row's random choices come from its key and not from its place in the batch.
+        after: an earlier search whose `advance` was called with the actions taken. A search over sequences shifts the
+            plan of any other; a tree search reuses the subtree of its own planner.
+        """
+        ...

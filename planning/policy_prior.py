@@ -17,10 +17,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .constraints import order_of
-from .interface import ActionSpace, BoxActions, Expansion, Int, Keys, ModelError, Plan, Returns, SequenceQuery, Size
+from .interface import (
+    ActionSpace,
+    BoxActions,
+    Constrained,
+    Expansion,
+    Int,
+    Keys,
+    ModelError,
+    Plan,
+    Returns,
+    SelfAnswering,
+    SequenceQuery,
+    Size,
+    offered,
+)
 from .noise import coloured, normals
-from .rollout import Sum, excess, laid_out
+from .rollout import ReturnSum, candidate_starts, violation_of
+from .scoring import order_of
 from .vectors.base import SequenceSearch, carried, nothing, refuse_lost, returns_of
 from .vectors.queries import one_step
 from .vectors.risk import Risk, at_risk, check_risk, want
@@ -37,7 +51,7 @@ class Led(Returns):
 
 
 @dataclass(slots=True)
-class Guided(SequenceQuery):
+class Guided(SequenceQuery, SelfAnswering):
     """Candidates of which the first `led` are what the policy does: step t takes policy(state) + sequence_t, clipped.
 
     Particles of one candidate act alike, by the mean of what the policy would do in each.
@@ -48,16 +62,16 @@ class Guided(SequenceQuery):
 
     def answer(self, model: Any, states: Any) -> Led:
         count, number, steps = self.sequences.shape[:3]
-        states, flat = laid_out(model, states, self)
+        states, flat = candidate_starts(model, states, self)
         particles, taken = flat.shape[1] // (count * number), []
-        run, measure = Sum(flat.shape[1], flat), getattr(model, "constraint", None)
+        run, measure = ReturnSum(flat.shape[1], flat), offered(model, Constrained)
         for t in range(steps):
             taken.append(self._action(model.actions, t, states, particles))
             action = taken[-1].flatten(0, 1).repeat_interleave(particles, 0)
             if measure is not None:
-                run.violate(excess(measure(states, action), run.rows))
+                run.add_violation(violation_of(measure.constraint(states, action), run.rows))
             states = one_step(model, states, action, run, t == steps - 1)
-        usage, spent = run.ledger(count)
+        usage, spent = run.usage_per_problem(count)
         shape = (count, number, particles)
         return Led(
             run.total.view(shape),
@@ -160,6 +174,9 @@ class PolicySearch(SequenceSearch):
             self.violation[at] = over[row, order][:, 0]
         self._told(rows)
         self._stop_reason[rows] = "exhausted"
+
+    def elites(self) -> tuple[Tensor, Tensor]:
+        return self.kept, self.kept_returns
 
     def plan(self) -> Plan:
         """The best of what was walked, before that the plan begun with; tensor [B, H, D] within the box."""

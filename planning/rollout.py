@@ -1,47 +1,71 @@
-"""Stepping a model along given actions: answers to `SequenceQuery`.
+"""Step a model along given action sequences, to answer a `SequenceQuery`.
 
-States are what the model makes them: a tensor [K, ...], or tuples, named tuples, dicts and lists of such. Nothing here
-keeps them; only running returns and the running product of discounts are carried.
+States are what the model makes them: a tensor [K, ...], or tuples, named tuples, dicts and lists of such. No trajectory
+is stored; only running returns and the running product of discounts are carried.
+
+Shapes: M problems asked about, K candidates each, P particles, N = M * K * P states stepped side by side, H steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .interface import UNITS, Expansion, ModelError, Returns, SequenceQuery, Usage
+from .interface import (
+    UNITS,
+    Constrained,
+    Expansion,
+    Float,
+    Model,
+    ModelError,
+    Returns,
+    SelfAnswering,
+    SequenceQuery,
+    States,
+    Steppable,
+    Stochastic,
+    Usage,
+    Vectorised,
+    offered,
+)
+from .usage import ONE_STEP_USAGE
 
-Walk = Callable[[Any, Tensor], Tensor]
-"""(states, actions [H, N, D]) -> returns [N]: discounted sums of rewards, and of the value where they lead."""
 
-
-def take(states: Any, index: Tensor) -> Any:
+def take(states: States, index: Tensor) -> States:
     """The states at `index` (int64 [N], repeats allowed), whatever they are made of."""
+    return cast(States, _taken(states, index))
+
+
+def _taken(states: object, index: Tensor) -> object:
     if isinstance(states, Tensor):
         return states[index.to(states.device)]
     if isinstance(states, np.ndarray):
         return states[index.cpu().numpy()]
     if isinstance(states, dict):
-        return {name: take(part, index) for name, part in states.items()}
+        return {name: _taken(part, index) for name, part in states.items()}
     if isinstance(states, tuple):
-        parts = [take(part, index) for part in states]
-        return type(states)(*parts) if hasattr(states, "_fields") else tuple(parts)
-    return [states[i] for i in index.tolist()]
+        parts = [_taken(part, index) for part in states]
+        return type(states)(*parts) if hasattr(states, "_fields") else tuple(parts)  # type: ignore[arg-type]
+    each = cast("list[object]", states)
+    return [each[i] for i in index.tolist()]
 
 
-class Sum:
-    """Running returns of N state sequences and what they cost. A finished one stops counting, the others go on."""
+class ReturnSum:
+    """Running returns and cost of N state sequences. A finished sequence stops counting, the others go on.
+
+    like: a tensor of the type and device of the returns. gamma: a factor on every step beside the model's discounts.
+    violation: [N] sums of constraint violations, None until there is one.
+    """
 
     def __init__(self, rows: int, like: Tensor, gamma: float = 1.0) -> None:
         self.like = like
         self.violation: Tensor | None = None
         self.gamma, self.rows = gamma, rows
-        self.plain = 0
+        self.one_step_calls = 0
         self.usage: Usage | None = None
         self.spent: Usage | None = None
 
@@ -55,30 +79,30 @@ class Sum:
         """[N] products of discounts so far, 0 after an end."""
         return self.like.new_ones(self.rows)
 
-    def add(self, reward: Any, discount: Any) -> None:
-        """One step: rewards and discounts [N]. What is said after an end counts for nothing, NaN included."""
-        self.total = self.close("reward", reward)
-        weight = self.weight * self._of("discount", discount)
+    def add(self, reward: Float, discount: Float) -> None:
+        """Add one step: rewards and discounts [N]. Numbers after an end are ignored, NaN included."""
+        self.total = self.bootstrapped("reward", reward)
+        weight = self.weight * self._checked("discount", discount)
         self.weight = torch.where(self.weight != 0, weight if self.gamma == 1 else weight * self.gamma, 0)
 
-    def walked(self, steps: int, returns: Any) -> Tensor:
-        """All steps at once: the returns [N]."""
-        self.plain += steps
-        return self._of("returns", returns)
+    def add_precomputed(self, steps: int, returns: Tensor) -> Tensor:
+        """Count the cost of all steps at once; the returns [N] of the whole sequences are given and passed through."""
+        self.one_step_calls += steps
+        return self._checked("returns", returns)
 
-    def violate(self, over: Tensor) -> None:
-        """What the coming step violates, [N] at least 0; nothing after an end."""
-        over = torch.where(self.weight != 0, over.detach().to(self.total), 0)
-        self.violation = over if self.violation is None else self.violation + over
+    def add_violation(self, violation: Tensor) -> None:
+        """Add the violations [N], at least 0, of the coming step; those after an end are ignored."""
+        violation = torch.where(self.weight != 0, violation.detach().to(self.total), 0)
+        self.violation = violation if self.violation is None else self.violation + violation
 
-    def close(self, name: str, value: Any) -> Tensor:
-        """The returns [N] if `value` [N] were all that comes after."""
-        return torch.addcmul(self.total, self.weight, torch.where(self.weight != 0, self._of(name, value), 0))
+    def bootstrapped(self, name: str, value: Float) -> Tensor:
+        """The returns [N] with `value` [N] as everything that comes after; `name` is for the error message."""
+        return torch.addcmul(self.total, self.weight, torch.where(self.weight != 0, self._checked(name, value), 0))
 
-    def charge(self, said: Expansion | None) -> None:
-        """Add what a step cost; one node and one model call each where the model does not say."""
+    def add_usage(self, said: Expansion | None) -> None:
+        """Add what a step cost: one node and one model call each where the model does not say."""
         if said is None or said.usage is None:
-            self.plain += 1
+            self.one_step_calls += 1
             return
         if said.spent is not None and self.spent is None:
             self.spent = np.zeros_like(said.usage) if self.usage is None else self.usage.copy()
@@ -86,107 +110,108 @@ class Sum:
             self.spent += said.usage if said.spent is None else said.spent
         self.usage = said.usage.copy() if self.usage is None else self.usage + said.usage
 
-    def ledger(self, rows: int) -> tuple[Usage, Usage | None]:
-        """Usage and spent of `rows` problems with N / rows sequences each, [rows, units]; spent None where the same."""
-        plain = np.empty((rows, len(ONE)))
-        plain[:] = self.plain * (self.rows // max(rows, 1)) * ONE
-        usage = plain if self.usage is None else plain + per_row(self.usage, rows)
-        return usage, None if self.spent is None else plain + per_row(self.spent, rows)
+    def usage_per_problem(self, problems: int) -> tuple[Usage, Usage | None]:
+        """Usage and spent [problems, units] of N / problems sequences each; spent None where it is the same."""
+        one_step = np.empty((problems, len(ONE_STEP_USAGE)))
+        one_step[:] = self.one_step_calls * (self.rows // max(problems, 1)) * ONE_STEP_USAGE
+        usage = one_step if self.usage is None else one_step + _summed_by_problem(self.usage, problems)
+        return usage, None if self.spent is None else one_step + _summed_by_problem(self.spent, problems)
 
-    def _of(self, name: str, given: Any) -> Tensor:
+    def _checked(self, name: str, given: Float) -> Tensor:
         number = torch.as_tensor(given).to(self.like)
         if number.shape != (self.rows,):
-            raise ModelError(f"{name} wants shape [{self.rows}], got {list(number.shape)}")
+            raise ModelError(f"{name} must have shape [{self.rows}], got {list(number.shape)}")
         return number
 
 
-ONE: Usage = np.array([float(unit in ("nodes", "model_calls")) for unit in UNITS])
+def _summed_by_problem(usage: Usage, problems: int) -> Usage:
+    summed: Usage = usage.reshape(problems, -1, len(UNITS)).sum(1)
+    return summed
 
 
 @torch.no_grad()
-def rollout(model: Any, states: Any, candidates: SequenceQuery, gamma: float = 1.0) -> Returns:
-    """Answer `candidates` by stepping `model` to the horizon and asking for the value there.
+def rollout(model: Model[States], states: States, candidates: SequenceQuery, gamma: float = 1.0) -> Returns:
+    """Answer `candidates` by stepping `model` to the horizon, with its value of the last states as the rest.
 
     states: of the M problems asked about, in the order of `candidates.row`. gamma: a factor on every step beside the
-        model's own discounts. Queries that bring an `answer` of their own (`derivatives.py`) are answered by it.
-    A model may offer three things beyond the protocol. `step(states, actions) -> (states, reward, discount)` spares
-    the inner steps everything that only leaves need; it is used where it costs one node, that is, where `model.cost` is
-    no more than P. `walk`, a `Walk` or None, takes all steps at once, without derivatives, and is preferred where none
-    are wanted and no constraint is to see each step. `particles` (P > 1) with `repeat(states, keys)` makes N states
-    into N * P, the particles of one state side by side; keys uint64 [N] are alike for all candidates of a row, so
-    that these are compared under the same noise. Usage counts K * H * P nodes and model calls unless the model says.
+        model's own discounts. A query that is `SelfAnswering` computes its own answer.
+    A `Vectorised` model computes all steps at once, where no constraint has to see each step; a `Steppable` model is
+    stepped without values up to the last step. Both are used where a step costs one node per particle. A `Stochastic`
+    model steps P particles of each candidate. Usage counts K * H * P nodes and model calls unless the model says.
 
     Errors: ModelError naming field and shape.
     """
-    own = getattr(candidates, "answer", None)
-    if own is not None:
-        told: Returns = own(model, states)
-        return told
-    count, number = candidates.sequences.shape[:2]
-    states, flat = laid_out(model, states, candidates)
-    run = Sum(flat.shape[1], flat, gamma)
-    returns = follow(model, states, flat, run).view(count, number, int(getattr(model, "particles", 1)))
-    over = None if run.violation is None else run.violation.view(returns.shape)
-    return Returns(returns, *run.ledger(count), violation=over)
+    if isinstance(candidates, SelfAnswering):
+        return candidates.answer(model, states)
+    problems, number = candidates.sequences.shape[:2]
+    starts, actions = candidate_starts(model, states, candidates)
+    returns_so_far = ReturnSum(actions.shape[1], actions, gamma)
+    returns = simulate(model, starts, actions, returns_so_far).view(problems, number, particles_of(model))
+    violation = returns_so_far.violation
+    return Returns(
+        returns,
+        *returns_so_far.usage_per_problem(problems),
+        violation=None if violation is None else violation.view(returns.shape),
+    )
 
 
-def laid_out(model: Any, states: Any, candidates: SequenceQuery) -> tuple[Any, Tensor]:
-    """N = M * K * P states, particles of one candidate side by side, and the actions [H, N, D] to walk from them."""
-    count, number = candidates.sequences.shape[:2]
-    particles = int(getattr(model, "particles", 1))
-    states = take(states, torch.from_numpy(np.arange(count).repeat(number)))
+def particles_of(model: object) -> int:
+    """P, how many particles `model` steps for each candidate; 1 for a deterministic model."""
+    stochastic = offered(model, Stochastic)
+    return 1 if stochastic is None else stochastic.particles
+
+
+def candidate_starts(model: Model[States], states: States, candidates: SequenceQuery) -> tuple[States, Tensor]:
+    """N start states, the particles of one candidate side by side, and the actions [H, N, D] to take from them."""
+    problems, number = candidates.sequences.shape[:2]
+    stochastic = offered(model, Stochastic)
+    states = take(states, torch.from_numpy(np.arange(problems).repeat(number)))
     flat = candidates.sequences.flatten(0, 1)
-    if particles > 1:
-        keys = np.zeros(count, np.uint64) if candidates.keys is None else candidates.keys
-        states = model.repeat(states, np.repeat(keys, number))
-        flat = flat.repeat_interleave(particles, 0)
+    if stochastic is not None and stochastic.particles > 1:
+        keys = np.zeros(problems, np.uint64) if candidates.keys is None else candidates.keys
+        states = stochastic.repeat(states, np.repeat(keys, number))
+        flat = flat.repeat_interleave(stochastic.particles, 0)
     return states, flat.transpose(0, 1).contiguous()
 
 
-def inner_step(model: Any) -> Any:
-    """The model's `step`, None where it has none or it costs more than one node a particle."""
-    bare = int(getattr(model, "cost", 1)) <= int(getattr(model, "particles", 1))
-    return getattr(model, "step", None) if bare else None
+def inner_step(model: Model[States]) -> Steppable[States] | None:
+    """The model as `Steppable`, None where it is not or where a step costs more than one node per particle."""
+    return offered(model, Steppable) if model.cost <= particles_of(model) else None
 
 
-def follow(model: Any, states: Any, actions: Tensor, run: Sum) -> Tensor:
-    """Returns [N] of walking actions [H, N, D] from N states, inner ones by `step` where there is one."""
-    step, measure = inner_step(model), getattr(model, "constraint", None)
-    plain = step is not None and measure is None and run.gamma == 1 and not torch.is_grad_enabled()
-    walk = getattr(model, "walk", None) if plain else None
-    if walk is not None:
-        return run.walked(len(actions), walk(states, actions))
+def simulate(model: Model[States], states: States, actions: Tensor, run: ReturnSum) -> Tensor:
+    """Returns [N] of taking actions [H, N, D] from N states; cost and violations are added to `run`."""
+    steppable, constrained = inner_step(model), offered(model, Constrained)
+    if steppable is not None and constrained is None and run.gamma == 1 and not torch.is_grad_enabled():
+        vectorised = offered(model, Vectorised)
+        if vectorised is not None:
+            return run.add_precomputed(len(actions), vectorised.rollout_returns(states, actions))
     for action in actions[:-1]:
-        if measure is not None:
-            run.violate(excess(measure(states, action), run.rows))
-        if step is None:
+        if constrained is not None:
+            run.add_violation(violation_of(constrained.constraint(states, action), run.rows))
+        if steppable is None:
             states, said = model.expand(states, action, evaluate="none")
-            run.charge(said)
+            run.add_usage(said)
             run.add(said.reward, said.discount)
         else:
-            states, reward, discount = step(states, action)
-            run.charge(None)
+            states, reward, discount = steppable.step(states, action)
+            run.add_usage(None)
             run.add(reward, discount)
-    if measure is not None:
-        run.violate(excess(measure(states, actions[-1]), run.rows))
+    if constrained is not None:
+        run.add_violation(violation_of(constrained.constraint(states, actions[-1]), run.rows))
     _, said = model.expand(states, actions[-1])
-    run.charge(said)
+    run.add_usage(said)
     run.add(said.reward, said.discount)
-    return run.close("value", said.value)
+    return run.bootstrapped("value", said.value)
 
 
-def excess(measure: Any, rows: int, power: int = 1) -> Tensor:
-    """[N] sums of max(0, g)^power of a constraint's g, [N] or [N, C]; what is NaN is violated beyond measure.
+def violation_of(constraint: Tensor, rows: int, power: int = 1) -> Tensor:
+    """[N] sums of max(0, g)^power of a constraint's g, [N] or [N, C]; infinite where g is NaN.
 
     Errors: ModelError for another shape.
     """
-    g = torch.as_tensor(measure)
+    g = torch.as_tensor(constraint)
     if g.ndim not in (1, 2) or len(g) != rows:
-        raise ModelError(f"constraint wants shape [{rows}] or [{rows}, C], got {list(g.shape)}")
-    over = torch.where(torch.isnan(g), torch.inf, g.clamp(min=0)) ** power
-    return over if g.ndim == 1 else over.sum(1)
-
-
-def per_row(usage: Usage, rows: int) -> Usage:
-    each: Usage = usage.reshape(rows, -1, len(UNITS)).sum(1)
-    return each
+        raise ModelError(f"constraint must have shape [{rows}] or [{rows}, C], got {list(g.shape)}")
+    violation = torch.where(torch.isnan(g), torch.inf, g.clamp(min=0)) ** power
+    return violation if g.ndim == 1 else violation.sum(1)

@@ -1,10 +1,12 @@
-"""Action spaces: indices into what a state offers, or vectors within a box."""
+"""Action spaces: indices of the actions of a state, or vectors within a box."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -16,12 +18,12 @@ class DiscreteActions:
 
     def __post_init__(self) -> None:
         if self.n < 1:
-            raise ValueError(f"DiscreteActions wants at least one action, got n = {self.n}")
+            raise ValueError(f"DiscreteActions needs at least one action, got n = {self.n}")
 
 
 @dataclass(frozen=True)
 class SampledActions:
-    """An action is the index of one of unboundedly many exchangeable samples of a policy, such as continuations of a text.
+    """An action is the index of one of unboundedly many exchangeable policy samples, such as continuations of a text.
 
     Logits are None: samples come from the policy already, so weighting them by it would count it twice.
     """
@@ -37,14 +39,14 @@ class BoxActions:
     def __post_init__(self) -> None:
         if self.low.shape != self.high.shape or self.low.ndim != 1:
             raise ValueError(
-                f"BoxActions wants low and high of one shape [D], got {self.low.shape} and {self.high.shape}"
+                f"BoxActions needs low and high of one shape [D], got {self.low.shape} and {self.high.shape}"
             )
         if not bool(torch.isfinite(self.low).all() and torch.isfinite(self.high).all()):
             raise ValueError(
-                "BoxActions wants finite bounds; wrap the environment in RescaleAction or ClipAction first"
+                "BoxActions needs finite bounds; wrap the environment in RescaleAction or ClipAction first"
             )
         if not bool((self.low < self.high).all()):
-            raise ValueError("BoxActions wants low < high in every component")
+            raise ValueError("BoxActions needs low < high in every component")
 
 
 IndexedActions = DiscreteActions | SampledActions
@@ -54,5 +56,13 @@ ActionSpace = IndexedActions | BoxActions
 
 
 def action_count(actions: IndexedActions) -> int:
-    """How many actions every state offers, 0 where the offer is unbounded."""
+    """How many actions every state has, 0 where they are unbounded."""
     return actions.n if isinstance(actions, DiscreteActions) else 0
+
+
+def action_indices(actions: NDArray[np.int32] | Tensor, n: int, device: torch.device | str) -> Tensor:
+    """Indices as a tensor int64 [K]. Errors: ValueError where one of them is not in 0 .. n - 1."""
+    index = torch.as_tensor(actions).to(device=device, dtype=torch.int64)
+    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= n):
+        raise ValueError(f"actions are indices 0..{n - 1}, got {int(index.min())}..{int(index.max())}")
+    return index

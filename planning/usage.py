@@ -1,4 +1,4 @@
-"""What calls cost: the units, and the usage of answers that do not say what they cost."""
+"""What calls cost: the units of usage arrays, and the usage of answers that do not say what they cost."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ ONE_STEP_USAGE.flags.writeable = False
 def no_usage(rows: int) -> Usage:
     """[rows, units] of zeros, to be added to."""
     return np.zeros((rows, len(UNITS)))
+
+
+def nodes_and_calls(rows: int, each: int) -> Usage:
+    """[rows, units]: `each` nodes and as many model calls in every row."""
+    return np.tile(each * ONE_STEP_USAGE, (rows, 1))
 
 
 def usage_or_one_step(usage: Usage | None, rows: int) -> Usage:

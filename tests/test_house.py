@@ -177,3 +177,56 @@ def test_a_wheel_works_away_from_the_checkout(tmp_path):
     )
     assert Path(found.stdout.strip()).is_relative_to(site)
     assert {p.name for p in site.iterdir() if not p.name.endswith(".dist-info")} - {"bin"} == {"forethought"}
+
+
+PLANNING = [  # a module imports from its own line or from lines above; between sets of one line nothing is imported
+    [{"interface", "messages", "spaces", "usage", "noise", "compiled"}],
+    [{"states", "budget", "rollout", "scoring", "event_log", "journal"}],
+    [{"vectors"}],
+    [{"sampling"}, {"trajopt"}, {"trees"}],
+    [{"shooting", "chained", "policy_prior"}],
+    [{"wrappers"}],
+    [{"driver"}],
+    [{"testing"}],
+]
+"""The modules and sub-packages of planning."""
+
+PLACE = {name: (line, i) for line, sets in enumerate(PLANNING) for i, names in enumerate(sets) for name in names}
+
+
+def planning_part(name):
+    """The sub-package or module of planning that an absolute dotted name lies in, "" for the package itself."""
+    parts = name.removeprefix("forethought.").split(".")
+    return (parts[1] if len(parts) > 1 else "") if parts[0] == "planning" else None
+
+
+def may_import(part, other):
+    """Whether a part of planning may import from another one; the package's own `__init__` may from all."""
+    return part in (other, "__init__") or PLACE[other][0] < PLACE[part][0] or PLACE[other] == PLACE[part]
+
+
+def test_the_parts_of_planning_import_from_those_above_them_alone():
+    wrong = []
+    for path in sources("planning"):
+        part = path.relative_to(ROOT / "planning").with_suffix("").parts[0]
+        assert part == "__init__" or part in PLACE, f"planning/{part} has no place in PLANNING"
+        for name in imported(path):
+            other = planning_part(name)
+            if other is not None and (other not in PLACE or not may_import(part, other)):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_of_planning_imports_itself_by_way_of_others():
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources("planning")}
+    edges = {}
+    for module, path in modules.items():
+        found = {name.removeprefix("forethought.") for name in imported(path)}
+        edges[module] = sorted(name for name in found if name in modules and name != module)
+    reached = {module: set(below) for module, below in edges.items()}
+    for middle in modules:
+        for module in modules:
+            if middle in reached[module]:
+                reached[module] |= reached[middle]
+    circles = sorted(module for module in modules if module in reached[module])
+    assert not circles, f"these import each other in a circle: {', '.join(circles)}"

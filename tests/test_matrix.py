@@ -39,7 +39,7 @@ def one_thread():
 def model_of(world, kind):
     if kind == "analytic":
         return world.analytic()
-    data = collect(world.env_id, 1000, seed=1, hold=4)
+    data = collect(world.env_id, 1000, seed=1, action_repeat=4)
     return fit_mlp(data, config_for(world.env_id), Fit(seed=1))[0]
 
 

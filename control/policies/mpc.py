@@ -1,103 +1,87 @@
-"""Model predictive control: plan, take the first action, look again, plan anew (Garcia, Prett and Morari 1989).
+"""Model predictive control: plan, take the first action, observe, plan anew (Garcia, Prett and Morari 1989).
 
-The agent decides for a batch of environments in step with each other; it never touches one. `episodes.py` steps them.
+The policy decides for a batch of environments in lock step; it never steps one. `episodes.py` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
-from ...planning.budget import Budget
-from ...planning.driver import Outcome, first_actions, plan
-from ...planning.interface import (
-    Keys,
-)
-from ...planning.keys import keys_of
+from ...planning.budget import Budget, budget_of
+from ...planning.driver import Outcome, advance_search, first_actions, plan, refuse_environment
+from ...planning.interface import Actions, Keys, Model, Planner, Remembering, offered
+from ...planning.noise import keys_of
+from ...planning.wrappers.base import steps_per_action, to_environment
 
 
 class MPCPolicy:
     """A planner with a model, acting on observations.
 
-    model: plans from observations, as `AnalyticModel`, `MLPModel` and their wrappers do.
-    budget: of each decision; a plain number means nodes.
-    seeds: one number per environment, whose random choices come from it, from `seed` and from the step, so that an
+    model: plans from observations, as `AnalyticModel`, `MLPModel` and wrappers around them do. Where it offers
+        `Remembering`, the policy keeps the model's memory between decisions and plans from that.
+    budget: of each decision; a number means nodes.
+    seeds: one number per environment. Its random choices come from it, from `seed` and from the step, so that an
         episode is the same alone and among others.
-    warm: go on from the plan before, where the search can. Never for a model whose actions are held: the world takes
-        one step where the plan's first action takes several.
+    warm: begin from the plan before, where the search can. Not for a model whose actions are repeated: the
+        environment takes one step where the plan's first action takes several.
     """
 
     def __init__(
         self,
-        planner: Any,
-        model: Any,
+        planner: Planner,
+        model: Model[Any],
         budget: Budget | int,
         *,
         seeds: Sequence[int] = (0,),
         seed: int = 0,
         warm: bool = True,
     ) -> None:
-        self.planner, self.model = planner, model
-        self.budget = Budget(nodes=budget) if isinstance(budget, int) else budget
+        refuse_environment(model)
+        self.planner, self.model, self.budget = planner, model, budget_of(budget)
         self.seeds, self.seed = tuple(seeds), seed
         self.warm = warm and steps_per_action(model) == 1
-        self._translate = action_of(model)
-        self._after: Outcome | None = None
+        self._after: Outcome[Any] | None = None
+        self._memory: object | None = None
+        self._actions: list[Any] | None = None
         self._step = 0
 
     def reset(self) -> None:
-        """Forget the plan before: a new episode begins."""
-        self._after = None
+        """Forget the plan and the memory before: a new episode begins."""
+        self._after = self._memory = self._actions = None
 
-    def decide(self, seen: Any) -> tuple[list[Any], Outcome]:
-        """Observations [B, O] to actions as the environments take them, and all that planning said."""
-        outcome = plan(
-            self.planner, self.model, seen, self.budget, keys=self._keys(), after=self._after if self.warm else None
-        )
-        taken = first_actions(outcome.plan)
-        self._after = outcome if self.warm and advanced(outcome, taken) else None
+    def decide(self, obs: Any) -> tuple[list[Any], Outcome[Any]]:
+        """Observations [B, O] to actions as the environments take them, and the outcome of planning."""
+        after = self._after if self.warm else None
+        outcome = plan(self.planner, self.model, self._problems(obs), self.budget, keys=self._keys(), after=after)
+        actions = first_actions(outcome.plan)
+        self._after = outcome if self.warm and advance_search(outcome, actions) else None
+        self._actions = as_taken(to_environment(self.model, actions))
         self._step += 1
-        return [self._translate(action) for action in taken], outcome
+        return self._actions, outcome
+
+    def _problems(self, obs: Any) -> Any:
+        """What the model plans from: the observations, or its memory of them."""
+        remembering = offered(self.model, Remembering)
+        if remembering is None:
+            return obs
+        fresh = np.full(len(obs), self._memory is None)
+        self._memory = remembering.remember(self._memory, self._actions, obs, fresh)
+        return self._memory
 
     def _keys(self) -> Keys:
         """uint64 [B]: of this decision, one per environment."""
         return keys_of(int(keys_of(self.seed, [self._step])[0]), self.seeds)
 
-    def __call__(self, observation: np.ndarray) -> Any:
-        """The action in one environment [O]; makes the agent a policy for `collect`."""
-        return self.decide(np.asarray(observation)[None])[0][0]
+    def __call__(self, obs: NDArray[Any]) -> Any:
+        """The action in one environment [O]; with it this object is a policy for `collect`."""
+        return self.decide(np.asarray(obs)[None])[0][0]
 
 
-def advanced(outcome: Outcome, taken: Any) -> bool:
-    """Moves the search on past the actions taken; False where it cannot be (a tree without reuse)."""
-    search = outcome.search
-    reusable = not hasattr(search, "tree") or bool(getattr(search.planner, "reuse", False))
-    if hasattr(search, "advance") and reusable:
-        search.advance(taken)
-        return True
-    return False
-
-
-def steps_per_action(model: Any) -> int:
-    """Real steps that one action of the model stands for: the product of its `ActionRepeat`s."""
-    steps = 1
-    while model is not None:
-        steps *= getattr(model, "k", 1)
-        model = getattr(model, "model", None)
-    return steps
-
-
-def action_of(model: Any) -> Callable[[Any], Any]:
-    """From an action of the model to one of its environment: slots of a `DiscretizedActions` to vectors, tensors to numpy."""
-    table = None
-    while model is not None and table is None:
-        table, model = getattr(model, "table", None), getattr(model, "model", None)
-
-    def act(action: Any) -> Any:
-        if table is not None:
-            return table[int(action)].cpu().numpy()
-        return action.cpu().numpy() if hasattr(action, "cpu") else int(action)
-
-    return act
+def as_taken(actions: Actions) -> list[Any]:
+    """B actions as environments take them: an integer each, or a numpy vector [D]."""
+    return [action.cpu().numpy() if isinstance(action, Tensor) else int(action) for action in actions]

@@ -1,40 +1,24 @@
-"""Known equations as a `Model`. It knows no planner and no environment."""
+"""Known equations of motion as a `Model`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...planning.interface import ActionSpace, DiscreteActions, Evaluate, Expansion, action_count
-from ..dynamics.base import Dynamics, rows_of
-
-ValueFn = Callable[[Tensor], Tensor]
-"""Discounted return still to come [K] of K states (of a model: physical ones or observations)."""
-
-
-def value_of(value: ValueFn | None, states: Tensor, discount: Tensor, evaluate: Evaluate) -> Tensor:
-    """[K] leaf values: 0 without a function, where the episode is over, and where nobody asked."""
-    if value is None or evaluate != "all":
-        return torch.zeros_like(discount)
-    return torch.where(discount > 0, value(states), torch.zeros_like(discount))
+from ...planning.interface import ActionSpace, DiscreteActions, Evaluate, Expansion, Steppable, action_count
+from ...planning.spaces import action_indices
+from ...planning.wrappers.terminal_value import ValueFn, value_of
+from ..dynamics.base import Dynamics, as_batch
+from .base import OptionalValue
 
 
-def slots_tensor(actions: Any, n: int, device: torch.device | str) -> Tensor:
-    """Indices as a tensor int64 [K]. Errors: ValueError when one of them is no slot."""
-    index = torch.as_tensor(actions).to(device=device, dtype=torch.int64)
-    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= n):
-        raise ValueError(f"actions are slots 0..{n - 1}, got {int(index.min())}..{int(index.max())}")
-    return index
+class AnalyticModel(OptionalValue, Steppable[Tensor]):
+    """Equations of motion as a model. States are physical, tensors [K, state_dim].
 
-
-class AnalyticModel:
-    """The dynamics themselves. States are physical, tensors [K, size].
-
-    value: return still to come of physical states; None means 0, which flatters shallow leaves wherever rewards are
-        negative: give tree searches on Pendulum a value or equal depths.
+    value: return still to come of physical states; None means 0, with which shallow leaves look best wherever rewards
+        are negative: give tree searches on Pendulum a value or equal depths.
     gamma: factor on everything after a step, in (0, 1].
     dtype, device: of the states; float32 agrees with gymnasium to about 1e-6 a step.
     """
@@ -57,23 +41,23 @@ class AnalyticModel:
         self.actions: ActionSpace = dynamics.actions
 
     def start(self, problems: Any) -> tuple[Tensor, Expansion]:
-        """A problem is a physical state or an observation."""
-        states = self.dynamics.physical(rows_of(problems, self.dtype, self.device))
-        alive = (~self.dynamics.ended(states)).to(self.dtype)
+        """Problems are physical states or observations [B, width]. Errors: ValueError for another width."""
+        states = self.dynamics.to_states(as_batch(problems, self.dtype, self.device))
+        alive = (~self.dynamics.terminated(states)).to(self.dtype)
         value = value_of(self.value, states, alive, "all")
         return states, Expansion(torch.zeros_like(alive), alive, value)
 
     def expand(
         self, states: Tensor, actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[Tensor, Expansion]:
-        reached, reward, discount = self.step(states, actions)
-        return reached, Expansion(reward, discount, value_of(self.value, reached, discount, evaluate))
+        next_states, reward, discount = self.step(states, actions)
+        return next_states, Expansion(reward, discount, value_of(self.value, next_states, discount, evaluate))
 
     def step(self, states: Tensor, actions: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """[K, size] and actions -> next states [K, size], rewards [K], discounts [K]."""
+        """States [K, state_dim] and actions to next states [K, state_dim], rewards [K] and discounts [K]."""
         if isinstance(self.actions, DiscreteActions):
-            actions = slots_tensor(actions, action_count(self.actions), states.device)
+            actions = action_indices(actions, action_count(self.actions), states.device)
         else:
             actions = torch.as_tensor(actions).to(dtype=states.dtype, device=states.device)
-        reached, reward, alive = self.dynamics.step(states, actions)
-        return reached, reward, alive if self.gamma == 1.0 else self.gamma * alive
+        next_states, reward, alive = self.dynamics.step(states, actions)
+        return next_states, reward, alive if self.gamma == 1.0 else self.gamma * alive

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from ...control.dynamics import Pendulum
 from ...control.world_models.analytic import AnalyticModel
-from ...control.world_models.wrappers import DiscretizedActions, TerminalValue
 from ...planning import ILQR, BoxActions, Budget, plan
 from ...planning.chained import Given
 from ...planning.testing.linear_quadratic import LinearQuadratic, quadratic
 from ...planning.testing.problems import Table
 from ...planning.trajopt.lqr import Regulator, dare
+from ...planning.wrappers.discretized_actions import DiscretizedActions
+from ...planning.wrappers.terminal_value import TerminalValue
 
 BINS = 9
 """Values per action component for planners over indices, where the problem's actions are vectors."""
@@ -136,7 +137,7 @@ def ilqr_returns(model: Any, states: Tensor, gain: Tensor, steps: int = 40) -> T
         raise TypeError("iLQR plans vectors")
     total, weight = torch.zeros(len(states)).double(), torch.ones(len(states)).double()
     for t in range(steps):
-        states, expansion = model.expand(states, found.actions[:, t])
+        states, expansion = model.expand(states, found.vectors[:, t])
         total, weight = total + weight * expansion.reward, weight * expansion.discount
     return total + weight * expansion.value
 

@@ -21,9 +21,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from ...control.world_models.config import MLPConfig
 from ...control.world_models.ensemble.model import EnsembleModel
 from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
-from ...control.world_models.mlp.model import MLPConfig, MLPModel, MLPNet
+from ...control.world_models.mlp.model import MLPModel
+from ...control.world_models.mlp.net import MLPNet
 from ...planning import CEM, MPPI, Budget, plan
 from ..cli_common import write_json
 from ..records.summary import versions
@@ -32,7 +34,7 @@ from .mpc_peers import PEERS, Net
 
 HIDDEN, MEMBERS, ITERATIONS = 200, 5, 5
 SHAPE: dict[str, Any] = {
-    "env_id": "Pendulum-v1", "observed": 3, "slots": None, "low": (-2.0,), "high": (2.0,), "hidden": HIDDEN,
+    "env_id": "Pendulum-v1", "obs_dim": 3, "n_actions": None, "low": (-2.0,), "high": (2.0,), "hidden": HIDDEN,
 }  # fmt: skip
 OBSERVATION = torch.tensor([[-1.0, 0.0, 0.5]])
 Contender = tuple[str, str]

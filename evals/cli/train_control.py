@@ -57,7 +57,7 @@ def ensemble(
             env, steps, steps if first is None else first, envs=envs, planner=cem_for_environment(env), nodes=nodes,
             members=members, config={"probabilistic": probabilistic}, fit=Fit(seed=seed), seed=seed,
         )  # fmt: skip
-        board = None if pets.first == steps else tensorboard(out)
+        board = None if pets.random_steps == steps else tensorboard(out)
 
         def watch(row: Any, model: Any) -> None:
             show(_round(row))
@@ -144,7 +144,7 @@ def _train_and_save(env: str, steps: int, out: Path, seed: int, train: Callable[
     """Train on random steps, save the model in `out`, and return the report of the training."""
     from ...control.data.collector import collect
 
-    model, report = train(collect(env, steps, seed=seed, hold=4))
+    model, report = train(collect(env, steps, seed=seed, action_repeat=4))
     model.save(out)
     return report
 

@@ -33,7 +33,7 @@ class TruncatedSearch:
 
 def truncate(outcome: Outcome, nodes: int) -> TruncatedSearch | None:
     """The first `nodes` nodes of a one-problem outcome; None where no solution is among them."""
-    order = outcome.search.tree.told(0)
+    order = outcome.tree.told(0)
     if int(outcome.charged[0, NODES]) != len(order):
         return None
     first = order[:nodes]
@@ -48,8 +48,8 @@ def truncate(outcome: Outcome, nodes: int) -> TruncatedSearch | None:
 
 def _with_visits(outcome: Outcome, leaf: Finished, first: Sequence[int]) -> Finished:
     """The leaf with its visits at that time: its own, and those of its duplicates in a search that counts them."""
-    merged = outcome.search.tree.I[0, first, words.STATUS] == words.MERGED
-    twins = outcome.search.tree.I[0, first, words.SAME_AS] == leaf.node
+    merged = outcome.tree.I[0, first, words.STATUS] == words.MERGED
+    twins = outcome.tree.I[0, first, words.SAME_AS] == leaf.node
     return Finished(leaf.node, leaf.value, min(leaf.visits, 1 + int((merged & twins).sum())))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from ...planning import records as words
 from ...planning.driver import Outcome
-from ...planning.interface import UNITS
 from ...planning.tree import Tree
 from ...planning.tree_search import TreeSearch
+from ...planning.usage import GENERATED_TOKENS, PROMPT_TOKENS, VALUE_TOKENS
 
 COLUMNS = (
     "node",
@@ -33,14 +33,14 @@ COLUMNS = (
 is none; `terminal` is 1 for a solution, 2 for a dead end and 0 otherwise.
 """
 
-_TOKENS = [UNITS.index(unit) for unit in ("generated_tokens", "prompt_tokens", "value_tokens")]
+_TOKENS = [GENERATED_TOKENS, PROMPT_TOKENS, VALUE_TOKENS]
 
 
 def tree_record(outcome: Outcome, text_of: Callable[[Any], str]) -> dict[str, Any] | None:
     """The tree of a one-problem outcome, None for a search without one. text_of: the step that leads to a state."""
     if not isinstance(outcome.search, TreeSearch):
         return None
-    tree = outcome.search.tree
+    tree = outcome.tree
     nodes = [_node(tree, int(tree.root[0]), "", 0.0)]
     for node in tree.told(0):
         usage = outcome.node_usage.get((0, node))

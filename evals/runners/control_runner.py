@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
-from ...control.episodes import BatchedEnv, Episodes, run_episodes
+from ...control.envs import BatchedEnv
+from ...control.episodes import Episodes, run_episodes
 from ...control.tasks import DERIVATIVE_PLANNERS, ControlTask, describe, task_named, view
 from ...control.world_models.load import load_model
-from ...planning import UNITS, Budget, ModelError, plan
+from ...planning import Budget, ModelError, plan
+from ...planning.usage import SECONDS, no_usage
 from ..planners import UNITS_OF_BUDGET
 from ..records.run_store import Row, RunStore
 from ..report.terminal import Live
@@ -29,7 +30,6 @@ from .grid import JobGrid, failed_row, usage_dicts
 from .results import EvalResult, summary_head, write_results
 
 TRIAL_NODES = 1024
-SECONDS = UNITS.index("seconds")
 
 
 def evaluate_control(request: EvalRequest, episodes: EpisodeTask, console: Console) -> EvalResult:
@@ -76,7 +76,7 @@ def try_derivatives(request: EvalRequest, task: ControlTask, model: Any) -> None
         worlds.close()
         try:
             shown = view(task, model, name, **request.view)
-            plan(planner_for(task, name), shown, worlds.seen, Budget(nodes=TRIAL_NODES))
+            plan(planner_for(task, name), shown, worlds.obs, Budget(nodes=TRIAL_NODES))
         except ModelError as error:
             raise BadInput(f"{name} does not fit the model {request.model}: {error}") from error
 
@@ -148,6 +148,6 @@ def _fields(done: Episodes, i: int) -> dict[str, Any]:
     score = float(done.returns[i])
     return {
         "answer": f"{score:.4g}", "correct": None, "format_ok": True, "score": score, "decisions": length,
-        "ledger": usage_dicts(charged, spent, np.zeros(len(UNITS))), "finished": [], "failed": None,
+        "ledger": usage_dicts(charged, spent, no_usage(1)[0]), "finished": [], "failed": None,
         "seconds": round(seconds, 4),
     }  # fmt: skip

@@ -12,7 +12,7 @@ from ...planning import MCTS
 from ...planning.budget import Budget
 from ...planning.driver import Outcome, aplan
 from ...planning.interface import Finished
-from ...planning.keys import keys_of
+from ...planning.noise import keys_of
 from ..planners import ANSWER_RULES, UNITS_OF_BUDGET, TextPlanner
 from ..records.answer_selection import Solution, select_answers
 from ..records.anytime import best_node, truncate
@@ -53,7 +53,7 @@ class TextSolver:
         key = int(keys_of(self.seed, [job.number])[0])
         outcome = await aplan(planner.planner, model, job.problem.question, Budget(**{self.unit: job.budget}), key=key)
         found = self.finished(outcome, outcome.plan.finished[0], job.problem)
-        selected = select_answers(found, outcome.search.tree, outcome.search.tree.told(0)) if found else {}
+        selected = select_answers(found, outcome.tree, outcome.tree.told(0)) if found else {}
         rule = self._rule(planner)
         end = selected[rule]["node"] if rule in selected else None
         state = outcome.states.states[0, end] if end is not None else outcome.ends[0] if outcome.ends else None
@@ -76,7 +76,7 @@ class TextSolver:
         found = self.finished(outcome, cut.finished, problem)
         if not found:
             return None
-        selected = select_answers(found, outcome.search.tree, outcome.search.tree.told(0)[:budget])
+        selected = select_answers(found, outcome.tree, outcome.tree.told(0)[:budget])
         rule = self._rule(planner)
         end = selected[rule]["node"] if rule else best_node(cut.finished)
         nothing = np.zeros_like(cut.charged)

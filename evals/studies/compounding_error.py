@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...control.data.collector import collect
 from ...control.data.transitions import Transitions
+from ...control.policies.base import FunctionPolicy
 from ...control.world_models.ensemble.fit import fit_ensemble
 from ...control.world_models.ensemble.net import EnsembleConfig
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
@@ -39,13 +40,13 @@ def run(full: bool = False, seed: int = 0, sizes: Sequence[int] | None = None, e
     sizes, seeds = sizes or ((200, 1000, 5000) if full else (200, 1000)), range(seed, seed + (5 if full else 2))
     found: dict[tuple[str, int, str], list[tuple[Tensor, Tensor]]] = {}
     for s in seeds:
-        tracks = {"on": record_segments(2000 + s), "off": record_segments(3000 + s, full_torque_along_motion)}
+        tracks = {"on": record_segments(2000 + s), "off": record_segments(3000 + s, FunctionPolicy(full_torque_along_motion))}
         for size in sizes:
-            data = collect(ENV, size, seed=1000 + s, hold=4)
+            data = collect(ENV, size, seed=1000 + s, action_repeat=4)
             for kind in MODELS:
                 model = fit_model(kind, data, Fit(epochs=epochs, seed=s))
                 for where, track in tracks.items():
-                    pair = errors(model, track, tracks["on"].seen.std(0))
+                    pair = errors(model, track, tracks["on"].obs.std(0))
                     found.setdefault((kind, size, where), []).append(pair)
     rows = [row for cell, pairs in found.items() for row in rows_of(cell, pairs)]
     return StudyTable("How does model error compound?", DESCRIPTION, rows, table_of(rows), findings(rows, max(sizes)))
@@ -58,7 +59,7 @@ def full_torque_along_motion(obs: np.ndarray) -> np.ndarray:
 
 def record_segments(seed: int, policy: Any = None) -> Transitions:
     """1,000 environment steps: five episodes of 200, which are 25 segments of 40."""
-    return collect(ENV, 1000, policy=policy, seed=seed, hold=4)
+    return collect(ENV, 1000, policy=policy, seed=seed, action_repeat=4)
 
 
 def fit_model(kind: str, data: Transitions, fit: Fit) -> Any:
@@ -73,8 +74,8 @@ def fit_model(kind: str, data: Transitions, fit: Fit) -> Any:
 def errors(model: Any, track: Transitions, unit: Tensor) -> tuple[Tensor, Tensor]:
     """Root mean square errors [40] after 1 to 40 steps and their bounds [40], in units of `unit` [O]."""
     length = max(STEPS)
-    truth, actions = (x.view(-1, length, x.shape[1]) for x in (track.reached, track.actions))
-    at, off = track.seen.view(-1, length, truth.shape[2])[:, 0], []
+    truth, actions = (x.view(-1, length, x.shape[1]) for x in (track.next_obs, track.action))
+    at, off = track.obs.view(-1, length, truth.shape[2])[:, 0], []
     for k in range(length):
         at = model.step(at, actions[:, k])[0]
         off.append(((at - truth[:, k]) / unit).square().mean().sqrt())
@@ -83,7 +84,7 @@ def errors(model: Any, track: Transitions, unit: Tensor) -> tuple[Tensor, Tensor
 
 def bound(model: Any, track: Transitions, unit: Tensor, length: int) -> Tensor:
     """[length] Lipschitz bounds on the root mean square error, in units of `unit` [O]."""
-    one = ((model.step(track.seen, track.actions)[0] - track.reached) / unit).square().mean(1).sqrt().max()
+    one = ((model.step(track.obs, track.action)[0] - track.next_obs) / unit).square().mean(1).sqrt().max()
     size = jacobian_norms(model, track, unit).max().double()
     powers = size ** torch.arange(length)
     return one * powers.cumsum(0)
@@ -95,7 +96,7 @@ def jacobian_norms(model: Any, track: Transitions, unit: Tensor, by: float = 1e-
     for i in range(len(unit)):
         move = torch.zeros_like(unit)
         move[i] = by * unit[i]
-        ahead, behind = (model.step(track.seen + sign * move, track.actions)[0] for sign in (1, -1))
+        ahead, behind = (model.step(track.obs + sign * move, track.action)[0] for sign in (1, -1))
         columns.append((ahead - behind) / (2 * by * unit))
     return torch.linalg.matrix_norm(torch.stack(columns, -1), 2)
 

@@ -44,7 +44,7 @@ def run(
     for name, model in models:
         for value in (False, True):
             for horizon in horizons:
-                shown, planner = view(PENDULUM, model, "cem", leaf=value), CEM(horizon=horizon, std=1.0, smoothing=0.1)
+                shown, planner = view(PENDULUM, model, "cem", terminal_value=value), CEM(horizon=horizon, std=1.0, smoothing=0.1)
                 played = run_episodes(planner, shown, PENDULUM, seeds, nodes, seed=seed)
                 returns.setdefault((name, value, horizon), []).extend(played.returns.tolist())
     rows = [row_of(cell, each) for cell, each in returns.items()]
@@ -53,7 +53,7 @@ def run(
 
 def learned(seed: int, epochs: int) -> MLPModel:
     """A network trained on 1,000 random steps."""
-    data = collect("Pendulum-v1", 1000, seed=seed, hold=4)
+    data = collect("Pendulum-v1", 1000, seed=seed, action_repeat=4)
     return fit_mlp(data, config_for("Pendulum-v1"), Fit(epochs=epochs, seed=seed))[0]
 
 

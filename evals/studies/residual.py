@@ -24,8 +24,8 @@ from ...control.world_models.analytic import AnalyticModel
 from ...control.world_models.ensemble.fit import fit_ensemble, fit_stacked
 from ...control.world_models.ensemble.model import EnsembleModel
 from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
-from ...control.world_models.mlp.fit import Fit, config_for, targets_of
-from ...control.world_models.network import inputs_of
+from ...control.world_models.mlp.fit import Fit, config_for, training_targets
+from ...control.world_models.normalized_net import network_inputs
 from ...control.world_models.residual.fit import fit_residual
 from ...planning import CEM, Budget
 from ..records.statistics import student
@@ -66,10 +66,10 @@ def run(
     seeds, episodes = seeds or (10 if full else 5), (10 if full else 4) if episodes is None else episodes
     found: Found = {}
     for s in range(seed, seed + seeds):
-        other = collect(Bouncer.env_id, 1000, seed=5000 + s, hold=4)
+        other = collect(Bouncer.env_id, 1000, seed=5000 + s, action_repeat=4)
         plain = measure(AnalyticModel(Bouncer().free()), other, s, episodes)
         for size in sizes:
-            data = collect(Bouncer.env_id, size, seed=s, hold=4)
+            data = collect(Bouncer.env_id, size, seed=s, action_repeat=4)
             for name, model in fit_models(data, Fit(epochs=epochs, seed=s)).items():
                 found.setdefault((size, name), []).append(measure(model, other, s, episodes))
             found.setdefault((size, "analytic"), []).append(plain)
@@ -90,7 +90,7 @@ def fit_models(data: Transitions, fit: Fit) -> dict[str, Any]:
     config = config_for(Bouncer.env_id, EnsembleConfig, probabilistic=False, reward="given")
     learned, _ = fit_ensemble(data, config, fit)
     hybrid, _ = fit_residual(data, Bouncer().free(), config, fit)
-    net, pair = StackedNet(config, fit.seed), (inputs_of(config, data.seen, data.actions), targets_of(data))
+    net, pair = StackedNet(config, fit.seed), (network_inputs(config, data.obs, data.action), training_targets(data))
     fit_stacked(net, pair, pair, fit)
     every = EnsembleModel(config, net.eval(), propagate="mean")
     return {"learned": learned.propagated("mean"), "learned, every step": every, "hybrid": hybrid}
@@ -99,9 +99,9 @@ def fit_models(data: Transitions, fit: Fit) -> dict[str, Any]:
 @torch.no_grad()
 def measure(model: Any, other: Transitions, seed: int, episodes: int) -> dict[str, float]:
     """All measures of one model; its return only where there are episodes."""
-    unit = other.reached.std(0)
-    off = ((model.step(other.seen, other.actions)[0] - other.reached) / unit).square().mean(1)
-    touch = other.reached[:, 1].minimum(other.seen[:, 1]) < 0
+    unit = other.next_obs.std(0)
+    off = ((model.step(other.obs, other.action)[0] - other.next_obs) / unit).square().mean(1)
+    touch = other.next_obs[:, 1].minimum(other.obs[:, 1]) < 0
     errors = {
         "one step": float(off.mean().sqrt()), "contact": float(off[touch].mean().sqrt()),
         "ten steps": float(multi_step_error(model, other, 10, unit)),
@@ -116,8 +116,8 @@ def measure(model: Any, other: Transitions, seed: int, episodes: int) -> dict[st
 
 def multi_step_error(model: Any, other: Transitions, length: int, unit: Tensor) -> Tensor:
     """Root mean square error after `length` steps, from every `length`-th step on (an episode has 100)."""
-    truth, actions = (x.view(-1, length, x.shape[1]) for x in (other.reached, other.actions))
-    at = other.seen.view(-1, length, truth.shape[2])[:, 0]
+    truth, actions = (x.view(-1, length, x.shape[1]) for x in (other.next_obs, other.action))
+    at = other.obs.view(-1, length, truth.shape[2])[:, 0]
     for t in range(length):
         at = model.step(at, actions[:, t])[0]
     return ((at - truth[:, -1]) / unit).square().mean().sqrt()

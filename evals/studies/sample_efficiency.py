@@ -137,7 +137,7 @@ def mpc_return(env: str, seed: int, count: int, sizes: Sizes) -> float:
         model, _ = fit_mlp(collect(env, count, seed=seed), config_for(env, reward="given"), fit)
         done = run_episodes(MPPI(horizon=10), view(CARTPOLE, model, "mppi"), CARTPOLE, seeds, 64, seed=seed)
     else:
-        model, _ = fit_mlp(collect(env, count, seed=seed, hold=4), config_for(env), fit)
+        model, _ = fit_mlp(collect(env, count, seed=seed, action_repeat=4), config_for(env), fit)
         done = run_episodes(CEM(**PENDULUM.settings["cem"]), model, PENDULUM, seeds, sizes.nodes, seed=seed)
     return float(done.returns.mean())
 

@@ -57,8 +57,8 @@ def run(
 
 def slow_ensemble(seed: int, size: int, epochs: int) -> EnsembleModel:
     """An ensemble trained on random torques in the lower half of the circle at no more than 3 rad/s."""
-    data = collect("Pendulum-v1", 20 * size, seed=seed, hold=4, fresh=20)
-    data = data.take((data.seen[:, 2].abs() < 3) & (data.seen[:, 0] < 0))
+    data = collect("Pendulum-v1", 20 * size, seed=seed, action_repeat=4, reset_after=20)
+    data = data.take((data.obs[:, 2].abs() < 3) & (data.obs[:, 0] < 0))
     fit = Fit(epochs=epochs, seed=seed)
     return fit_ensemble(data.take(torch.arange(size)), config_for("Pendulum-v1", EnsembleConfig), fit)[0]
 
@@ -79,7 +79,7 @@ def predicted_and_true_returns(model: EnsembleModel, weight: float, obs: Tensor,
     if not isinstance(actions, Tensor):
         raise TypeError("CEM over a box plans vectors")
     mean_model, physics = model.propagated("mean"), Pendulum()
-    true = physics.physical(obs)
+    true = physics.to_states(obs)
     idle = rollout_returns(physics.step, true, torch.zeros_like(actions))
     return torch.stack(
         (rollout_returns(mean_model.step, obs, actions), rollout_returns(physics.step, true, actions), idle), 1

@@ -15,15 +15,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...planning.interface import UNITS, Evaluate, Expansion, Usage
+from ...planning.interface import Evaluate, Expansion, Usage
+from ...planning.usage import FLOPS, GENERATED_TOKENS, PROMPT_TOKENS, SECONDS, no_usage
 from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
 from ..text.state import TextState
 from .base import Judgement
-
-_GENERATED, _PROMPT, _SECONDS, _FLOPS = (
-    UNITS.index(unit) for unit in ("generated_tokens", "prompt_tokens", "seconds", "flops")
-)
 
 
 class CompletionModel(Protocol):
@@ -64,17 +61,17 @@ class Rollout:
         usage, spent = np.sum([usage for _, usage, _ in found], 0), np.sum([spent for _, _, spent in found], 0)
         return Judgement(
             agreeing / self.times,
-            tokens=int(usage[_GENERATED]),
-            seconds=float(usage[_SECONDS]),
-            tokens_spent=int(spent[_GENERATED] + spent[_PROMPT]),
-            seconds_spent=float(spent[_SECONDS]),
-            flops=float(usage[_FLOPS]),
-            flops_spent=float(spent[_FLOPS]),
+            tokens=int(usage[GENERATED_TOKENS]),
+            seconds=float(usage[SECONDS]),
+            tokens_spent=int(spent[GENERATED_TOKENS] + spent[PROMPT_TOKENS]),
+            seconds_spent=float(spent[SECONDS]),
+            flops=float(usage[FLOPS]),
+            flops_spent=float(spent[FLOPS]),
         )
 
     async def _complete(self, state: TextState, slot: int) -> tuple[Fraction | None, Usage, Usage]:
         """The answer that one completion ends in, None for a dead end; its charged and spent usage."""
-        usage = spent = np.zeros(len(UNITS))
+        usage = spent = no_usage(1)[0]
         while not state.ended:
             (state,), expansion = await self.model.expand([state], [slot], to_end=True, evaluate="none")
             assert expansion.usage is not None and expansion.spent is not None

@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...planning.interface import UNITS, Usage
+from ...planning.usage import FLOPS, PROMPT_TOKENS, SECONDS, VALUE_TOKENS, Usage
 from ..critics import Judgement
 from ..engines.base import Generation, Sampling, Tokens
 from ..engines.flops import UNKNOWN_FLOPS, DecoderFlops
 from ..step_result import EvaluatedStep, GeneratedStep, UsageRow, spent_on
 from ..tape.cached_engine import CachedEngine
 from ..text.steps import Step
-
-_VALUE, _SECONDS, _FLOPS = (UNITS.index(unit) for unit in ("value_tokens", "seconds", "flops"))
-_PROMPT = UNITS.index("prompt_tokens")
 
 
 @dataclass
@@ -57,8 +54,8 @@ class UsageMeter:
 
     def charge_prompt(self, start: int, new: int) -> None:
         """Charge `new` prompt tokens after `start` ones; a later request computes them."""
-        self.charged[_PROMPT] += new
-        self.charged[_FLOPS] += self.flops.of_tokens(start, new)
+        self.charged[PROMPT_TOKENS] += new
+        self.charged[FLOPS] += self.flops.of_tokens(start, new)
 
 
 @dataclass(slots=True)
@@ -70,8 +67,8 @@ class MeteredStep(GeneratedStep):
     def judged(self, judgement: Judgement) -> EvaluatedStep:
         """The expansion's result, with the metered usage and the critic's."""
         charged, spent = self.meter.charged.copy(), self.meter.spent.copy()
-        charged[[_VALUE, _SECONDS, _FLOPS]] += judgement.tokens, judgement.seconds, judgement.flops
-        spent[[_VALUE, _SECONDS, _FLOPS]] += judgement.tokens_spent, judgement.seconds_spent, judgement.flops_spent
+        charged[[VALUE_TOKENS, SECONDS, FLOPS]] += judgement.tokens, judgement.seconds, judgement.flops
+        spent[[VALUE_TOKENS, SECONDS, FLOPS]] += judgement.tokens_spent, judgement.seconds_spent, judgement.flops_spent
         is_open = not self.child.ended
         reward, value = (0.0, judgement.value) if is_open else (judgement.value, 0.0)
         return EvaluatedStep(self.child, reward, float(is_open), value, charged, spent)

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..constraints import order_of, scores_of
 from ..interface import BoxActions, Expansion, Int, Keys, ModelError, Plan, Returns, SequenceQuery, Size
 from ..noise import coloured, normals
+from ..scoring import order_of, scores_of
 from ..vectors.base import Rows, SequenceSearch, carried, nothing, refuse_lost, returns_of, shifted
 from .weights import compiled, moments, note, refit, sample
 
@@ -213,6 +213,9 @@ class GaussianSearch(SequenceSearch):
             self.best_violation[at] = torch.where(better, over, least)
         self.best[at] = torch.where(better[:, None, None], samples[row, first], self.best[at])
         self.best_return[at] = torch.where(better, top, self.best_return[at])
+
+    def elites(self) -> tuple[Tensor, Tensor]:
+        return self.kept, self.kept_returns
 
     def plan(self) -> Plan:
         """The mean, or the best sequence seen, as the planner's `answer` says; tensor [B, H, D] within the box."""

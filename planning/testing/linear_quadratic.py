@@ -1,26 +1,25 @@
-"""Linear dynamics with quadratic rewards as a model: the one world of vectors whose best plan is known exactly.
+"""Linear dynamics with quadratic rewards as a model: with vectors as actions, its best plan is known exactly.
 
-For checks, first tries and measured gaps: what a planner finds here is compared with `riccati.py`.
+Tests and benchmarks compare the plans of planners with the solution of the Riccati equation (`trajopt/lqr.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..interface import BoxActions, Evaluate, Expansion
+from ..interface import Actions, BoxActions, Evaluate, Expansion, Steppable
 from ..trajopt.lqr import Regulator, lqr
 
 
 @dataclass(frozen=True)
-class LinearQuadratic:
-    """x' = A x + B u, reward -(x'Qx + u'Ru) of the step, value -x'Fx of what is reached; it never ends.
+class LinearQuadratic(Steppable[Tensor]):
+    """x' = A x + B u, reward -(x'Qx + u'Ru) of the step, value -x'Fx of the reached state; it never ends.
 
-    a [S, S], b [S, D], q [S, S], r [D, D], final [S, S], all of one type, which the states have too. actions: bounds
-    of u; Riccati's answer is the best plan where they do not bind. gamma: discount of a step. A problem is a state.
+    a [S, S], b [S, D], q [S, S], r [D, D], final [S, S], all of the same type as the states. actions: bounds of u;
+    the Riccati solution is the best plan where they do not bind. gamma: discount of a step. A problem is a state.
     """
 
     a: Tensor
@@ -33,7 +32,7 @@ class LinearQuadratic:
 
     cost = 1
 
-    def start(self, problems: Any) -> tuple[Tensor, Expansion]:
+    def start(self, problems: object) -> tuple[Tensor, Expansion]:
         states = torch.as_tensor(problems).to(self.a)
         if states.ndim != 2 or states.shape[1] != len(self.a):
             raise ValueError(f"problems are states [B, {len(self.a)}], got {list(states.shape)}")
@@ -41,9 +40,9 @@ class LinearQuadratic:
         return states, Expansion(0 * one, one, self._value(states))
 
     def expand(
-        self, states: Tensor, actions: Tensor, *, to_end: bool = False, evaluate: Evaluate = "all"
+        self, states: Tensor, actions: Actions, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[Tensor, Expansion]:
-        reached, reward, discount = self.step(states, actions)
+        reached, reward, discount = self.step(states, torch.as_tensor(actions))
         value = self._value(reached) if evaluate == "all" else torch.zeros_like(reward)
         return reached, Expansion(reward, discount, value)
 
@@ -57,7 +56,7 @@ class LinearQuadratic:
         return -quadratic(states, self.final)
 
     def optimum(self, horizon: int) -> Regulator:
-        """The best law without bounds; the best return of a problem x is -x' cost[0] x."""
+        """The optimal feedback law without bounds; the best return of a problem x is -x' cost[0] x."""
         return lqr(self.a, self.b, self.q, self.r, self.final, horizon=horizon, discount=self.gamma)
 
 

@@ -5,7 +5,7 @@ A search of its own says what to ask (`ask`), what an answer means (`tell`) and 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..interface import Bool, BoxActions, Expansion, Int, Keys, ModelError, Plan, SequenceQuery
+from ..interface import Bool, BoxActions, Expansion, Int, Keys, ModelError, Plan, SequenceQuery, WarmStartable
 from ..noise import fold, signed
 
 Rows = slice | Tensor
 
 
-class SequenceSearch(ABC):
+class SequenceSearch(WarmStartable):
     """One run over B problems whose actions are vectors; see `interface.Search`.
 
     root: its `discount` 0 marks problems that are over, its `value` stands for the plan's until something was told.

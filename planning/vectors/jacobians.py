@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.func import jvp, vjp
 
 from ..interface import ModelError, Usage
-from ..rollout import ONE
 from ..states import fields_of, like
+from ..usage import usage_or_one_step
 
 REMEDY = "the model must answer by torch operations that carry derivatives: no numpy, no torch.no_grad, no .item()"
 
@@ -38,7 +37,7 @@ class Steps:
 
     def ledger(self, rows: int) -> tuple[Usage, Usage]:
         """Usage and spent [N, units] of the last call."""
-        usage = np.tile(ONE, (rows, 1)) if self.usage is None else self.usage
+        usage = usage_or_one_step(self.usage, rows)
         return usage, usage if self.spent is None else self.spent
 
 

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..constraints import refuse
-from ..interface import BoxActions, ModelError, Returns, SequenceQuery
-from ..rollout import Sum, follow, inner_step, laid_out, take
+from ..interface import BoxActions, ModelError, Returns, SelfAnswering, SequenceQuery
+from ..rollout import ReturnSum, candidate_starts, inner_step, particles_of, simulate, take
+from ..scoring import refuse_constrained
 from .jacobians import REMEDY, Steps, bent, differentiated, flat_of
 
 
@@ -40,7 +40,7 @@ class Walked(Returns):
 
 
 @dataclass(slots=True)
-class Walks(SequenceQuery):
+class Walks(SequenceQuery, SelfAnswering):
     """Sequences to walk, and to be told where they led.
 
     around [M, H, S], gains [M, H, D, S]: in the flat state x, step t takes sequence_t + gains_t (x - around_t), clipped
@@ -53,16 +53,16 @@ class Walks(SequenceQuery):
     def answer(self, model: Any, states: Any) -> Walked:
         """Errors: ModelError for a model of several particles, or states that are no floating tensors."""
         _one_particle(model)
-        refuse(model, "a feedback law")
+        refuse_constrained(model, "a feedback law")
         count, number, steps, _ = self.sequences.shape
-        states, flat = laid_out(model, states, self)
-        run = Sum(count * number, flat)
+        states, flat = candidate_starts(model, states, self)
+        run = ReturnSum(count * number, flat)
         passed, taken = [flat_of(states)], []
         for t in range(steps):
             taken.append(self._action(model.actions, t, passed[-1]))
             states = one_step(model, states, taken[-1], run, t == steps - 1)
             passed.append(flat_of(states))
-        usage, spent = run.ledger(count)
+        usage, spent = run.usage_per_problem(count)
         shape = (count, number, -1)
         return Walked(
             run.total.view(count, number, 1),
@@ -81,19 +81,19 @@ class Walks(SequenceQuery):
         return wish.clamp(box.low, box.high).flatten(0, 1)
 
 
-def one_step(model: Any, states: Any, action: Tensor, run: Sum, last: bool) -> Any:
+def one_step(model: Any, states: Any, action: Tensor, run: ReturnSum, last: bool) -> Any:
     """The states after an action; `run` has its reward, after the last one the value too."""
     step = inner_step(model)
     if step is not None and not last:
-        states, reward, discount = step(states, action)
-        run.charge(None)
+        states, reward, discount = step.step(states, action)
+        run.add_usage(None)
         run.add(reward, discount)
         return states
     states, said = model.expand(states, action, evaluate="all" if last else "none")
-    run.charge(said)
+    run.add_usage(said)
     run.add(said.reward, said.discount)
     if last:
-        run.total = run.close("value", said.value)
+        run.total = run.bootstrapped("value", said.value)
     return states
 
 
@@ -105,7 +105,7 @@ class Sloped(Returns):
 
 
 @dataclass(slots=True)
-class Slopes(SequenceQuery):
+class Slopes(SequenceQuery, SelfAnswering):
     """Sequences to score together with the gradients of their returns."""
 
     @property
@@ -114,17 +114,17 @@ class Slopes(SequenceQuery):
 
     def answer(self, model: Any, states: Any) -> Sloped:
         """Errors: ModelError for a model that cannot be differentiated."""
-        refuse(model, "a gradient")
+        refuse_constrained(model, "a gradient")
         count, number, steps, width = self.sequences.shape
         with torch.enable_grad():
-            states, flat = laid_out(model, states, self)
+            states, flat = candidate_starts(model, states, self)
             flat = flat.detach().requires_grad_()
-            run = Sum(flat.shape[1], flat)
-            returns = differentiated(lambda: follow(model, states, flat, run))
+            run = ReturnSum(flat.shape[1], flat)
+            returns = differentiated(lambda: simulate(model, states, flat, run))
             if not returns.requires_grad:
                 raise ModelError(f"returns carry no gradient by the actions; {REMEDY}")
             (slopes,) = differentiated(lambda: torch.autograd.grad(returns.sum(), flat))
-        usage, spent = run.ledger(count)
+        usage, spent = run.usage_per_problem(count)
         return Sloped(
             returns.detach().view(count, number, -1),
             3 * usage,
@@ -150,7 +150,7 @@ class Curved(Returns):
 
 
 @dataclass(slots=True)
-class Curves(SequenceQuery):
+class Curves(SequenceQuery, SelfAnswering):
     """One sequence a row and the states [M, H, S] it passes, for derivatives of every step; all steps are one batch."""
 
     states: Tensor | None = None
@@ -196,7 +196,7 @@ def curves_nodes(steps: int, n: int, bends: int) -> int:
 
 
 def _one_particle(model: Any) -> None:
-    if int(getattr(model, "particles", 1)) > 1:
+    if particles_of(model) > 1:
         raise ModelError("trajectories of several particles have no one feedback law; plan on one member of the model")
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from forethought.control import AnalyticModel, DiscretizedActions, MLPConfig, MLPModel, MPCPolicy, Pendulum
-from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, plan
-from forethought.planning.testing.problems import Aim
+from forethought.planning.testing.problems import TargetProblem
 
 STATM = Path("/proc/self/statm")
 MIB = 2**20
@@ -61,7 +61,9 @@ def test_memory_is_flat_in_the_number_of_decisions(name):
 
 
 def test_a_budget_in_nodes_is_not_cut_however_large():
-    outcome = plan(CEM(horizon=10, iterations=2), Aim(torch.tensor([0.6])), [0.0, 0.0, 0.0], Budget(nodes=200_000))
+    outcome = plan(
+        CEM(horizon=10, iterations=2), TargetProblem(torch.tensor([0.6])), [0.0, 0.0, 0.0], Budget(nodes=200_000)
+    )
     assert (outcome.charged[:, 0] == 200_000).all()
     tree = plan(Beam(), DiscretizedActions(AnalyticModel(Pendulum()), 5), SEEN, Budget(nodes=70_000))
     assert tree.charged[0, 0] == 70_000

@@ -35,7 +35,7 @@ def test_peers_roll_out_the_same_weights_to_the_same_returns(name):
                 at, reward, _ = model.step(at, pushes[:, t])
             else:
                 out = model.means(at, pushes[:, t])[member]
-                at, reward, _ = model.landed(at, pushes[:, t], out)
+                at, reward, _ = model.apply_prediction(at, pushes[:, t], out)
             mine[:, member] += reward
     torch.testing.assert_close(total, mine.mean(1), atol=1e-4, rtol=1e-4)
 

@@ -167,7 +167,7 @@ def test_planners_with_derivatives_run_and_the_report_states_their_views(tmp_pat
     names = ["icem", "ilqr", "ddp", "gradient", "lbfgs", "polished"]
     flags = ["--planner", ",".join(names), "--budgets", "500", "--limit", "2", "--quiet"]
     code, output = call("eval", "pendulum", *flags, "--out", tmp_path / "out")
-    assert code == 0 and "ilqr: vectors, through derivatives, no leaf value" in output
+    assert code == 0 and "ilqr: vectors, through derivatives, no terminal value" in output
     rows = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]
     assert [row["planner"] for row in rows] == names
     assert all(row["failed"] == 0 and 0 < row["charged"]["nodes"] / row["decisions"] <= 500 for row in rows)
@@ -179,7 +179,7 @@ def test_cartpole_runs_icem_and_action_repeat_keeps_derivatives(tmp_path, short)
     code, output = call(
         "eval", "pendulum", "--planner", "ilqr", "--action-repeat", "2", *flags, "--out", tmp_path / "b"
     )
-    assert code == 0 and "through derivatives, held 2 steps" in output
+    assert code == 0 and "through derivatives, action repeat 2" in output
 
 
 def test_a_model_without_derivatives_is_refused_before_any_episode(tmp_path, monkeypatch):

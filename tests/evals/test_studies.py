@@ -66,14 +66,14 @@ def test_an_unknown_study_is_refused():
 
 def test_the_error_after_k_steps_is_that_of_each_segment_rolled_out_alone():
     wrong, track = AnalyticModel(Observed(mass=1.1)), compounding_error.record_segments(5)
-    unit = track.seen.std(0)
+    unit = track.obs.std(0)
     found, bound = compounding_error.errors(wrong, track, unit)
     off = []
     for start in range(0, 1000, 40):
-        at = track.seen[start : start + 1]
+        at = track.obs[start : start + 1]
         for k in range(7):
-            at = wrong.step(at, track.actions[start + k][None])[0]
-        off.append(((at[0] - track.reached[start + 6]) / unit).square())
+            at = wrong.step(at, track.action[start + k][None])[0]
+        off.append(((at[0] - track.next_obs[start + 6]) / unit).square())
     assert float(found[6]) == pytest.approx(float(torch.stack(off).mean().sqrt()), rel=1e-4)
     assert (bound >= found).all()
 
@@ -84,7 +84,7 @@ class Observed(Pendulum):
     size = 3
 
     def step(self, states, actions):
-        reached, reward, alive = super().step(self.physical(states), actions)
+        reached, reward, alive = super().step(self.to_states(states), actions)
         return self.observe(reached), reward, alive
 
 
@@ -93,8 +93,8 @@ def test_jacobian_norms_agree_with_automatic_differentiation():
     unit = torch.tensor([0.5, 0.7, 2.0])
     found = compounding_error.jacobian_norms(model, track, unit, by=1e-3)
     for i in range(0, 30, 7):
-        action = track.actions[i][None]
-        whole = torch.autograd.functional.jacobian(lambda x, a=action: model.step(x[None], a)[0][0], track.seen[i])
+        action = track.action[i][None]
+        whole = torch.autograd.functional.jacobian(lambda x, a=action: model.step(x[None], a)[0][0], track.obs[i])
         norm = torch.linalg.matrix_norm(whole * unit[None, :] / unit[:, None], 2)
         assert float(found[i]) == pytest.approx(float(norm), rel=0.02)
 
@@ -113,24 +113,24 @@ def test_rollout_returns_are_those_of_the_real_environment():
 
     seen, pushes = uncertainty_penalty.random_states(0, 3), torch.linspace(-2, 2, 12).view(3, 4, 1)
     physics = Pendulum()
-    found = uncertainty_penalty.rollout_returns(physics.step, physics.physical(seen), pushes)
+    found = uncertainty_penalty.rollout_returns(physics.step, physics.to_states(seen), pushes)
     for i in range(3):
         env = gymnasium.make("Pendulum-v1").unwrapped
         env.reset(seed=0)
-        env.state = physics.physical(seen[i : i + 1])[0].double().numpy()
+        env.state = physics.to_states(seen[i : i + 1])[0].double().numpy()
         paid = sum(env.step(push.numpy())[1] for push in pushes[i])
         assert float(found[i]) == pytest.approx(float(paid), rel=1e-4)
 
 
 def test_measures_of_the_residual_study_on_known_equations():
     """The true equations have no error, those of free flight only where the floor is touched."""
-    other = collect(Bouncer.env_id, 1000, seed=1, hold=4)
+    other = collect(Bouncer.env_id, 1000, seed=1, action_repeat=4)
     true = residual.measure(AnalyticModel(Bouncer()), other, 0, 1)
     free = residual.measure(AnalyticModel(Bouncer().free()), other, 0, 1)
     assert true["one step"] < 1e-5 and true["ten steps"] < 1e-3 < 0.1 < free["contact"]
-    untouched = other.take((other.seen[:, 1] > 0) & (other.reached[:, 1] > 0.3))
-    alone = AnalyticModel(Bouncer().free()).step(untouched.seen, untouched.actions)[0]
-    torch.testing.assert_close(alone, untouched.reached, atol=1e-4, rtol=1e-4)
+    untouched = other.take((other.obs[:, 1] > 0) & (other.next_obs[:, 1] > 0.3))
+    alone = AnalyticModel(Bouncer().free()).step(untouched.obs, untouched.action)[0]
+    torch.testing.assert_close(alone, untouched.next_obs, atol=1e-4, rtol=1e-4)
     assert true["return"] > free["return"]
 
 

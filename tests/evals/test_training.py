@@ -41,7 +41,7 @@ def test_an_ensemble_is_trained_and_saved(tmp_path):
 def test_an_environment_without_known_equations_learns_its_termination_too(tmp_path):
     code, _ = call("train", "ensemble", "--env", "MountainCarContinuous-v0", "--steps", "40", "--out", tmp_path / "it")
     model = load_model(tmp_path / "it")
-    assert code == 0 and model.config.reward == model.config.ended == "learned"
+    assert code == 0 and model.config.reward == model.config.termination == "learned"
     assert model.start(torch.zeros(3, 2))[1].discount.shape == (3,)
 
 
@@ -51,7 +51,7 @@ def test_mujocos_environments_are_trained_on_where_they_are_installed(tmp_path, 
     monkeypatch.chdir(tmp_path)  # MuJoCo writes its log to the working directory
     code, output = call("train", "ensemble", "--env", env, "--steps", "40", "--members", "2", "--out", tmp_path / "it")
     model = load_model(tmp_path / "it")
-    assert code == 0 and f"40 steps of {env}" in output and model.config.ended == "learned"
+    assert code == 0 and f"40 steps of {env}" in output and model.config.termination == "learned"
     outcome = plan(CEM(horizon=3), model, torch.zeros(2, observed), Budget(nodes=240))
     assert outcome.plan.actions.shape == (2, 3, pushes) and (outcome.charged[:, 0] == 240).all()
 

@@ -203,7 +203,7 @@ def test_breadth_first_of_tree_of_thoughts_keeps_the_same_states_in_each_depth()
 
 
 def answer(world, states, search, query):
-    reached, said = world.expand(states.get(query.row, query.parent), query.slot)
+    reached, said = world.expand(states.get(query.row, query.parent), query.action)
     said.duplicate_of = states.put(query.row, query.node, reached, query.parent)
     search.tell(query, said)
 
@@ -328,7 +328,7 @@ def test_any_order_of_tells_and_drops_opens_the_same_within_the_budget(seed, bud
             flying.remove(leaf)
             answer(world, states, search, leaf)
             with pytest.raises(ValueError, match="told twice"):
-                search.tell(leaf, world.expand(states.get(leaf.row, leaf.parent), leaf.slot)[1])
+                search.tell(leaf, world.expand(states.get(leaf.row, leaf.parent), leaf.action)[1])
     for b in range(2):
         assert sorted(edges(search, b)) == sorted(edges(plain.search, b)) and len(edges(search, b)) == opened[b]
         assert opened[b] == budget if search.stop_reason[b] == "budget" else search.stop_reason[b] == "exhausted"

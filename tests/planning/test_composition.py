@@ -35,6 +35,7 @@ from forethought.planning import (
     keys_of,
     plan,
 )
+from forethought.planning.interface import Stochastic
 from forethought.planning.records import DEPTH
 from forethought.planning.rollout import rollout
 from forethought.planning.testing.check_model import check_search
@@ -149,7 +150,7 @@ def test_priors_keep_the_contract_of_a_search(planner: int) -> None:
 
 def test_policies_over_particles_act_by_their_mean() -> None:
     @dataclass
-    class Two:
+    class Two(Stochastic):
         cost: int = 2
         particles: int = 2
         actions = BoxActions(torch.tensor([-1.0]), torch.tensor([1.0]))
@@ -251,7 +252,7 @@ def test_elites_that_are_not_there_are_named() -> None:
     found = plan(CEM(horizon=4), linear(), STARTS, Budget(nodes=100))
     with pytest.raises(ValueError, match=r"CEM\(keep=3\)"):
         elites(found.search, 3)
-    with pytest.raises(ValueError, match="EliteActions wants"):
+    with pytest.raises(ValueError, match="EliteActions needs"):
         EliteActions(linear(), torch.zeros(3, 4, 1))
     with pytest.raises(ValueError, match="problems"):
         EliteActions(linear(), torch.zeros(2, 3, 4, 1)).start(STARTS)

@@ -31,8 +31,9 @@ from forethought.planning import (
     WarmStarted,
     plan,
 )
-from forethought.planning.constraints import order_of, scores_of
+from forethought.planning.interface import Constrained, Stochastic
 from forethought.planning.rollout import rollout
+from forethought.planning.scoring import order_of, scores_of
 from forethought.planning.testing.check_model import check_search
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
 from forethought.planning.testing.problems import Table, TargetProblem
@@ -41,7 +42,7 @@ HORIZON = 6
 
 
 @dataclass(frozen=True)
-class Slow(LinearQuadratic):
+class Slow(LinearQuadratic, Constrained):
     """A double integrator whose speed may not go below `least` (taken before each step) and whose forces are bounded
     together with the place: 0.1 x + u <= 1."""
 
@@ -165,7 +166,7 @@ def test_the_rules_of_rank_are_deb_s() -> None:
         np.testing.assert_array_equal(scores.numpy(), wanted)
 
 
-class Narrow(TargetProblem):
+class Narrow(TargetProblem, Constrained):
     """Only actions within 0.05 of 0.9 are allowed, while 0 would pay most; only those, or none at all."""
 
     def __init__(self, width: float = 0.05) -> None:
@@ -204,7 +205,7 @@ def test_the_contract_of_a_search_holds_under_a_constraint(planner: Any) -> None
 def test_a_plan_must_be_feasible_in_every_world() -> None:
     """Two particles, one of which may not act above 0.3."""
 
-    class BatchedEnv(TargetProblem):
+    class BatchedEnv(TargetProblem, Stochastic, Constrained):
         particles, cost = 2, 2
 
         def repeat(self, states: Any, keys: Any) -> Any:
@@ -220,7 +221,7 @@ def test_a_plan_must_be_feasible_in_every_world() -> None:
 
 
 def test_what_happens_behind_an_end_violates_nothing() -> None:
-    class Ending(TargetProblem):
+    class Ending(TargetProblem, Constrained):
         def start(self, problems: Any) -> Any:
             return torch.zeros(len(problems)), super().start(problems)[1]
 
@@ -235,7 +236,7 @@ def test_what_happens_behind_an_end_violates_nothing() -> None:
     assert rollout(Ending(torch.zeros(1)), torch.zeros(1), query).violation.tolist() == [[[1.0]]]  # type: ignore[union-attr]
 
 
-class Halls(Table):
+class Halls(Table, Constrained):
     """A table in which action 1 is forbidden in even states."""
 
     def constraint(self, states: Tensor, actions: Tensor) -> Tensor:
@@ -309,7 +310,7 @@ def test_shapes_and_settings_that_make_no_sense_are_named() -> None:
         def constraint(self, states: Tensor, actions: Tensor) -> Tensor:
             return torch.zeros(3)
 
-    with pytest.raises(ModelError, match="constraint wants shape"):
+    with pytest.raises(ModelError, match="constraint must have shape"):
         plan(CEM(horizon=1), Wide(), [0.0], Budget(nodes=64))
     for weight, power in ((-1.0, 1), (1.0, 3)):
         with pytest.raises(ValueError, match="weight"):

@@ -11,6 +11,7 @@ import torch
 from torch.func import hessian, jacrev
 
 from forethought.planning import UNITS, BoxActions, Expansion, ModelError, SequenceQuery
+from forethought.planning.interface import Stochastic
 from forethought.planning.rollout import rollout
 from forethought.planning.vectors.jacobians import flat_of, states_of
 from forethought.planning.vectors.queries import Curves, Slopes, Walks, curves_nodes
@@ -178,8 +179,13 @@ def test_flat_states_become_what_they_were() -> None:
 
 
 def test_a_model_of_particles_has_no_one_trajectory() -> None:
-    model = Warped()
-    model.particles = 3  # type: ignore[attr-defined]
+    class Swarm(Warped, Stochastic):
+        particles = 3
+
+        def repeat(self, states: Any, keys: Any) -> Any:
+            return states.repeat_interleave(3, 0)
+
+    model = Swarm()
     states, sequences, row = asked(model)
     with pytest.raises(ModelError, match="one member"):
         rollout(model, states, Walks(row, sequences))

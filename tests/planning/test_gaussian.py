@@ -20,8 +20,7 @@ from forethought.planning.interface import (
     SequenceQuery,
     Size,
 )
-from forethought.planning.keys import keys_of
-from forethought.planning.noise import coloured, fold, normals, uniforms
+from forethought.planning.noise import coloured, fold, keys_of, normals, uniforms
 from forethought.planning.rollout import rollout
 from forethought.planning.sampling.gaussian import Gaussian, GaussianSearch
 from forethought.planning.shooting import CEM, ICEM, MPPI, BestOfN, Shooting

@@ -12,22 +12,22 @@ import torch
 
 from forethought.planning import MCTS, BestOfN, Budget, Returns, SequenceQuery, Size, keys_of, plan
 from forethought.planning.beam import Beam
-from forethought.planning.journal import JournalError, Notes, load, replay, save
+from forethought.planning.journal import JournalError, Notes, load, rerun, save
 
 PLANNERS = [MCTS(), MCTS(selection="uct", leaves=4), MCTS(selection="gumbel"), Beam(), BestOfN()]
 
 
 @pytest.mark.parametrize("planner", PLANNERS, ids=["puct", "uct, four leaves", "gumbel", "beam", "best of n"])
-@pytest.mark.parametrize("endless", [False, True])
+@pytest.mark.parametrize("sampled", [False, True])
 def test_replaying_a_journal_gives_the_identical_tree(
-    planner: Any, endless: bool, table: Callable[..., Any], tmp_path: Path
+    planner: Any, sampled: bool, table: Callable[..., Any], tmp_path: Path
 ) -> None:
-    model = table(1, endless=endless)
+    model = table(1, sampled=sampled)
     search = plan(planner, model, [0, 1, 2], Budget(nodes=30), seed=1).search
     _, root = model.start([0, 1, 2])
     save(search.journal, tmp_path / "journal.npz")
     for journal in (search.journal, load(tmp_path / "journal.npz")):
-        again = replay(planner, root, model.actions, Size(30), keys_of(1, 3), journal)
+        again = rerun(planner, root, model.actions, Size(30), keys_of(1, 3), journal)
         np.testing.assert_array_equal(again.tree.I, search.tree.I)
         np.testing.assert_array_equal(again.tree.P, search.tree.P)
         assert again.stop_reason == search.stop_reason
@@ -41,9 +41,9 @@ def test_drops_and_partial_answers_are_replayed_too(table: Callable[..., Any]) -
     query = search.ask(remaining)
     search.drop(query.take(query.row == 1))
     part = query.take(query.row == 0)
-    search.tell(part, model.expand(states[part.row], part.slot)[1])
+    search.tell(part, model.expand(states[part.row], part.action)[1])
     search.ask(remaining)
-    again = replay(planner, root, model.actions, Size(20), keys_of(0, 2), search.journal)
+    again = rerun(planner, root, model.actions, Size(20), keys_of(0, 2), search.journal)
     np.testing.assert_array_equal(again.tree.I, search.tree.I)
 
 
@@ -57,16 +57,16 @@ def test_what_is_asked_beyond_the_first_block_of_pages_is_in_the_journal_too(tab
     while len(query := search.ask(remaining)):
         seen.append((remaining.copy(), query))
         np.subtract.at(remaining, query.row, 1)
-        reached, told = model.expand(torch.stack([known[k] for k in zip(query.row, query.parent)]), query.slot)
+        reached, told = model.expand(torch.stack([known[k] for k in zip(query.row, query.parent)]), query.action)
         known.update(zip(zip(query.row, query.node), reached))
         search.tell(query, told)
     asks = [event for event in search.journal if event[0] == "ask"]
     assert len(search.notes.blocks) > 2 and len(asks) == len(seen) + 1
     for (_, held, asked), (before, query) in zip(asks, seen):
         np.testing.assert_array_equal(held, before)
-        for name in ("row", "parent", "slot", "node"):
+        for name in ("row", "parent", "action", "node"):
             np.testing.assert_array_equal(getattr(asked, name), getattr(query, name))
-    again = replay(planner, root, model.actions, Size(20), keys_of(0, 2), search.journal)
+    again = rerun(planner, root, model.actions, Size(20), keys_of(0, 2), search.journal)
     np.testing.assert_array_equal(again.tree.I, search.tree.I)
 
 
@@ -74,10 +74,10 @@ def test_a_journal_of_other_settings_is_refused_with_the_event(table: Callable[.
     model = table(1)
     search = plan(MCTS(), model, [0, 1], Budget(nodes=30)).search
     _, root = model.start([0, 1])
-    with pytest.raises(JournalError, match=r"event \d+: the search asks another (row|parent|slot)"):
-        replay(MCTS(selection="uct"), root, model.actions, Size(30), keys_of(0, 2), search.journal)
+    with pytest.raises(JournalError, match=r"event \d+: the search asks another (row|parent|action)"):
+        rerun(MCTS(selection="uct"), root, model.actions, Size(30), keys_of(0, 2), search.journal)
     with pytest.raises(JournalError, match="there are ask, tell, drop"):
-        replay(MCTS(), root, model.actions, Size(30), keys_of(0, 2), [("poll", None, None)])
+        rerun(MCTS(), root, model.actions, Size(30), keys_of(0, 2), [("poll", None, None)])
 
 
 def test_vectors_keys_and_plain_fields_come_back_from_a_file(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from forethought.planning.interface import Expansion, SequenceQuery
 from forethought.planning.rollout import rollout
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
 from forethought.planning.testing.problems import Table
-from forethought.planning.wrappers.rollout_value import rollout_value
+from forethought.planning.wrappers.rollout_value import RolloutValue
 
 MakeTable = Callable[..., Table]
 GAMMA = 0.9
@@ -132,7 +132,7 @@ def test_a_mixing_of_one_changes_no_plan(planner: Any, table: MakeTable) -> None
 def test_the_rollouts_at_leaves_mix_too(lambda_: float) -> None:
     """Three steps of a fixed policy from what the action reached."""
     law = torch.tensor([0.4]).double()
-    model = rollout_value(LambdaReturn(linear(), lambda_), 3, lambda states, logits: law.expand(len(states), 1))
+    model = RolloutValue(LambdaReturn(linear(), lambda_), 3, lambda states, logits: law.expand(len(states), 1))
     _, said = model.expand(STARTS, torch.zeros(3, 1).double())
     for b in range(3):
         reached = linear().a @ STARTS[b]
@@ -161,5 +161,5 @@ def test_what_is_said_behind_an_end_counts_for_nothing() -> None:
 
 @pytest.mark.parametrize("wrong", [0.0, 1.1, -1.0, float("nan")])
 def test_a_mixing_that_makes_no_sense_is_named(wrong: float) -> None:
-    with pytest.raises(ValueError, match="mixing"):
+    with pytest.raises(ValueError, match="lambda_"):
         LambdaReturn(linear(), wrong)

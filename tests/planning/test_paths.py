@@ -115,7 +115,7 @@ def merging(planner, world, budget):
         query = search.ask(np.array([left], np.int32))
         left -= len(query)
         if len(query):
-            reached, said = world.expand(states.get(query.row, query.parent), query.slot)
+            reached, said = world.expand(states.get(query.row, query.parent), query.action)
             said.duplicate_of = states.put(query.row, query.node, reached, query.parent)
             search.tell(query, said)
     return search
@@ -206,7 +206,7 @@ def test_candidates_begin_only_where_the_room_holds_them_whole():
     search = BestOfN(horizon=5).begin(world.start([0, 1])[1], DiscreteActions(3), Size(100), keys=keys_of(0, 2))
     query = search.ask(np.array([17, 3], np.int32))
     assert search.iterations[:, DRAWN].tolist() == [3, 1]
-    assert np.bincount(query.row).tolist() == [len(set(query.slot[query.row == 0])), 1]
+    assert np.bincount(query.row).tolist() == [len(set(query.action[query.row == 0])), 1]
 
 
 @pytest.mark.parametrize("planner", [CEM(population=20, iterations=5), MPPI(population=20, iterations=5)])
@@ -327,7 +327,7 @@ def test_any_order_of_tells_and_drops_keeps_the_contract(seed, budget, n, planne
                 search.drop(leaf)
         for leaf in flying[:3]:
             flying.remove(leaf)
-            reached, said = world.expand(states.get(leaf.row, leaf.parent), leaf.slot)
+            reached, said = world.expand(states.get(leaf.row, leaf.parent), leaf.action)
             states.put(leaf.row, leaf.node, reached, leaf.parent)
             search.tell(leaf, said)
             with pytest.raises(ValueError, match="told twice"):
@@ -359,7 +359,7 @@ def test_replaying_the_journal_gives_the_same_tree():
     for verb, first, second in search.journal:
         if verb == "ask":
             asked = again.ask(first)
-            assert (asked.node == second.node).all() and (asked.slot == second.slot).all()
+            assert (asked.node == second.node).all() and (asked.action == second.action).all()
         else:
             again.tell(first, second)
     assert (again.tree.I == search.tree.I).all()

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from forethought.planning import CEM, BoxActions, Budget, Expansion, ModelError, plan
-from forethought.planning.interface import SequenceQuery
+from forethought.planning.interface import SequenceQuery, Stochastic
 from forethought.planning.rollout import rollout
 from forethought.planning.vectors.risk import at_risk, check_risk, tail_mean
 
@@ -64,7 +64,7 @@ def test_a_member_that_is_lost_ranks_the_candidate_below_all(risk: Any) -> None:
 
 
 @dataclass
-class Members:
+class Members(Stochastic):
     """Two worlds: rewards take turns, so that each step is bad in one of them but only action 1 is bad for one world
     as a whole. A state is (member, time)."""
 

@@ -18,9 +18,11 @@ from forethought.planning.interface import (
     IndexedActions,
     ModelError,
     SequenceQuery,
+    Steppable,
+    Stochastic,
 )
 from forethought.planning.rollout import rollout, take
-from forethought.planning.wrappers.rollout_value import content_bits, rollout_value
+from forethought.planning.wrappers.rollout_value import RolloutValue, state_hash
 
 
 @dataclass
@@ -89,7 +91,7 @@ def test_usage_and_spent_that_a_model_says_are_summed() -> None:
 
 
 def test_step_is_taken_for_inner_steps_and_gives_the_same() -> None:
-    class Fast(Line):
+    class Fast(Line, Steppable):
         steps = 0
 
         def step(self, states: Any, actions: Any) -> Any:
@@ -108,7 +110,7 @@ def test_step_is_taken_for_inner_steps_and_gives_the_same() -> None:
 
 
 def test_particles_lie_side_by_side_and_are_charged() -> None:
-    class Swarm(Line):
+    class Swarm(Line, Stochastic):
         cost = 3
         particles = 3
 
@@ -141,7 +143,7 @@ def test_a_wrong_shape_is_a_model_error_that_names_the_field() -> None:
             said.discount = said.discount[:, None]
             return states, said
 
-    with pytest.raises(ModelError, match=r"discount wants shape \[8\], got \[8, 1\]"):
+    with pytest.raises(ModelError, match=r"discount must have shape \[8\], got \[8, 1\]"):
         rollout(Wrong(), torch.zeros(2), SequenceQuery(np.arange(2, dtype=np.int32), torch.zeros(2, 4, 5, 1)))
 
 
@@ -149,7 +151,7 @@ def test_a_wrong_shape_is_a_model_error_that_names_the_field() -> None:
 
 
 def test_value_is_the_return_of_the_policy_and_its_steps_are_charged() -> None:
-    model = rollout_value(Line(), 3, lambda states, logits: torch.full_like(states, 0.5))
+    model = RolloutValue(Line(), 3, lambda states, logits: torch.full_like(states, 0.5))
     assert model.cost == 4
     _, root = model.start([0.0, 1.0])
     wanted = [by_hand(x, [0.5] * 3, 1.0, 1e9) for x in (0.0, 1.0)]
@@ -160,7 +162,7 @@ def test_value_is_the_return_of_the_policy_and_its_steps_are_charged() -> None:
 
 
 def test_finished_states_are_worth_nothing_and_cost_no_rollout() -> None:
-    model = rollout_value(Line(1.0), 5, lambda states, logits: torch.zeros_like(states))
+    model = RolloutValue(Line(1.0), 5, lambda states, logits: torch.zeros_like(states))
     _, said = model.expand(torch.tensor([0.0, 0.9], dtype=torch.float64), torch.tensor([0.5, 0.5]))
     assert said.value.tolist() == pytest.approx([0.5 * 5 + 5, 0.0])
     assert said.usage is not None and said.usage[:, 0].tolist() == [6, 1]
@@ -201,31 +203,31 @@ class Coin:
 )
 def test_random_policies_draw_as_their_logits_say(logits: Any, policy: Any, mean: float) -> None:
     starts = torch.randn(4000, 2, generator=torch.Generator().manual_seed(1))
-    _, root = rollout_value(Coin(logits), 10, policy).start(starts)
+    _, root = RolloutValue(Coin(logits), 10, policy).start(starts)
     assert float(root.value.mean()) / 10 == pytest.approx(mean, abs=0.02)
 
 
 def test_uniform_over_a_box_fills_the_box() -> None:
     model = Line(actions=BoxActions(torch.tensor([-3.0]), torch.tensor([1.0])))
     starts = torch.randn(4000, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    _, root = rollout_value(model, 1, "uniform").start(starts)
+    _, root = RolloutValue(model, 1, "uniform").start(starts)
     drawn = (root.value / 11 - starts).numpy()
     assert stats.kstest(drawn, stats.uniform(-3, 4).cdf).pvalue > 1e-3
 
 
 def test_value_belongs_to_the_state_and_the_seed_and_not_to_the_batch() -> None:
     starts = torch.randn(50, 2, generator=torch.Generator().manual_seed(2))
-    model = rollout_value(Coin(None), 8, "uniform")
+    model = RolloutValue(Coin(None), 8, "uniform")
     whole = model.start(starts)[1].value
     assert torch.equal(model.start(starts[[7, 3]])[1].value, whole[[7, 3]])
-    assert not torch.equal(rollout_value(Coin(None), 8, "uniform", seed=1).start(starts)[1].value, whole)
-    assert len(set(content_bits(starts).tolist())) == 50
+    assert not torch.equal(RolloutValue(Coin(None), 8, "uniform", seed=1).start(starts)[1].value, whole)
+    assert len(set(state_hash(starts).tolist())) == 50
 
 
 def test_wrong_settings_are_named() -> None:
     with pytest.raises(ValueError, match="horizon"):
-        rollout_value(Line(), 0)
+        RolloutValue(Line(), 0)
     with pytest.raises(ValueError, match="policy"):
-        rollout_value(Line(), 3, "greedy")  # type: ignore[arg-type]
+        RolloutValue(Line(), 3, "greedy")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="callable"):
-        content_bits(["text"])
+        state_hash(["text"])

@@ -1,4 +1,4 @@
-"""Many steps of an ensemble's particles at once are the steps one by one, noise included."""
+"""Fused rollouts of an ensemble's particles agree with their steps one by one, noise included."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ import torch
 from forethought.control import EnsembleConfig, EnsembleModel
 from forethought.control.world_models.ensemble.net import StackedNet
 from forethought.planning import CEM, Budget, SequenceQuery, plan
+from forethought.planning.interface import Vectorised, offered
 from forethought.planning.rollout import rollout
 
 STEPS, ROWS = 6, 7
@@ -15,7 +16,8 @@ STEPS, ROWS = 6, 7
 class Stepped(EnsembleModel):
     """The same networks, one step after the other."""
 
-    walk = None
+    def offer(self, kind):
+        return None if kind is Vectorised else super().offer(kind)
 
 
 def ensemble(kind=EnsembleModel, probabilistic=True, gamma=0.9, members=3, particles=None, **settings):
@@ -45,7 +47,7 @@ def asked(actions):
 @pytest.mark.parametrize("probabilistic", [False, True])
 @pytest.mark.parametrize("layers", [0, 1, 2])
 @torch.no_grad()
-def test_a_walk_is_the_sum_of_its_steps(probabilistic, reward, layers):
+def test_returns_are_the_discounted_sum_of_the_steps(probabilistic, reward, layers):
     model, (seen, actions) = ensemble(probabilistic=probabilistic, reward=reward, layers=layers), drawn()
     start = at = model.repeat(seen, np.arange(ROWS, dtype=np.uint64))
     actions = actions.repeat_interleave(3, 1)
@@ -54,15 +56,15 @@ def test_a_walk_is_the_sum_of_its_steps(probabilistic, reward, layers):
         torch.set_grad_enabled(True)  # the layers of all members at once, nothing folded
         at, earned, discount = model.step(at, action)
         gained, weight = gained + weight * earned, weight * discount
-    wanted = gained + weight * at.seen.sum(1)
-    torch.testing.assert_close(model.walk(start, actions), wanted, atol=2e-4, rtol=1e-5)
+    wanted = gained + weight * at.obs.sum(1)
+    torch.testing.assert_close(model.rollout_returns(start, actions), wanted, atol=2e-4, rtol=1e-5)
     assert wanted.view(ROWS, 3).std(1).min() > 0.1, "particles that differ"
 
 
 @pytest.mark.parametrize("probabilistic", [False, True])
 @pytest.mark.parametrize("particles", [2, 3, 8])
 def test_returns_and_charges_are_the_same_without_it(probabilistic, particles):
-    """Of 8 particles some members get one more than others; 2 are fewer than a step may cost, and are not walked."""
+    """Of 8 particles some members get one more than others; 2 are fewer than the cost, so `step` is not used."""
     seen, actions = drawn()
     settings = {"probabilistic": probabilistic, "particles": particles}
     quick, slow = (rollout(ensemble(kind, **settings), seen, asked(actions), 0.9) for kind in (EnsembleModel, Stepped))
@@ -70,7 +72,7 @@ def test_returns_and_charges_are_the_same_without_it(probabilistic, particles):
     assert np.array_equal(quick.usage, slow.usage) and quick.usage[0, 0] == STEPS * particles
 
 
-def test_rows_are_walked_as_they_are_alone():
+def test_a_row_has_the_same_return_alone_and_among_others():
     seen, actions = drawn()
     model = ensemble(gamma=1.0)
     whole = rollout(model, seen, asked(actions)).returns
@@ -81,7 +83,7 @@ def test_rows_are_walked_as_they_are_alone():
         )
 
 
-def test_what_was_learned_since_counts():
+def test_changed_weights_are_used():
     seen, actions = drawn()
     model = ensemble(gamma=1.0)
     before = rollout(model, seen, asked(actions)).returns
@@ -101,8 +103,9 @@ def test_plans_are_those_without_it():
     torch.testing.assert_close(found[0].actions, found[1].actions, atol=1e-3, rtol=1e-3)
 
 
-def test_no_walk_where_members_change_or_are_averaged():
+def test_it_is_not_offered_where_members_change_or_are_averaged():
     model = ensemble()
-    assert model.walk is not None
-    assert model.propagated("ts1").walk is None and model.propagated("mean").walk is None
-    assert model.propagated("tsinf", 1).walk is None, "a single particle is the mean of all members"
+    assert offered(model, Vectorised) is model
+    assert offered(model.propagated("ts1"), Vectorised) is None
+    assert offered(model.propagated("mean"), Vectorised) is None
+    assert offered(model.propagated("tsinf", 1), Vectorised) is None, "a single particle is the mean of all members"

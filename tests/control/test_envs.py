@@ -26,9 +26,9 @@ from forethought.planning.testing.check_model import check_model
 ALL = (Bouncer(), SwingUp(), Reacher())
 
 
-def begun(dynamics, rows=6):
+def initial_states(dynamics, rows=6):
     draw = np.random.default_rng(1)
-    return torch.from_numpy(np.stack([dynamics.begin(draw) for _ in range(rows)]))
+    return torch.from_numpy(np.stack([dynamics.initial_state(draw) for _ in range(rows)]))
 
 
 def noise(rows, width, scale):
@@ -36,17 +36,19 @@ def noise(rows, width, scale):
 
 
 @pytest.mark.parametrize("dynamics", ALL)
-def test_they_keep_a_model_s_word_and_observations_lead_back(dynamics):
+def test_they_pass_check_model_and_states_are_recovered_from_observations(dynamics):
     check_model(
-        AnalyticModel(dynamics, dtype=torch.float64), begun(dynamics), gradients=not isinstance(dynamics, Bouncer)
+        AnalyticModel(dynamics, dtype=torch.float64),
+        initial_states(dynamics),
+        gradients=not isinstance(dynamics, Bouncer),
     )
-    states = begun(dynamics)
-    torch.testing.assert_close(dynamics.observe(dynamics.physical(dynamics.observe(states))), dynamics.observe(states))
+    states = initial_states(dynamics)
+    torch.testing.assert_close(dynamics.observe(dynamics.to_states(dynamics.observe(states))), dynamics.observe(states))
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dynamics", ALL)
-def test_gymnasium_accepts_them_and_steps_them_as_they_say(dynamics):
+def test_gymnasium_accepts_them_and_its_steps_are_those_of_the_dynamics(dynamics):
     env = gymnasium.make(dynamics.env_id)
     check_env(env.unwrapped, skip_render_check=True)
     seen, _ = env.reset(seed=3)
@@ -73,7 +75,7 @@ def test_free_flight_is_a_parabola_to_the_integrator_s_own_error():
     assert torch.equal(ball.free().step(start, push)[0], ball.step(start, push)[0])
 
 
-def test_a_bounce_gives_back_what_a_damped_spring_does():
+def test_a_bounce_is_that_of_a_damped_spring():
     """Without gravity a contact is half a period of a damped oscillation: speed is multiplied by exp(-pi c / (2 m w))
     up to the moment at which the damper would pull, which a floor does not."""
     ball = Bouncer(gravity=0.0, dt=0.002, damping=1.0)
@@ -86,7 +88,7 @@ def test_a_bounce_gives_back_what_a_damped_spring_does():
     assert float(state[0, 2]) == pytest.approx(max(0.0, 1.0 - 0.5 * (2 + float(state[0, 3]))), abs=0.02)
 
 
-def test_the_floor_never_pulls_and_absent_it_nothing_stops_a_fall():
+def test_the_floor_never_pulls_and_without_it_the_mass_falls():
     ball = Bouncer(damping=400.0)
     state = torch.tensor([[0.0, -0.001, 0.0, 3.0]]).double()
     up = ball.step(state, torch.zeros(1, 2).double())[0]
@@ -97,7 +99,7 @@ def test_the_floor_never_pulls_and_absent_it_nothing_stops_a_fall():
     assert float(state[0, 1]) < -4
 
 
-def test_the_arm_s_acceleration_is_lagrange_s():
+def test_the_arm_s_acceleration_satisfies_lagrange_s_equation():
     """d/dt dL/dw - dL/dq = u - b w, with L the kinetic energy of two rods written down point by point."""
     arm = Reacher()
     q, w, u = noise(5, 2, 1.5), noise(5, 2, 2.0), noise(5, 2, 0.5)
@@ -131,12 +133,12 @@ def test_the_swing_up_is_gymnasium_s_cart_pole_under_full_force():
         env.step(1)
     mine = SwingUp().step(state, torch.tensor([[10.0]]).double())[0]
     torch.testing.assert_close(mine[0], torch.from_numpy(np.array(env.state, np.float64)))
-    assert SwingUp().body == CartPole(dt=0.01)
+    assert SwingUp().substep_dynamics == CartPole(dt=0.01)
 
 
 @pytest.mark.parametrize("task", [BOUNCER, SWINGUP, REACHER])
-def test_they_are_tasks_and_a_leaf_value_that_is_not_there_is_refused(task):
+def test_they_are_tasks_and_a_terminal_value_that_they_lack_is_refused(task):
     played = run_episodes(CEM(horizon=4), view(task, task.analytic(), "cem"), task, [0], 64, max_episode_steps=3)
     assert played.lengths.tolist() == [3] and (played.returns < 0).all()
-    with pytest.raises(ValueError, match="has no leaf value"):
-        view(task, task.analytic(), "mcts", leaf=True)
+    with pytest.raises(ValueError, match="has no terminal value"):
+        view(task, task.analytic(), "mcts", terminal_value=True)

@@ -1,16 +1,16 @@
-"""The penalty on disagreement, and the forward pass that planning uses, against what they abbreviate."""
+"""The penalty on disagreement, and the fused forward pass, against their definitions."""
 
 import pytest
 import torch
 
 from forethought.control import DisagreementPenalty, EnsembleConfig, EnsembleModel, MLPConfig, MLPModel
-from forethought.control.nets.fused import fold_of
+from forethought.control.nets.fused import fuse
 from forethought.control.world_models.ensemble.net import StackedNet
-from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, Budget, plan
 from forethought.planning.testing.check_model import check_model
 
-SHAPE = {"env_id": "Pendulum-v1", "observed": 3, "slots": None, "low": (-2.0,), "high": (2.0,), "hidden": 16}
+SHAPE = {"env_id": "Pendulum-v1", "obs_dim": 3, "n_actions": None, "low": (-2.0,), "high": (2.0,), "hidden": 16}
 SEEN = torch.tensor([[-0.9, 0.43589, 0.5], [0.8, -0.6, -1.0], [1.0, 0.0, 3.0]])
 PUSH = torch.tensor([[0.5], [-1.5], [2.0]])
 
@@ -59,18 +59,18 @@ def walked_disagreement(model, actions):
 
 
 @pytest.mark.parametrize("probabilistic", [False, True])
-def test_without_derivatives_an_ensemble_says_the_same(probabilistic):
+def test_an_ensemble_predicts_the_same_with_and_without_derivatives(probabilistic):
     model = ensemble(probabilistic=probabilistic)
     particles = model.repeat(SEEN, torch.arange(3).numpy().astype("uint64"))
     pushes = PUSH.repeat_interleave(4, 0)
-    slow = [model.means(SEEN, PUSH), *model.step(particles, pushes)[1:], model.step(particles, pushes)[0].seen]
+    slow = [model.means(SEEN, PUSH), *model.step(particles, pushes)[1:], model.step(particles, pushes)[0].obs]
     with torch.no_grad():
-        quick = [model.means(SEEN, PUSH), *model.step(particles, pushes)[1:], model.step(particles, pushes)[0].seen]
+        quick = [model.means(SEEN, PUSH), *model.step(particles, pushes)[1:], model.step(particles, pushes)[0].obs]
     for one, two in zip(slow, quick):
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-5)
 
 
-def test_a_network_that_has_changed_is_folded_anew():
+def test_a_network_that_has_changed_is_fused_again():
     config = MLPConfig(**SHAPE)
     model = MLPModel(config, scaled(MLPNet(config)))
     for change in (lambda: None, lambda: model.net.input_std.fill_(0.7), lambda: model.net.body[2].weight.mul_(1.5)):
@@ -84,14 +84,14 @@ def test_a_network_that_has_changed_is_folded_anew():
     torch.testing.assert_close(quick, model.step(SEEN, PUSH), atol=1e-5, rtol=1e-5)
 
 
-def test_answers_outlive_the_next_question_and_rows_may_change():
+def test_outputs_are_not_overwritten_by_the_next_call_and_batch_sizes_may_change():
     weights = [torch.randn(2, 3, 8), torch.randn(2, 8, 2)]
     biases = [torch.randn(2, 1, 8), torch.randn(2, 1, 2)]
     unit = torch.zeros(3), torch.ones(3)
-    folded = fold_of(weights, biases, unit, (torch.zeros(2), torch.ones(2)))
-    first = folded(torch.ones(2, 4, 3))
+    fused = fuse(weights, biases, unit, (torch.zeros(2), torch.ones(2)))
+    first = fused(torch.ones(2, 4, 3))
     kept = first.clone()
-    folded(torch.zeros(2, 4, 3)), folded(torch.zeros(1, 7, 3))
+    fused(torch.zeros(2, 4, 3)), fused(torch.zeros(1, 7, 3))
     assert torch.equal(first, kept)
     hidden = torch.nn.functional.silu(torch.ones(2, 4, 3) @ weights[0] + biases[0])
     torch.testing.assert_close(first, hidden @ weights[1] + biases[1], atol=1e-5, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Many steps at once are the steps one by one."""
+"""Fused rollouts of a network agree with its steps one by one."""
 
 import copy
 import pickle
@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from forethought.control import MLPConfig, MLPModel
-from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, Budget, SequenceQuery, plan
+from forethought.planning.interface import Constrained, Vectorised, offered
 from forethought.planning.rollout import rollout
 from forethought.planning.vectors.queries import Slopes
 
@@ -34,10 +35,11 @@ def drawn():
 class Stepped(MLPModel):
     """The same network, one step after the other."""
 
-    walk = None
+    def offer(self, kind):
+        return None if kind is Vectorised else super().offer(kind)
 
 
-class Watched(MLPModel):
+class Watched(MLPModel, Constrained):
     """A speed limit."""
 
     def constraint(self, states, actions):
@@ -46,9 +48,9 @@ class Watched(MLPModel):
 
 @pytest.mark.parametrize("reward", ["learned", "given"])
 @torch.no_grad()
-def test_a_walk_is_the_sum_of_its_steps(reward):
+def test_returns_are_the_discounted_sum_of_the_steps(reward):
     model, (states, actions) = pendulum(reward=reward), drawn()
-    returns = model.walk(states, actions)
+    returns = model.rollout_returns(states, actions)
     at, gained, weight = states, torch.zeros(ROWS), 1.0
     for action in actions:
         torch.set_grad_enabled(True)  # the layers one by one, nothing folded
@@ -68,20 +70,20 @@ def test_returns_and_charges_are_the_same_without_it(gamma, horizon):
     assert np.array_equal(quick.usage, slow.usage) and quick.usage[0, 0] == horizon
 
 
-def test_what_was_learned_since_counts():
+def test_changed_weights_are_used():
     states, actions = drawn()
     model = pendulum()
-    before = model.walk(states, actions)
+    before = model.rollout_returns(states, actions)
     with torch.no_grad():
         model.net.body[0].weight += 0.3
     slow = Stepped(model.config, model.net, gamma=0.9)
     asked = SequenceQuery(np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None])
     fast = MLPModel(model.config, model.net, gamma=0.9)
-    assert not torch.allclose(model.walk(states, actions), before)
+    assert not torch.allclose(model.rollout_returns(states, actions), before)
     torch.testing.assert_close(rollout(fast, states, asked).returns, rollout(slow, states, asked).returns)
 
 
-def test_slopes_are_of_all_actions():
+def test_gradients_are_of_all_actions():
     states, actions = drawn()
     asked = Slopes(np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None].clamp(-1.9, 1.9))
     quick, slow = (asked.answer(pendulum(kind), states) for kind in (MLPModel, Stepped))
@@ -100,11 +102,11 @@ def test_a_constraint_sees_every_step():
     assert truth.max() > 0
 
 
-def test_no_walk_where_episodes_end_or_slots_are_taken():
+def test_it_is_not_offered_with_termination_or_discrete_actions():
     config = MLPConfig("CartPole-v1", 4, 2)
-    assert MLPModel(config, MLPNet(config)).walk is None
-    config = MLPConfig("Unknown-v0", 3, None, (-1.0,), (1.0,), ended="learned")
-    assert MLPModel(config, MLPNet(config)).walk is None
+    assert offered(MLPModel(config, MLPNet(config)), Vectorised) is None
+    config = MLPConfig("Unknown-v0", 3, None, (-1.0,), (1.0,), termination="learned")
+    assert offered(MLPModel(config, MLPNet(config)), Vectorised) is None
 
 
 def test_plans_are_those_without_it():
@@ -114,18 +116,18 @@ def test_plans_are_those_without_it():
 
 
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_a_network_that_was_used_can_be_copied_and_walks_alike(twin):
+def test_a_network_that_was_used_can_be_copied_and_predicts_the_same(twin):
     model = pendulum()
     model.value = None
     seen, actions = drawn()
-    wanted = model.walk(seen, actions)
-    assert torch.equal(twin(model).walk(seen, actions), wanted)
+    wanted = model.rollout_returns(seen, actions)
+    assert torch.equal(twin(model).rollout_returns(seen, actions), wanted)
 
 
 @torch.no_grad()
-def test_returns_are_no_longer_touched_by_a_later_walk():
+def test_returns_are_not_overwritten_by_a_later_rollout():
     model, (states, actions) = pendulum(), drawn()
-    first = model.walk(states, actions)
+    first = model.rollout_returns(states, actions)
     kept = first.clone()
-    model.walk(-states, -actions)
+    model.rollout_returns(-states, -actions)
     assert torch.equal(first, kept)
