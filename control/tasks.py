@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from ..planning.interface import BoxActions
+from ..planning.shooting_settings import GaussianSettings
 from ..planning.wrappers.action_repeat import ActionRepeat
 from ..planning.wrappers.discretized_actions import DiscretizedActions
 from ..planning.wrappers.terminal_value import TerminalValue, ValueFn
@@ -21,6 +22,12 @@ from .envs import STEPS
 from .values.values import BalanceValue, pendulum_value
 from .world_models.analytic import AnalyticModel
 from .world_models.ensemble.model import EnsembleModel
+
+WIDE = GaussianSettings(std=1.0)
+"""CEM's initial deviation here is the whole half-range."""
+
+WIDE_FIXED = GaussianSettings(std=1.0, adapt_std=False)
+"""The same for best-of-N, which does not refit."""
 
 PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n", "icem")
 """Those for vectors and for slots (trees are offered a grid of vectors)."""
@@ -86,16 +93,15 @@ PENDULUM = ControlTask(
         for name in (*PLANNERS, *DERIVATIVE_PLANNERS)
     },
     settings={
-        "cem": {"horizon": 20, "std": 1.0, "smoothing": 0.1},
+        "cem": {"horizon": 20, "smoothing": 0.1, "vectors": WIDE},
         "mppi": {
             "horizon": 20,
-            "std": 0.75,
-            "adapt": False,
+            "vectors": GaussianSettings(std=0.75, adapt_std=False),
             "iterations": 3,
             "temperature": 0.5,
             "scale": "absolute",
         },
-        "best_of_n": {"horizon": 20, "std": 1.0},
+        "best_of_n": {"horizon": 20, "vectors": WIDE_FIXED},
         "mcts": {"leaves": 8},
         **{name: {"horizon": 20} for name in ("icem", "ilqr", "ddp", "gradient")},
         "lbfgs": {"horizon": 20, "optimiser": "lbfgs"},
@@ -119,7 +125,7 @@ CARTPOLE = ControlTask(
 
 def of_our_own(name: str, dynamics: Dynamics, horizon: int, bins: int) -> ControlTask:
     """A task of `worlds.py`, which has a time limit there and no leaf value: trees see `bins` values a component."""
-    shot = {"horizon": horizon, "std": 1.0, "smoothing": 0.1}
+    shot = {"horizon": horizon, "smoothing": 0.1, "vectors": WIDE}
     return ControlTask(
         name=name,
         env_id=dynamics.env_id,
@@ -132,7 +138,7 @@ def of_our_own(name: str, dynamics: Dynamics, horizon: int, bins: int) -> Contro
         },
         settings={
             "cem": shot,
-            "best_of_n": {"horizon": horizon, "std": 1.0},
+            "best_of_n": {"horizon": horizon, "vectors": WIDE_FIXED},
             "mcts": {"leaves": 8},
             **{name: {"horizon": horizon} for name in ("mppi", "icem", "ilqr", "ddp", "gradient")},
             "lbfgs": {"horizon": horizon, "optimiser": "lbfgs"},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..planning import CEM, MCTS, MPPI, BestOfN
+from ..planning import CEM, MCTS, MPPI, BestOfN, PathSettings
 from ..planning.beam import Beam
 from ..planning.rebase import Rebase
 from .tasks.base import BadInput
@@ -33,11 +33,11 @@ class Method:
 
 
 def _greedy(width: int, steps: int) -> Method:
-    return Method("greedy", BestOfN(population=1, evaluate="none"), greedy=True, steady=True)
+    return Method("greedy", BestOfN(population=1, paths=PathSettings(evaluate="none")), greedy=True, steady=True)
 
 
 def _self_consistency(width: int, steps: int) -> Method:
-    return Method("self_consistency", BestOfN(evaluate="none"), vote=True, steady=True)
+    return Method("self_consistency", BestOfN(paths=PathSettings(evaluate="none")), vote=True, steady=True)
 
 
 def _shooting(name: str) -> Callable[[int, int], Method]:

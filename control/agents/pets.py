@@ -17,6 +17,7 @@ import gymnasium
 import numpy as np
 
 from ...planning.shooting import CEM
+from ...planning.shooting_settings import GaussianSettings
 from ..data.collector import collect, tensors
 from ..data.transitions import Transitions, join
 from ..episodes import BatchedEnv, steps_of
@@ -46,7 +47,7 @@ class PETS:
     first: int = 200
     hold: int = 4
     envs: int = 1
-    planner: Any = field(default_factory=lambda: CEM(horizon=20, std=1.0, smoothing=0.1))
+    planner: Any = field(default_factory=lambda: CEM(horizon=20, smoothing=0.1, vectors=GaussianSettings(std=1.0)))
     nodes: int = 4096
     members: int = 5
     fit: Fit = field(default_factory=Fit)

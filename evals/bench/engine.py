@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...planning.shooting import BestOfN
+from ...planning.shooting_settings import PathSettings
 from ..cli_common import write
 from ..planners import METHODS, check_names
 from ..records.summary import versions
@@ -92,7 +93,7 @@ def cache(bed: Bed, search: Taken) -> dict[str, float]:
 
 def beam(bed: Bed, questions: Sequence[str], value: str, clock: str, repeats: int) -> dict[str, float]:
     """Beam search of width 16 in seconds per generated token against best-of-16, with as many nodes as that had."""
-    samples = BestOfN(population=SAMPLES, parallel=SAMPLES)
+    samples = BestOfN(population=SAMPLES, paths=PathSettings(parallel=SAMPLES))
     many = Plans(samples, questions, SAMPLES * bed.format.max_steps, value)
     pairs = []
     for _ in range(repeats):

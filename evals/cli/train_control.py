@@ -72,12 +72,12 @@ def ensemble(
 def shooter(env: str) -> Any:
     """CEM with the settings that suit a known task; 30 steps ahead where actions are discrete, no leaf value helps."""
     from ...control.tasks import TASKS
-    from ...planning import CEM
+    from ...planning import CEM, GaussianSettings
 
     for task in TASKS.values():
         if task.env_id == env and not task.discrete:
             return CEM(**task.settings["cem"])
-    return CEM(horizon=30, std=1.0, smoothing=0.1)
+    return CEM(horizon=30, smoothing=0.1, vectors=GaussianSettings(std=1.0))
 
 
 def _round(row: Any) -> str:

@@ -14,7 +14,7 @@ from ...control.data.collector import collect
 from ...control.episodes import run_episodes
 from ...control.tasks import PENDULUM, view
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
-from ...planning import CEM
+from ...planning import CEM, GaussianSettings
 from ..records.statistics import bootstrap
 from .sheet import Row, Sheet, lines, said
 
@@ -43,7 +43,8 @@ def run(
     for name, model in models:
         for value in (False, True):
             for horizon in horizons:
-                seen, planner = view(PENDULUM, model, "cem", leaf=value), CEM(horizon=horizon, std=1.0, smoothing=0.1)
+                seen = view(PENDULUM, model, "cem", leaf=value)
+                planner = CEM(horizon=horizon, smoothing=0.1, vectors=GaussianSettings(std=1.0))
                 played = run_episodes(planner, seen, PENDULUM, seeds, nodes, seed=seed)
                 returns.setdefault((name, value, horizon), []).extend(played.returns.tolist())
     rows = [row_of(cell, each) for cell, each in returns.items()]

@@ -27,7 +27,7 @@ from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
 from ...control.world_models.mlp.fit import Fit, config_for, targets_of
 from ...control.world_models.network import inputs_of
 from ...control.world_models.residual.fit import fit_residual
-from ...planning import CEM, Budget
+from ...planning import CEM, Budget, GaussianSettings
 from ..records.statistics import student
 from .sheet import Row, Sheet, lines, said
 
@@ -35,7 +35,7 @@ RIVALS = ("analytic", "learned", "learned, every step")
 MODELS = (*RIVALS, "hybrid")
 MEASURES = ("one step", "contact", "ten steps", "return")
 Found = dict[tuple[int, str], list[dict[str, float]]]
-PLANNER = CEM(horizon=12, population=48, iterations=3, std=1.0, smoothing=0.1)
+PLANNER = CEM(horizon=12, population=48, iterations=3, smoothing=0.1, vectors=GaussianSettings(std=1.0))
 ABOUT = (
     "A pushed mass over a springy floor, `forethought/Bouncer-v0`. analytic: free flight, which is all that is known. "
     "learned: 5 deterministic networks, each stopped by its error on a tenth of the steps. learned, every step: the "

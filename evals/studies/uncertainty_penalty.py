@@ -20,7 +20,7 @@ from ...control.world_models.ensemble.fit import fit_ensemble
 from ...control.world_models.ensemble.model import EnsembleModel
 from ...control.world_models.ensemble.net import EnsembleConfig
 from ...control.world_models.mlp.fit import Fit, config_for
-from ...planning import CEM, Budget, keys_of, plan
+from ...planning import CEM, Budget, GaussianSettings, keys_of, plan
 from ..records.statistics import bootstrap, clopper_pearson, paired
 from .sheet import Row, Sheet, lines
 
@@ -73,7 +73,7 @@ def spread(seed: int, starts: int) -> Tensor:
 @torch.no_grad()
 def told_and_true(model: EnsembleModel, weight: float, seen: Tensor, nodes: int, seed: int) -> Tensor:
     """[B, 3] returns of plans made under the penalty: predicted without it, realised, and those of idling."""
-    planner = CEM(horizon=HORIZON, std=1.0, smoothing=0.1)
+    planner = CEM(horizon=HORIZON, smoothing=0.1, vectors=GaussianSettings(std=1.0))
     keys = keys_of(seed, len(seen))
     actions = plan(planner, DisagreementPenalty(model, weight), seen, Budget(nodes=nodes), keys=keys).plan.actions
     told, physics = model.propagated("mean"), Pendulum()
