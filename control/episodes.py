@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..planning.budget import Budget
 from ..planning.driver import Outcome
-from ..planning.interface import UNITS, Usage
+from ..planning.usage import Usage, no_usage
 from .policies.mpc import MPCPolicy
 from .tasks import ControlTask
 
@@ -126,7 +126,7 @@ def run_episodes(
     cap = budget or Budget(nodes=nodes_per_decision)
     agent = MPCPolicy(planner, model, cap, seeds=seeds, seed=seed, warm=warm)
     worlds = BatchedEnv(task if isinstance(task, str) else task.env_id, seeds, **settings)
-    charged, spent, planning = np.zeros((len(seeds), len(UNITS))), np.zeros((len(seeds), len(UNITS))), 0.0
+    charged, spent, planning = no_usage(len(seeds)), no_usage(len(seeds)), 0.0
     for step in steps_of(agent, worlds):
         planning += step.planning
         charged[step.live] += step.outcome.charged[step.live]

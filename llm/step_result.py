@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..planning.interface import UNITS, Expansion, Usage
+from ..planning.interface import Expansion, Usage
+from ..planning.usage import no_usage
 from .critics import UNJUDGED, Judgement
 from .engines.base import Generation
 from .engines.flops import UNKNOWN, Work
@@ -35,7 +36,7 @@ ALIVE = ("", "answer")
 
 
 class Reached(NamedTuple):
-    """One answer: the state, its numbers, its rows of charged and spent usage, [len(UNITS)] each."""
+    """One answer: the state, its numbers, its rows of charged and spent usage, [units] each."""
 
     state: TextState
     reward: float
@@ -73,7 +74,7 @@ class Written:
 def expansion_of(reached: Sequence[Reached]) -> Expansion:
     """The numbers of K answers as arrays [K]."""
     if not reached:
-        nothing, free = np.empty(0, np.float32), np.empty((0, len(UNITS)))
+        nothing, free = np.empty(0, np.float32), no_usage(0)
         return Expansion(nothing, nothing, nothing, usage=free, spent=free)
     states, reward, discount, value, usage, spent = zip(*reached)
     dead_end = [state.ended not in ALIVE for state in states]

@@ -15,7 +15,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from ..planning.interface import UNITS, Evaluate, Expansion, IndexedActions, SampledActions
+from ..planning.interface import Evaluate, Expansion, IndexedActions, SampledActions
+from ..planning.usage import FLOPS, PROMPT_TOKENS, no_usage
 from .critics import UNJUDGED, Judgement, NoValue, Value
 from .engines.base import Engine, Sampling, Tokens, shared_ids
 from .engines.flops import work_of
@@ -141,9 +142,9 @@ class TextModel:
         """
         problems = [problems] if isinstance(problems, str) else list(problems)
         states = [self._root(getattr(problem, "question", problem)) for problem in problems]
-        usage = np.zeros((len(states), len(UNITS)))
-        usage[:, UNITS.index("prompt_tokens")] = [state.prompt_length for state in states]
-        usage[:, UNITS.index("flops")] = [self.work.of(0, state.prompt_length) for state in states]
+        usage = no_usage(len(states))
+        usage[:, PROMPT_TOKENS] = [state.prompt_length for state in states]
+        usage[:, FLOPS] = [self.work.of(0, state.prompt_length) for state in states]
         value = np.full(len(states), (self.value.low + self.value.high) / 2, np.float32)
         zeros, ones = np.zeros(len(states), np.float32), np.ones(len(states), np.float32)
         return states, Expansion(zeros, ones, value, usage=usage, spent=np.zeros_like(usage))

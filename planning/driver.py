@@ -118,9 +118,9 @@ def plan(
 ) -> Outcome[States]:
     """Plan for a batch of problems in lock step.
 
-    problems: whatever `model.start` takes, B of them. budget: of each problem; a number means nodes. keys: uint64 [B] in
-    place of those made from `seed`. after: the outcome of the decision before, whose search was told by `advance` which
-    actions were taken.
+    problems: whatever `model.start` takes, B of them. budget: of each problem; a number means nodes. keys: uint64 [B]
+    in place of those made from `seed`. after: the outcome of the decision before, whose search was told by `advance`
+    which actions were taken.
 
     Errors: TypeError for a gymnasium environment given as a model, ValueError for a planner that does not take the
     model's actions, ModelError for answers that break the contract.

@@ -139,7 +139,7 @@ class AsyncModel(Protocol[States]):
     ) -> tuple[States, Expansion]: ...
 
 
-class Offering(ABC):
+class Offering:
     """A model that decides at run time which optional interfaces it offers, such as a wrapper around another model."""
 
     def offer(self, kind: type[Kind]) -> Kind | None:
@@ -150,8 +150,8 @@ class Offering(ABC):
 def offered(model: object, kind: type[Kind]) -> Kind | None:
     """What a model offers beyond `start` and `expand`, or None.
 
-    kind: one of the optional interfaces below. A model offers those it inherits from; an `Offering` is asked. Attributes
-    of the same name on a model that does not inherit from `kind` are never used.
+    kind: one of the optional interfaces below. A model offers those it inherits from; an `Offering` is asked.
+    Attributes of the same name on a model that does not inherit from `kind` are never used.
     """
     if isinstance(model, Offering):
         return model.offer(kind)

@@ -38,7 +38,7 @@ REMAINING = "remaining"
 """The kind of entry that is an array of remaining nodes per row."""
 KINDS = {kind.__name__: kind for kind in (EdgeQuery, SequenceQuery, Expansion, Returns)}
 Array = NDArray[np.generic]
-Event = tuple[str, Any, Any]
+Event = tuple[str, Query | Int, Query | Answer | None]
 
 PAGE, ROOM = 5, 4
 """Lines of a page, and which of them holds the room."""

@@ -17,6 +17,7 @@ from . import selection as sel
 from .desk import SIZE as DESK
 from .desk import land_at, lay, walk_at
 from .interface import (
+    Actions,
     ActionSpace,
     DiscreteActions,
     EdgeQuery,
@@ -113,14 +114,14 @@ class MCTS:
             raise ValueError("reuse is for puct and uct: Gumbel's sequential halving needs a fresh root")
 
     def begin(
-        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: MCTSSearch | None = None
+        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: WarmStartable | None = None
     ) -> MCTSSearch:
         """Start a search; ValueError for `BoxActions`, whose vectors a tree must first be offered one by one."""
         if not isinstance(actions, IndexedActions):
             raise ValueError(
                 "MCTS wants indexed actions; offer the vectors of BoxActions one by one: DiscretizedActions(model, n)"
             )
-        return MCTSSearch(self, root, actions, size, keys, after)
+        return MCTSSearch(self, root, actions, size, keys, after if isinstance(after, MCTSSearch) else None)
 
 
 @lru_cache(maxsize=256)
@@ -249,7 +250,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
     def reusable(self) -> bool:
         return self.planner.reuse
 
-    def advance(self, taken: Int) -> None:
+    def advance(self, actions: Actions) -> None:
         """The slots [B] were taken in the roots: their children become the roots of a later `begin(after=...)`.
 
         A row that was never answered there, or ended, has no subtree to go on with and starts anew. ValueError while
@@ -258,7 +259,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
         tree = self.tree
         if tree.header(FLYING).any():
             raise ValueError(f"advance wants all answers told or dropped; {tree.header(FLYING).sum()} are awaited")
-        for b, slot in enumerate(taken.tolist()):
+        for b, slot in enumerate(actions.tolist()):
             child = child_at(tree.I, b, int(tree.root[b]), slot)
             if child < 0 or tree.I[b, child, TERMINAL] != ONGOING:
                 tree.I[b, tree.nodes, ROOT] = -1

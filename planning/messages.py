@@ -14,13 +14,14 @@ from .usage import Usage
 Int = NDArray[np.int32]
 Keys = NDArray[np.uint64]
 Bool = NDArray[np.bool_]
-Float = NDArray[np.float32] | Tensor
+Float32 = NDArray[np.float32]
+Float = Float32 | Tensor
 """A float32 array, numpy or torch; a tree search converts answers to numpy once, when it is told them."""
 
 Actions = Int | Tensor
 """Indices [K] for indexed action spaces, vectors [K, D] for `BoxActions`."""
 
-Index = NDArray[np.int64] | slice
+Index = NDArray[np.int64] | slice  # type: ignore[explicit-any]  # of any bounds
 """Positions in a query, as an array or a slice."""
 
 
@@ -164,8 +165,8 @@ class Plan:
     gradient: [B] certificate of planners that use derivatives, None for others: the most return, to first order, that
         moving one component of one action by half its range, within its bounds, would add; near 0 at a local optimum,
         NaN where it was not measured at this very plan.
-    violation: [B] by how much the plan violates the model's constraint: 0 where it is feasible; above 0 no candidate was
-        feasible and this one violates it least; None for models without one (`scoring.py`).
+    violation: [B] by how much the plan violates the model's constraint: 0 where it is feasible; above 0 no candidate
+        was feasible and this one violates it least; None for models without one (`scoring.py`).
     """
 
     best: Int

@@ -218,7 +218,7 @@ def coloured(white: Tensor, beta: float) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _filter(steps: int, beta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[H, H]: white noise [..., H] times this is noise of that colour; for some hundred steps it is faster than two FFTs."""
+    """[H, H]: white noise [..., H] times this is coloured; for some hundred steps it is faster than two FFTs."""
     frequency = torch.fft.fftfreq(steps, dtype=torch.float64).abs().clamp(min=1 / steps)
     scale = frequency ** (-beta / 2)
     scale = (scale / scale.square().mean().sqrt())[: steps // 2 + 1, None]

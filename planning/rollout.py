@@ -49,7 +49,7 @@ def _taken(states: object, index: Tensor) -> object:
         return {name: _taken(part, index) for name, part in states.items()}
     if isinstance(states, tuple):
         parts = [_taken(part, index) for part in states]
-        return type(states)(*parts) if hasattr(states, "_fields") else tuple(parts)
+        return type(states)(*parts) if hasattr(states, "_fields") else tuple(parts)  # type: ignore[arg-type]
     each = cast("list[object]", states)
     return [each[i] for i in index.tolist()]
 

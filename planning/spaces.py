@@ -23,7 +23,7 @@ class DiscreteActions:
 
 @dataclass(frozen=True)
 class SampledActions:
-    """An action is the index of one of unboundedly many exchangeable samples of a policy, such as continuations of a text.
+    """An action is the index of one of unboundedly many exchangeable policy samples, such as continuations of a text.
 
     Logits are None: samples come from the policy already, so weighting them by it would count it twice.
     """

@@ -1,4 +1,4 @@
-"""Where states are stored while a search knows only their node ids: tensors in one block per field, or lists of objects.
+"""Where states are stored while a search knows only their node ids: as one tensor per field, or as objects.
 
 A store looks into states only to find siblings that are equal.
 """

@@ -135,7 +135,7 @@ def by_ilqr(model: Any, states: Tensor, gain: Tensor, steps: int = 40) -> Tensor
     found = plan(planner, model, states, budget, after=SimpleNamespace(search=given)).plan  # type: ignore[arg-type]
     total, weight = torch.zeros(len(states)).double(), torch.ones(len(states)).double()
     for t in range(steps):
-        states, said = model.expand(states, found.actions[:, t])
+        states, said = model.expand(states, found.vectors[:, t])
         total, weight = total + weight * said.reward, weight * said.discount
     return total + weight * said.value
 

@@ -12,12 +12,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ...planning.interface import UNITS
+from ...planning.usage import GENERATED_TOKENS, NODES
 from .engine_bed import Bed
 from .engine_calls import Recorder
 from .engine_work import Plans
-
-NODES, GENERATED = UNITS.index("nodes"), UNITS.index("generated_tokens")
 
 
 class Remembered:
@@ -75,14 +73,15 @@ def second_planner(bed: Bed, first: Plans, second: Plans) -> dict[str, float]:
     bill = _paid(second, model)
     asked = engine.calls[before:]
     return {
-        "nodes": bill[NODES], "tokens": bill[GENERATED], "requests": sum(call.sampling is not None for call in asked),
+        "nodes": bill[NODES], "tokens": bill[GENERATED_TOKENS],
+        "requests": sum(call.sampling is not None for call in asked),
         "generated": sum(len(call.written) for call in asked), "scores": sum(call.sampling is None for call in asked),
         "repeated": sum(call.content in known for call in asked),
     }  # fmt: skip
 
 
 def _paid(plans: Plans, model: Any) -> list[float]:
-    """What these plans are charged in all, [len(UNITS)]."""
+    """What these plans are charged in all, [units]."""
 
     async def run() -> list[float]:
         return charged(await plans.run(model))
@@ -91,7 +90,7 @@ def _paid(plans: Plans, model: Any) -> list[float]:
 
 
 def charged(outcomes: list[Any]) -> list[float]:
-    """Sums over problems of what was charged, closing included, [len(UNITS)]."""
+    """Sums over problems of what was charged, closing included, [units]."""
     return [float(x) for x in sum(outcome.charged[0] + outcome.completion[0] for outcome in outcomes)]
 
 

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...planning import records as words
-from ...planning.interface import UNITS, Finished
-
-NODES = UNITS.index("nodes")
+from ...planning.interface import Finished
+from ...planning.usage import NODES
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Prefix:
 
 def prefix(outcome: Any, nodes: int) -> Prefix | None:
     """The first `nodes` nodes of a one-problem outcome; None where they hold no solution."""
-    order = outcome.search.tree.told(0)
+    order = outcome.tree.told(0)
     if int(outcome.charged[0, NODES]) != len(order):
         return None
     first = order[:nodes]
@@ -44,8 +43,8 @@ def prefix(outcome: Any, nodes: int) -> Prefix | None:
 
 def _visited(outcome: Any, leaf: Finished, first: Sequence[int]) -> Finished:
     """The leaf with the visits it had by then: its own and, in a search that counts them, those of its twins."""
-    merged = outcome.search.tree.I[0, first, words.STATUS] == words.MERGED
-    twins = outcome.search.tree.I[0, first, words.SAME_AS] == leaf.node
+    merged = outcome.tree.I[0, first, words.STATUS] == words.MERGED
+    twins = outcome.tree.I[0, first, words.SAME_AS] == leaf.node
     return Finished(leaf.node, leaf.value, min(leaf.visits, 1 + int((merged & twins).sum())))
 
 

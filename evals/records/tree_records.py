@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...planning import records as words
-from ...planning.interface import UNITS
+from ...planning.usage import GENERATED_TOKENS, PROMPT_TOKENS, VALUE_TOKENS
 
 COLUMNS = (
     "node",
@@ -26,7 +26,7 @@ COLUMNS = (
 """`value` is what the model said of the node, `mean` what the search made of it, `tokens` all that the node was charged
 `same` the earlier sibling that it turned out to be, or -1, and `end` 1 for a solution, 2 for a dead end, else 0."""
 
-_TOKENS = [UNITS.index(unit) for unit in ("generated_tokens", "prompt_tokens", "value_tokens")]
+_TOKENS = [GENERATED_TOKENS, PROMPT_TOKENS, VALUE_TOKENS]
 
 
 def record(outcome: Any, text: Callable[[Any], str]) -> dict[str, Any] | None:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from ...control.episodes import BatchedEnv, Episodes, run_episodes
@@ -25,7 +24,6 @@ from ...planning import (
     ILQR,
     MCTS,
     MPPI,
-    UNITS,
     BestOfN,
     Budget,
     GradientShooting,
@@ -34,6 +32,7 @@ from ...planning import (
     plan,
 )
 from ...planning.beam import Beam
+from ...planning.usage import SECONDS, no_usage
 from ..planners import UNITS_OF_BUDGET
 from ..records.run_store import Book, Row
 from ..report.terminal import Live
@@ -46,7 +45,6 @@ KINDS: dict[str, type] = {
     "ilqr": ILQR, "ddp": DDP, "gradient": GradientShooting, "lbfgs": GradientShooting,
 }  # fmt: skip
 TRIAL_NODES = 1024
-SECONDS = UNITS.index("seconds")
 
 
 def evaluate_control(request: Request, task: ControlTask, console: Console) -> Any:
@@ -160,6 +158,6 @@ def _fields(done: Episodes, i: int) -> dict[str, Any]:
     score = float(done.returns[i])
     return {
         "answer": f"{score:.4g}", "correct": None, "format_ok": True, "score": score, "decisions": length,
-        "ledger": ledger_of(charged, spent, np.zeros(len(UNITS))), "finished": [], "failed": None,
+        "ledger": ledger_of(charged, spent, no_usage(1)[0]), "finished": [], "failed": None,
         "seconds": round(seconds, 4),
     }  # fmt: skip

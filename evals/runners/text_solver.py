@@ -47,9 +47,10 @@ class TextSolver:
         method = self.methods[job.planner]
         model = self._cold if method.greedy else self.model
         key = int(keys_of(self.seed, [job.number])[0])
-        outcome = await aplan(method.planner, model, job.problem.question, Budget(**{self.unit: job.budget}), key=key)
+        budget = Budget(**{self.unit: job.budget})
+        outcome: Any = await aplan(method.planner, model, job.problem.question, budget, key=key)
         found = self.finished(outcome, outcome.plan.finished[0], job.problem)
-        picks = chosen(found, outcome.search.tree, outcome.search.tree.told(0)) if found else {}
+        picks = chosen(found, outcome.tree, outcome.tree.told(0)) if found else {}
         rule = self.answer_by or ("majority" if method.vote else None)
         end = picks[rule]["node"] if rule in picks else None
         state = outcome.states.states[0, end] if end is not None else outcome.ends[0] if outcome.ends else None
@@ -69,7 +70,7 @@ class TextSolver:
         found = self.finished(outcome, cut.finished, problem)
         if not found:
             return None
-        picks = chosen(found, outcome.search.tree, outcome.search.tree.told(0)[:budget])
+        picks = chosen(found, outcome.tree, outcome.tree.told(0)[:budget])
         rule = self.answer_by or ("majority" if method.vote else None)
         end = picks[rule]["node"] if rule else best(cut.finished)
         nothing = np.zeros_like(cut.charged)

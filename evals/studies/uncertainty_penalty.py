@@ -75,7 +75,7 @@ def told_and_true(model: EnsembleModel, weight: float, seen: Tensor, nodes: int,
     """[B, 3] returns of plans made under the penalty: predicted without it, realised, and those of idling."""
     planner = CEM(horizon=HORIZON, smoothing=0.1, vectors=GaussianSettings(std=1.0))
     keys = keys_of(seed, len(seen))
-    actions = plan(planner, DisagreementPenalty(model, weight), seen, Budget(nodes=nodes), keys=keys).plan.actions
+    actions = plan(planner, DisagreementPenalty(model, weight), seen, Budget(nodes=nodes), keys=keys).plan.vectors
     told, physics = model.propagated("mean"), Pendulum()
     true = physics.physical(seen)
     idle = walked(physics.step, true, torch.zeros_like(actions))

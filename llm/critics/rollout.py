@@ -14,15 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ...planning.interface import UNITS, Usage
+from ...planning.usage import FLOPS, GENERATED_TOKENS, PROMPT_TOKENS, SECONDS, Usage, no_usage
 from ..tape.tape import Taped
 from ..text.formats import Format
 from ..text.steps import TextState
 from .base import Judgement
-
-_GENERATED, _PROMPT, _SECONDS, _FLOPS = (
-    UNITS.index(unit) for unit in ("generated_tokens", "prompt_tokens", "seconds", "flops")
-)
 
 
 @dataclass(frozen=True)
@@ -49,17 +45,17 @@ class Rollout:
         usage, spent = np.sum([usage for _, usage, _ in found], 0), np.sum([spent for _, _, spent in found], 0)
         return Judgement(
             agreeing / self.times,
-            tokens=int(usage[_GENERATED]),
-            seconds=float(usage[_SECONDS]),
-            computed=int(spent[_GENERATED] + spent[_PROMPT]),
-            busy=float(spent[_SECONDS]),
-            flops=float(usage[_FLOPS]),
-            flops_spent=float(spent[_FLOPS]),
+            tokens=int(usage[GENERATED_TOKENS]),
+            seconds=float(usage[SECONDS]),
+            computed=int(spent[GENERATED_TOKENS] + spent[PROMPT_TOKENS]),
+            busy=float(spent[SECONDS]),
+            flops=float(usage[FLOPS]),
+            flops_spent=float(spent[FLOPS]),
         )
 
     async def _finish(self, state: TextState, slot: int) -> tuple[Fraction | None, Usage, Usage]:
         """The answer that one completion ends in, None for a dead end; its charged and spent usage."""
-        usage = spent = np.zeros(len(UNITS))
+        usage = spent = no_usage(1)[0]
         while not state.ended:
             (state,), expansion = await self.model.expand([state], [slot], to_end=True, evaluate="none")
             usage, spent, slot = usage + expansion.usage[0], spent + expansion.spent[0], 0

@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ...planning.interface import UNITS, Usage
+from ...planning.usage import FLOPS, PROMPT_TOKENS, SECONDS, VALUE_TOKENS, Usage
 from ..critics import Judgement
 from ..engines.base import Generation, Sampling, Tokens
 from ..engines.flops import UNKNOWN, Work
 from ..step_result import Reached, Row, Written, spent_on
 from ..tape.tape import Taped
 from ..text.steps import Step
-
-_VALUE, _SECONDS, _FLOPS = (UNITS.index(unit) for unit in ("value_tokens", "seconds", "flops"))
-_PROMPT = UNITS.index("prompt_tokens")
 
 
 @dataclass
@@ -52,8 +49,8 @@ class Bill:
 
     def prompt(self, start: int, new: int) -> None:
         """Book `new` tokens after `start` ones that somebody else's request computes first."""
-        self.charged[_PROMPT] += new
-        self.charged[_FLOPS] += self.work.of(start, new)
+        self.charged[PROMPT_TOKENS] += new
+        self.charged[FLOPS] += self.work.of(start, new)
 
 
 @dataclass(slots=True)
@@ -64,8 +61,8 @@ class Billed(Written):
 
     def judged(self, judgement: Judgement) -> Reached:
         charged, spent = self.bill.charged.copy(), self.bill.spent.copy()
-        charged[[_VALUE, _SECONDS, _FLOPS]] += judgement.tokens, judgement.seconds, judgement.flops
-        spent[[_VALUE, _SECONDS, _FLOPS]] += judgement.computed, judgement.busy, judgement.flops_spent
+        charged[[VALUE_TOKENS, SECONDS, FLOPS]] += judgement.tokens, judgement.seconds, judgement.flops
+        spent[[VALUE_TOKENS, SECONDS, FLOPS]] += judgement.computed, judgement.busy, judgement.flops_spent
         open_ = not self.child.ended
         reward, value = (0.0, judgement.value) if open_ else (judgement.value, 0.0)
         return Reached(self.child, reward, float(open_), value, charged, spent)

@@ -1,37 +1,57 @@
-"""The conformance kit: whether a model and a planner keep the contracts of `interface.py`. Run them on your own.
+"""Check a model: whether its answers keep the contract of `interface.Model`. `check_search.py` checks planners.
 
-    check_model(MyModel(), problems)       # ModelError names the field and what is wrong with it
-    check_search(MyPlanner())              # SearchError says which promise was broken, and on which problem
-
-Here is the half about models; that about searches is in `conformance.py`. Nothing here plans or learns.
+check_model(MyModel(), problems)       # ModelError names the field and what is wrong with it
+check_search(MyPlanner())              # SearchError says which part of the contract was broken, on which problem
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
+from collections.abc import Sized
+from dataclasses import fields, replace
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..interface import UNITS, BoxActions, DiscreteActions, Expansion, ModelError, SampledActions
+from ..interface import (
+    UNITS,
+    Actions,
+    ActionSpace,
+    Bool,
+    BoxActions,
+    DiscreteActions,
+    Expansion,
+    Model,
+    ModelError,
+    SampledActions,
+    States,
+)
 from ..rollout import take
 from ..tree import as_numpy
+from ..usage import NODES
 from .check_search import SearchError, check_search
+
+Indices = NDArray[np.int64]
 
 __all__ = ["SearchError", "check_model", "check_search"]
 
 
 def check_model(
-    model: Any, problems: Any, *, steps: int = 4, seed: int = 0, tolerance: float = 1e-4, gradients: bool = False
+    model: Model[States],
+    problems: object,
+    *,
+    steps: int = 4,
+    seed: int = 0,
+    tolerance: float = 1e-4,
+    gradients: bool = False,
 ) -> None:
-    """Walk `steps` random actions from `problems` and check every answer on the way.
+    """Take `steps` random actions from `problems` and check every answer on the way.
 
-    problems: at least two, in what `model.start` takes. gradients: also compare the derivatives of a `BoxActions` model by
-    its actions with finite differences. Checked: shapes, types, finiteness; ends worth 0; masks; usage against
-    `model.cost`; same question, same answer; a batch's row is the same row alone; states are not changed in place;
-    `evaluate="none"` changes neither reward nor discount.
+    problems: at least two, in what `model.start` takes. gradients: also compare the derivatives of a `BoxActions` model
+    by its actions with finite differences. Checked: shapes, types, finiteness; values of 0 at ends; masks; usage
+    against `model.cost`; that the same query has the same answer, and a row of a batch the same as alone; that states are not
+    changed in place; and that `evaluate="none"` changes neither reward nor discount.
 
     Errors: ModelError for a broken contract, ValueError for too few problems.
     """
@@ -39,53 +59,55 @@ def check_model(
     states, said = model.start(problems)
     rows = len(said.value)
     if rows < 2:
-        raise ValueError(f"check_model wants at least two problems, got {rows}")
+        raise ValueError(f"check_model needs at least two problems, got {rows}")
     _check_start(model, states, said)
     _same_answer(model.start(problems), (states, said), "start, asked twice,", 0.0)
     for i in range(rows):
-        alone = model.start(take(problems, _at(i)))
-        _same_answer(alone, _row(states, said, i), f"start of problem {i} alone", tolerance)
+        alone = model.start(take(problems, _index(i)))
+        _same_answer(alone, _part(states, said, i), f"start of problem {i} alone", tolerance)
     for step in range(steps):
         live = np.flatnonzero(as_numpy(said.discount, "discount", (rows,)) != 0)
         if not len(live):
             return
-        states, said = _row(states, said, live)
-        actions = _actions(model.actions, said, len(live), draw)
-        if gradients and isinstance(model.actions, BoxActions):
+        states, said = _part(states, said, live)
+        actions = _random_actions(model.actions, said, len(live), draw)
+        if gradients and isinstance(actions, torch.Tensor):
             _check_gradients(model, states, actions, draw)
         states, said = _checked_step(model, states, actions, f"step {step}", tolerance)
         rows = len(live)
 
 
-def _checked_step(model: Any, states: Any, actions: Any, where: str, tolerance: float) -> tuple[Any, Expansion]:
+def _checked_step(
+    model: Model[States], states: States, actions: Actions, where: str, tolerance: float
+) -> tuple[States, Expansion]:
     rows = len(actions)
     before = take(states, torch.arange(rows))
     reached, said = first = model.expand(states, actions)
     if not _close(before, states, 0.0):
         raise ModelError(f"states: expand changed in place the states it was given ({where})")
-    _check_said(model, reached, said, rows, where)
+    _check_expansion(model, reached, said, rows, where)
     _same_answer(model.expand(states, actions), first, f"{where}, asked twice,", 0.0)
     bare = model.expand(states, actions, evaluate="none")[1]
     for name in ("reward", "discount"):
         if not _close(getattr(bare, name), getattr(said, name), tolerance):
-            raise ModelError(f"{name} is another with valued='none' ({where})")
+            raise ModelError(f"{name} is another with evaluate='none' ({where})")
     for i in range(rows):
-        alone = model.expand(take(states, _at(i)), actions[i : i + 1])
-        _same_answer(alone, _row(reached, said, i), f"row {i} alone in {where}", tolerance)
+        alone = model.expand(take(states, _index(i)), actions[i : i + 1])
+        _same_answer(alone, _part(reached, said, i), f"row {i} alone in {where}", tolerance)
     return reached, said
 
 
-def _check_start(model: Any, states: Any, said: Expansion) -> None:
+def _check_start(model: Model[States], states: States, said: Expansion) -> None:
     rows = len(said.value)
-    _check_said(model, states, said, rows, "start")
+    _check_expansion(model, states, said, rows, "start")
     if (as_numpy(said.reward, "reward", (rows,)) != 0).any():
-        raise ModelError("reward of start must be 0: nothing was done yet")
+        raise ModelError("reward of start must be 0: no action was taken yet")
     if not np.isin(as_numpy(said.discount, "discount", (rows,)), (0, 1)).all():
         raise ModelError("discount of start must be 1, or 0 where the problem is over before it began")
 
 
-def _check_said(model: Any, states: Any, said: Expansion, rows: int, where: str) -> None:
-    """Every field of an expansion by itself."""
+def _check_expansion(model: Model[States], states: States, said: Expansion, rows: int, where: str) -> None:
+    """Check every field of an expansion by itself."""
     for name in ("reward", "discount", "value"):
         given = getattr(said, name)
         number = as_numpy(given, name, (rows,))
@@ -94,25 +116,25 @@ def _check_said(model: Any, states: Any, said: Expansion, rows: int, where: str)
         if not np.isfinite(number).all():
             raise ModelError(f"{name} is not finite in row {int(np.flatnonzero(~np.isfinite(number))[0])} ({where})")
     over = as_numpy(said.discount, "discount", (rows,)) == 0
-    worth = np.flatnonzero(over & (as_numpy(said.value, "value", (rows,)) != 0))
-    if len(worth):
-        worst = float(said.value[int(worth[0])])
-        raise ModelError(f"value must be 0 where discount is 0, row {worth[0]} has {worst} ({where})")
+    wrong = np.flatnonzero(over & (as_numpy(said.value, "value", (rows,)) != 0))
+    if len(wrong):
+        worst = float(said.value[int(wrong[0])])
+        raise ModelError(f"value must be 0 where discount is 0, row {wrong[0]} has {worst} ({where})")
     _check_logits(model.actions, said, over, where)
     _check_usage(model, said, rows, where)
-    if said.dead_end is not None and (_dead(said, rows) & ~over).any():
-        raise ModelError(f"dead marks a state that goes on; only ends (discount 0) can be dead ({where})")
+    if said.dead_end is not None and (_dead_ends(said.dead_end, rows) & ~over).any():
+        raise ModelError(f"dead_end marks a state that goes on; only ends (discount 0) can be dead ends ({where})")
     if said.duplicate_of is not None:
-        raise ModelError(f"same_as is the driver's to set, a model leaves it None ({where})")
+        raise ModelError(f"duplicate_of is set by the driver, a model leaves it None ({where})")
     if count_of(states) != rows:
         raise ModelError(f"states are {count_of(states)}, expected {rows} ({where})")
 
 
-def _dead(said: Expansion, rows: int) -> NDArray[np.bool_]:
-    return np.asarray(as_numpy(said.dead_end, "dead_end", (rows,)) != 0)
+def _dead_ends(dead_end: Bool, rows: int) -> Bool:
+    return np.asarray(as_numpy(dead_end, "dead_end", (rows,)) != 0)
 
 
-def _check_logits(space: Any, said: Expansion, over: NDArray[np.bool_], where: str) -> None:
+def _check_logits(space: ActionSpace, said: Expansion, over: Bool, where: str) -> None:
     if said.logits is None:
         return
     if not isinstance(space, DiscreteActions):
@@ -120,12 +142,12 @@ def _check_logits(space: Any, said: Expansion, over: NDArray[np.bool_], where: s
     logits = as_numpy(said.logits, "logits", (len(over), space.n))
     if np.isnan(logits).any() or (logits == np.inf).any():
         raise ModelError(f"logits hold NaN or +inf; -inf says that there is no such action ({where})")
-    barren = np.flatnonzero(~over & (logits == -np.inf).all(1))
-    if len(barren):
-        raise ModelError(f"logits of row {barren[0]} leave no action, but its discount is not 0 ({where})")
+    no_action = np.flatnonzero(~over & (logits == -np.inf).all(1))
+    if len(no_action):
+        raise ModelError(f"logits of row {no_action[0]} leave no action, but its discount is not 0 ({where})")
 
 
-def _check_usage(model: Any, said: Expansion, rows: int, where: str) -> None:
+def _check_usage(model: Model[States], said: Expansion, rows: int, where: str) -> None:
     for name in ("usage", "spent"):
         given = getattr(said, name)
         if given is None:
@@ -134,67 +156,67 @@ def _check_usage(model: Any, said: Expansion, rows: int, where: str) -> None:
             raise ModelError(f"{name} has shape {np.shape(given)}, expected {(rows, len(UNITS))} ({where})")
         if not np.isfinite(given).all() or (given < 0).any():
             raise ModelError(f"{name} holds a number that is negative or not finite ({where})")
-    if where != "start" and said.usage is not None and (said.usage[:, 0] > model.cost).any():
-        raise ModelError(f"usage charges {said.usage[:, 0].max():g} nodes, more than cost = {model.cost} ({where})")
+    if where != "start" and said.usage is not None and (said.usage[:, NODES] > model.cost).any():
+        raise ModelError(f"usage charges {said.usage[:, NODES].max():g} nodes, more than cost = {model.cost} ({where})")
 
 
-def _actions(space: Any, said: Expansion, rows: int, draw: np.random.Generator) -> Any:
-    """One random action per state, of those it offers."""
+def _random_actions(space: ActionSpace, said: Expansion, rows: int, draw: np.random.Generator) -> Actions:
+    """One random action per state, of those it has."""
     if isinstance(space, BoxActions):
         share = torch.from_numpy(draw.random((rows, len(space.low)))).to(space.low)
         return space.low + share * (space.high - space.low)
     if isinstance(space, SampledActions):
-        return draw.integers(0, 4, rows)
+        return draw.integers(0, 4, rows).astype(np.int32)
     if said.logits is None:
-        return draw.integers(0, space.n, rows)
-    offered = np.isfinite(as_numpy(said.logits, "logits", (rows, space.n)))
-    return np.array([draw.choice(np.flatnonzero(row)) for row in offered])
+        return draw.integers(0, space.n, rows).astype(np.int32)
+    exists = np.isfinite(as_numpy(said.logits, "logits", (rows, space.n)))
+    return np.array([draw.choice(np.flatnonzero(row)) for row in exists], np.int32)
 
 
-def _check_gradients(model: Any, states: Any, actions: torch.Tensor, draw: np.random.Generator) -> None:
+def _check_gradients(model: Model[States], states: States, actions: torch.Tensor, draw: np.random.Generator) -> None:
     """Derivative of reward + discount x value along a random direction, against central differences in float64."""
 
     def total(at: torch.Tensor) -> torch.Tensor:
         said = model.expand(states, at)[1]
-        whole: torch.Tensor = (said.reward + said.discount * said.value).double().sum()
-        return whole
+        reward, discount, value = (torch.as_tensor(x) for x in (said.reward, said.discount, said.value))
+        return (reward + discount * value).double().sum()
 
     with torch.enable_grad():
         at = actions.clone().requires_grad_()
         whole = total(at)
         if not whole.requires_grad:
             raise ModelError("reward and value carry no gradient by the actions")
-        slope = torch.autograd.grad(whole, at)[0]
+        gradient = torch.autograd.grad(whole, at)[0]
     direction = torch.from_numpy(draw.normal(size=tuple(actions.shape))).to(actions)
     step = 1e-3 if actions.dtype == torch.float32 else 1e-6
     with torch.no_grad():
         measured = float(total(actions + step * direction) - total(actions - step * direction)) / (2 * step)
-    stated = float((slope * direction).sum())
+    stated = float((gradient * direction).sum())
     if abs(stated - measured) > 0.02 * max(abs(stated), abs(measured)) + 0.02:
         raise ModelError(f"reward and value: the gradient along a direction is {stated:g}, measured {measured:g}")
 
 
-def count_of(states: Any) -> int:
-    """How many states are in what a model calls states."""
+def count_of(states: object) -> int:
+    """How many states a model's `states` hold."""
     if isinstance(states, dict):
         return count_of(next(iter(states.values())))
     if isinstance(states, tuple) and states and isinstance(states[0], torch.Tensor | np.ndarray):
         return len(states[0])
-    return len(states)
+    return len(cast(Sized, states))
 
 
-def _at(i: Any) -> torch.Tensor:
+def _index(i: int | Indices) -> torch.Tensor:
     return torch.as_tensor(np.atleast_1d(i), dtype=torch.int64)
 
 
-def _row(states: Any, said: Expansion, i: Any) -> tuple[Any, Expansion]:
-    """Part of an answer."""
+def _part(states: States, said: Expansion, i: int | Indices) -> tuple[States, Expansion]:
+    """The rows `i` of an answer."""
     at = np.atleast_1d(i)
-    parts = {f.name: getattr(said, f.name) for f in fields(said)}
-    return take(states, _at(i)), Expansion(**{k: None if x is None else x[at] for k, x in parts.items()})
+    parts = {f.name: x[at] for f in fields(said) if (x := getattr(said, f.name)) is not None}
+    return take(states, _index(i)), replace(said, **parts)
 
 
-def _same_answer(a: tuple[Any, Expansion], b: tuple[Any, Expansion], where: str, tolerance: float) -> None:
+def _same_answer(a: tuple[States, Expansion], b: tuple[States, Expansion], where: str, tolerance: float) -> None:
     for name in ("reward", "discount", "value", "logits"):
         now, before = getattr(a[1], name), getattr(b[1], name)
         if not _close(now, before, tolerance):
@@ -203,13 +225,13 @@ def _same_answer(a: tuple[Any, Expansion], b: tuple[Any, Expansion], where: str,
         raise ModelError(f"states: {where} leads elsewhere than before")
 
 
-def _close(a: Any, b: Any, tolerance: float) -> bool:
-    """Whether two states, arrays or containers of them are alike."""
+def _close(a: object, b: object, tolerance: float) -> bool:
+    """Whether two states, arrays or containers of them are equal within the tolerance."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_close(a[k], b[k], tolerance) for k in a)
     if isinstance(a, torch.Tensor | np.ndarray):
-        a, b = torch.as_tensor(a).detach().double(), torch.as_tensor(b).detach().double()
-        return a.shape == b.shape and torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+        x, y = torch.as_tensor(a).detach().double(), torch.as_tensor(b).detach().double()
+        return x.shape == y.shape and torch.allclose(x, y, rtol=tolerance, atol=tolerance, equal_nan=True)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(_close(x, y, tolerance) for x, y in zip(a, b))
     return bool(a == b)

@@ -1,69 +1,87 @@
-"""Whether a search keeps its promises, tried on problems with known answers; `check_search` is the only entry.
+"""Check a planner: whether its searches keep the contract of `interface.Search`, on problems with known answers.
 
-A conversation with a search is led in four ways (plainly, rows in reverse, telling twice, failing every third call)
-and must come to the same plan. Only what `interface.py` promises is used. The problems are in `known.py`.
+The same search is run in four ways: answered as it asks, answered row by row in reverse, answered twice, and with every
+third call failing. All must come to the same plan. The problems are in `problems.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..budget import Budget
 from ..driver import answer_query, plan
 from ..interface import (
+    ActionSpace,
+    Answer,
+    Bool,
     BoxActions,
     DiscreteActions,
     Expansion,
+    Int,
     Keys,
+    Model,
     Plan,
+    Planner,
+    Query,
     SampledActions,
+    Search,
     SequenceQuery,
     Size,
+    States,
 )
 from ..mcts import MCTS
 from ..noise import keys_of
 from ..states import store_for
 from ..tree_search import TreeSearch
+from ..usage import NODES
 from .problems import Table, TargetProblem, bandit, chain
 
-Tell = Callable[[Any, Any, Callable[[Any], Any], int], bool]
-"""Deal with one query of a search, by a function that answers it; the call's number. False: it was dropped."""
+AnySearch = Search[Query, Answer]
+Reply = Callable[[Query], Answer]
+Tell = Callable[[AnySearch, Query, Reply, int], bool]
+"""Answer a query of a search by the function given; the number is the call's. False where the query was dropped."""
+
+Problems = list[int] | list[float]
 
 
 class SearchError(AssertionError):
     """A search broke its contract."""
 
 
-def check_search(planner: Any, model: Any = None, problems: Any = None, *, nodes: int = 48) -> None:
-    """Try a planner on one model, or on every built-in one whose action space it takes.
+def check_search(
+    planner: Planner, model: Model[States] | None = None, problems: Problems | None = None, *, nodes: int = 48
+) -> None:
+    """Check a planner on one model and its problems, or on every built-in one whose action space it takes.
 
-    Checked: whoever is free and not done asks, within its room; `plan` at any time; no row's plan depends on other
-    rows or on their order; the same keys give the same plan; telling or dropping what is not awaited is a ValueError;
-    a failed call changes nothing (planners with `leaves` > 1 must only come to an end); budgets are never exceeded;
-    problems that are over ask nothing. Without a model also: bandits, chains and a target in a box are solved.
+    Checked: a row that awaits no answer and is not done asks, for no more nodes than it has left; `plan` at any time;
+    no row's plan depends on other rows or on their order; the same keys give the same plan; telling or dropping what is
+    not awaited is a ValueError; a failed call changes nothing (MCTS with `leaves` > 1 must only come to an end);
+    budgets are never exceeded; nothing is asked about problems that are over. Without a model also: bandits, chains
+    and a target in a box are solved.
 
-    Errors: SearchError saying which promise was broken where; ValueError if the planner takes no action space.
+    Errors: SearchError saying which part of the contract was broken where; ValueError if the planner takes none of the
+    action spaces.
     """
     if model is not None:
-        return _check_on(planner, model, problems, nodes)
-    spaces = [table for endless in (False, True) if _takes(planner, (table := _random_table(endless)).actions)]
-    for table in spaces:
+        return _check_on(planner, model, [] if problems is None else problems, nodes)
+    tables = [_random_table(sampled) for sampled in (False, True)]
+    takes = [table for table in tables if _takes(planner, table.actions)]
+    for table in takes:
         _check_on(planner, table, [0, 1, 2], nodes)
-        _check_solved(planner, table.endless, nodes)
-    aim = TargetProblem(torch.tensor([0.6]))
-    if _takes(planner, aim.actions):
-        _check_on(planner, aim, [0.0, 0.0, 0.0], 4 * nodes)
-        _check_aim(planner, aim, 16 * nodes)
-    elif not spaces:
+        _check_solved(planner, table.sampled, nodes)
+    target = TargetProblem(torch.tensor([0.6]))
+    if _takes(planner, target.actions):
+        _check_on(planner, target, [0.0, 0.0, 0.0], 4 * nodes)
+        _check_target(planner, target, 16 * nodes)
+    elif not takes:
         raise ValueError(f"{planner} takes none of DiscreteActions(n), SampledActions(), BoxActions")
 
 
-def _random_table(endless: bool) -> Table:
+def _random_table(sampled: bool) -> Table:
     draw = np.random.default_rng(3)
     shape = (7, 3)
     over = draw.random(shape) < 0.2
@@ -73,11 +91,11 @@ def _random_table(endless: bool) -> Table:
         np.where(over, 0, 0.9),
         draw.normal(size=7),
         draw.normal(size=shape),
-        endless,
+        sampled,
     )
 
 
-def _takes(planner: Any, space: Any) -> bool:
+def _takes(planner: Planner, space: ActionSpace) -> bool:
     zero = np.zeros(1, np.float32)
     try:
         planner.begin(Expansion(zero, zero + 1, zero), space, Size(8), keys=keys_of(0, 1))
@@ -86,67 +104,71 @@ def _takes(planner: Any, space: Any) -> bool:
     return True
 
 
-def _check_on(planner: Any, model: Any, problems: Any, nodes: int) -> None:
+def _check_on(planner: Planner, model: Model[States], problems: Problems, nodes: int) -> None:
     where = f"{type(planner).__name__} over {model.actions}"
     rows = len(problems)
     keys = keys_of(7, rows)
 
-    def talk(tell: Tell, part: slice = slice(None)) -> Plan:
-        return _talk(planner, model, problems[part], nodes, keys[part], tell, where)
+    def run(tell: Tell, row: int | None = None) -> Plan:
+        if row is None:
+            return _run(planner, model, problems, nodes, keys, tell, where)
+        return _run(planner, model, problems[row : row + 1], nodes, keys[row : row + 1], tell, where)
 
-    course = talk(_plainly)
-    _check_same(talk(_plainly), course, f"{where}: the same keys gave another plan")
-    _check_same(talk(_backwards), course, f"{where}: the order in which rows were told changed the plan")
-    _check_same(talk(_twice), course, f"{where}: refused answers changed the plan")
-    failing = talk(_failing)
+    reference = run(_as_asked)
+    _check_same(run(_as_asked), reference, f"{where}: the same keys gave another plan")
+    _check_same(run(_in_reverse), reference, f"{where}: the order in which rows were told changed the plan")
+    _check_same(run(_twice), reference, f"{where}: refused answers changed the plan")
+    failing = run(_failing)
     if not isinstance(planner, MCTS) or planner.leaves == 1:
-        _check_same(failing, course, f"{where}: dropped calls changed the plan")
+        _check_same(failing, reference, f"{where}: dropped calls changed the plan")
     for i in range(rows):
-        alone = talk(_plainly, slice(i, i + 1))
-        _check_same(alone, _row_of(course, i), f"{where}: row {i} alone has another plan than in the batch")
+        alone = run(_as_asked, i)
+        _check_same(alone, _row_of(reference, i), f"{where}: row {i} alone has another plan than in the batch")
     for cap in (1, 2, nodes // 3, nodes):
-        spent = plan(planner, model, problems, Budget(nodes=cap), keys=keys).charged[:, 0]
-        if (spent > cap).any():
-            raise SearchError(f"{where}: {spent.max():g} nodes were charged under a cap of {cap}")
+        charged = plan(planner, model, problems, Budget(nodes=cap), keys=keys).charged[:, NODES]
+        if (charged > cap).any():
+            raise SearchError(f"{where}: {charged.max():g} nodes were charged under a cap of {cap}")
     _check_over(planner, model, problems, keys, where)
 
 
-def _talk(planner: Any, model: Any, problems: Any, nodes: int, keys: Keys, tell: Tell, where: str) -> Plan:
-    """Ask until nothing is asked, tell all of it, over and over until the search is done."""
+def _run(
+    planner: Planner, model: Model[States], problems: Problems, nodes: int, keys: Keys, tell: Tell, where: str
+) -> Plan:
+    """Ask until nothing is asked, then tell all of it, over and over until the search is done."""
     start, root = model.start(problems)
     rows = len(root.value)
     remaining = np.full(rows, nodes // model.cost, np.int32)
-    search = planner.begin(root, model.actions, Size(int(remaining[0])), keys=keys)
-    states = store_for(start, search.tree.nodes if isinstance(search, TreeSearch) else 1)
+    begun = planner.begin(root, model.actions, Size(int(remaining[0])), keys=keys)
+    states = store_for(start, begun.tree.nodes if isinstance(begun, TreeSearch) else 1)
     states.put(np.arange(rows, dtype=np.int32), np.zeros(rows, np.int32), start)
+    search = cast(AnySearch, begun)
     calls = 0
     for _ in range(4 * nodes + 8):
         queries = _ask_all(search, remaining, where)
         if not queries:
-            found: Plan = search.plan()
-            return found
+            return search.plan()
         for query in queries:
             calls += 1
             if calls < 6:
-                _check_plan(search.plan(), model, rows, where)
+                _check_plan(search.plan(), model.actions, rows, where)
             if not tell(search, query, lambda q: answer_query(model, states, q), calls):
-                np.add.at(remaining, query.row, _opened(query))
+                np.add.at(remaining, query.row, _nodes_per_entry(query))
             if calls < 6 or calls % 8 == 0:
-                _check_plan(search.plan(), model, rows, where)
+                _check_plan(search.plan(), model.actions, rows, where)
     raise SearchError(f"{where}: not done after {4 * nodes + 8} rounds of at most {nodes} nodes a row")
 
 
-def _ask_all(search: Any, remaining: NDArray[np.int32], where: str) -> list[Any]:
-    """Everything that is asked with nothing told; `remaining` is lowered by it."""
-    queries: list[Any] = []
-    waiting = np.zeros(len(remaining), bool)
+def _ask_all(search: AnySearch, remaining: Int, where: str) -> list[Query]:
+    """All queries until the search waits for answers; their nodes are subtracted from `remaining`."""
+    queries: list[Query] = []
+    waiting: Bool = np.zeros(len(remaining), bool)
     over = np.array(search.done)
     while len(query := search.ask(remaining.copy())):
         if over[query.row].any():
             raise SearchError(f"{where}: row {int(query.row[over[query.row]][0])} asks although it is done")
-        np.subtract.at(remaining, query.row, _opened(query))
+        np.subtract.at(remaining, query.row, _nodes_per_entry(query))
         if (remaining < 0).any():
-            raise SearchError(f"{where}: row {int(np.argmin(remaining))} asks for more nodes than it has room for")
+            raise SearchError(f"{where}: row {int(np.argmin(remaining))} asks for more nodes than it has left")
         waiting[query.row] = True
         queries.append(query)
     idle = np.flatnonzero(~waiting & ~np.array(search.done))
@@ -155,43 +177,43 @@ def _ask_all(search: Any, remaining: NDArray[np.int32], where: str) -> list[Any]
     return queries
 
 
-def _opened(query: Any) -> Any:
+def _nodes_per_entry(query: Query) -> int:
     """Nodes per entry of `query.row`."""
     return query.nodes if isinstance(query, SequenceQuery) else 1
 
 
-def _parts(query: Any) -> list[Any]:
+def _parts(query: Query) -> list[Query]:
     """A query as one query per row."""
     if isinstance(query, SequenceQuery):
         return [query.take(slice(i, i + 1)) for i in range(len(query))]
-    return [query.take(query.row == b) for b in np.unique(query.row)]
+    return [query.take(np.flatnonzero(query.row == b)) for b in np.unique(query.row)]
 
 
-def _plainly(search: Any, query: Any, reply: Callable[[Any], Any], call: int) -> bool:
+def _as_asked(search: AnySearch, query: Query, reply: Reply, call: int) -> bool:
     search.tell(query, reply(query))
     return True
 
 
-def _backwards(search: Any, query: Any, reply: Callable[[Any], Any], call: int) -> bool:
+def _in_reverse(search: AnySearch, query: Query, reply: Reply, call: int) -> bool:
     for part in _parts(query)[::-1]:
         search.tell(part, reply(part))
     return True
 
 
-def _twice(search: Any, query: Any, reply: Callable[[Any], Any], call: int) -> bool:
-    said = reply(query)
-    search.tell(query, said)
-    _refuses(lambda: search.tell(query, said), "telling an answer twice")
+def _twice(search: AnySearch, query: Query, reply: Reply, call: int) -> bool:
+    answer = reply(query)
+    search.tell(query, answer)
+    _refuses(lambda: search.tell(query, answer), "telling an answer twice")
     _refuses(lambda: search.drop(query), "dropping a query that was told")
     return True
 
 
-def _failing(search: Any, query: Any, reply: Callable[[Any], Any], call: int) -> bool:
+def _failing(search: AnySearch, query: Query, reply: Reply, call: int) -> bool:
     if call % 3 == 1:
         search.drop(query)
         _refuses(lambda: search.drop(query), "dropping a query twice")
         return False
-    return _plainly(search, query, reply, call)
+    return _as_asked(search, query, reply, call)
 
 
 def _refuses(call: Callable[[], None], what: str) -> None:
@@ -202,8 +224,8 @@ def _refuses(call: Callable[[], None], what: str) -> None:
     raise SearchError(f"{what} must be a ValueError")
 
 
-def _check_plan(found: Plan, model: Any, rows: int, where: str) -> None:
-    """A plan that may be called for at any time."""
+def _check_plan(found: Plan, space: ActionSpace, rows: int, where: str) -> None:
+    """Check a plan by itself, whenever it was asked for."""
     if (
         len(found.best) != rows
         or len(found.path) != rows
@@ -220,8 +242,9 @@ def _check_plan(found: Plan, model: Any, rows: int, where: str) -> None:
         total = found.weights.sum(1)
         if not (np.isclose(total, 1, atol=1e-4) | (total == 0)).all() or (found.weights < 0).any():
             raise SearchError(f"{where}: the plan's weights sum to {total}")
-    box = model.actions
-    if isinstance(box, BoxActions) and ((found.actions < box.low).any() or (found.actions > box.high).any()):
+    if isinstance(space, BoxActions) and (
+        bool((found.vectors < space.low).any()) or bool((found.vectors > space.high).any())
+    ):
         raise SearchError(f"{where}: the plan's actions leave the box")
 
 
@@ -236,52 +259,54 @@ def _check_same(a: Plan, b: Plan, message: str) -> None:
         if x.shape != y.shape or not torch.allclose(x.double(), y.double(), atol=1e-4):
             raise SearchError(f"{message}: {x.tolist()}, {y.tolist()}")
     if not np.allclose(a.value, b.value, atol=1e-4):
-        raise SearchError(f"{message}: worth {a.value}, {b.value}")
+        raise SearchError(f"{message}: values {a.value}, {b.value}")
 
 
-def _check_over(planner: Any, model: Any, problems: Any, keys: Keys, where: str) -> None:
-    """The first problem is over before it began."""
+def _check_over(planner: Planner, model: Model[States], problems: Problems, keys: Keys, where: str) -> None:
+    """Check that nothing is asked about a first problem that is over before it began."""
     _, root = model.start(problems)
-    root.discount = np.where(np.arange(len(keys)) == 0, 0, np.asarray(root.discount, np.float32)).astype(np.float32)
-    root.value = np.where(np.arange(len(keys)) == 0, 0, np.asarray(root.value, np.float32)).astype(np.float32)
-    if isinstance(model.actions, BoxActions):
-        root.discount, root.value = torch.from_numpy(root.discount), torch.from_numpy(root.value)
+    first = np.arange(len(keys)) == 0
+    discount = np.where(first, 0, np.asarray(root.discount, np.float32)).astype(np.float32)
+    value = np.where(first, 0, np.asarray(root.value, np.float32)).astype(np.float32)
+    vectors = isinstance(model.actions, BoxActions)
+    root.discount, root.value = (torch.from_numpy(x) if vectors else x for x in (discount, value))
     search = planner.begin(root, model.actions, Size(8), keys=keys)
     asked = search.ask(np.full(len(keys), 8, np.int32))
     if (asked.row == 0).any() or not search.done[0]:
         raise SearchError(f"{where}: a problem that is over before it began is planned for")
-    _check_plan(search.plan(), model, len(keys), where)
+    _check_plan(search.plan(), model.actions, len(keys), where)
 
 
-def _check_solved(planner: Any, endless: bool, nodes: int) -> None:
-    """The best of four arms, and the end of a chain of three."""
-    name = f"{type(planner).__name__} over {SampledActions() if endless else DiscreteActions(4)}"
+def _check_solved(planner: Planner, sampled: bool, nodes: int) -> None:
+    """Check that the best of four arms is found, and the end of a chain of three."""
+    name = f"{type(planner).__name__} over {SampledActions() if sampled else DiscreteActions(4)}"
     arms = [0.2, 0.1, 0.3, 0.0]
-    model = bandit(arms, endless=endless)
+    model = bandit(arms, sampled=sampled)
     arms[int(model.taken(model.start([0])[0], [2])[0])] = 0.9
-    earned = _earned(planner, bandit(arms, endless=endless), nodes)
+    earned = _earned(planner, bandit(arms, sampled=sampled), nodes)
     if min(earned) < 0.9:
         raise SearchError(f"{name}: earns {earned} from a bandit whose best arm pays 0.9")
-    earned = _earned(planner, chain(3, endless=endless), 2 * nodes)
+    earned = _earned(planner, chain(3, sampled=sampled), 2 * nodes)
     if min(earned) < 1:
         raise SearchError(f"{name}: earns {earned} on a chain whose end pays 1")
 
 
-def _earned(planner: Any, model: Table, nodes: int) -> list[float]:
-    """What the plans of two rows earn when they are carried out."""
+def _earned(planner: Planner, model: Table, nodes: int) -> list[float]:
+    """The returns of the plans of two rows."""
     earned = []
-    for slots in plan(planner, model, [0, 0], Budget(nodes=nodes)).plan.actions:
+    for indices in plan(planner, model, [0, 0], nodes).plan.indices:
         states, total, weight = model.start([0])[0], 0.0, 1.0
-        for slot in slots:
-            states, said = model.expand(states, np.array([slot]))
+        for action in indices:
+            states, said = model.expand(states, np.array([action]))
             total += weight * float(said.reward[0])
             weight *= float(said.discount[0])
         earned.append(round(total, 6))
     return earned
 
 
-def _check_aim(planner: Any, aim: TargetProblem, nodes: int) -> None:
-    """The plan of a row is nearer to the target than doing nothing."""
-    found = plan(planner, aim, [0.0, 0.0], Budget(nodes=nodes)).plan.actions
-    if ((found - aim.goal).square().sum((1, 2)) >= aim.goal.square().sum() * found.shape[1]).any():
-        raise SearchError(f"{type(planner).__name__} over {aim.actions}: no nearer to {aim.goal.tolist()} than at rest")
+def _check_target(planner: Planner, target: TargetProblem, nodes: int) -> None:
+    """Check that the plans of two rows are nearer to the target than doing nothing."""
+    found = plan(planner, target, [0.0, 0.0], nodes).plan.vectors
+    goal = target.goal
+    if bool(((found - goal).square().sum((1, 2)) >= goal.square().sum() * found.shape[1]).any()):
+        raise SearchError(f"{type(planner).__name__} over {target.actions}: no nearer to {goal.tolist()} than at rest")

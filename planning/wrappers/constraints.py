@@ -60,7 +60,10 @@ class Penalised(ModelWrapper[States]):
 
 
 class Masked(ModelWrapper[States]):
-    """A model over `DiscreteActions(n)` that has in each state only the actions with g <= 0, or the least violating ones."""
+    """A model over `DiscreteActions(n)` without the actions that violate its constraint.
+
+    Each state has the actions with g <= 0, or the least violating ones where there are none.
+    """
 
     passed_on = (Stochastic, Remembering, Observed)
 

@@ -46,7 +46,7 @@ def elites(search: object, number: int) -> Tensor:
     """
     found = search.elites() if isinstance(search, WarmStartable) else None
     have = 0 if found is None else found[0].shape[1]
-    if found is None or have < number or number < 1:
+    if not isinstance(search, WarmStartable) or found is None or have < number or number < 1:
         raise ValueError(f"{number} elites were asked of a search that keeps {have}; plan with CEM(keep={number})")
     sequences, returns = found
     finite = torch.isfinite(returns[:, :number])[..., None, None]

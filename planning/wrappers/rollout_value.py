@@ -33,8 +33,8 @@ Policy = Literal["logits", "uniform"] | Callable[[States, Float | None], Actions
 class RolloutValue(ModelWrapper[States]):
     """A model whose value is the return of `horizon` steps under a policy, plus the inner model's value after them.
 
-    policy: "logits" samples from softmax(logits), evenly where there are none; "uniform" samples from all actions or the
-        whole box; or a callable (states, logits) -> actions.
+    policy: "logits" samples from softmax(logits), evenly where there are none; "uniform" samples from all actions or
+        the whole box; or a callable (states, logits) -> actions.
     Each live state that needs a value is charged `horizon` steps more, hence the cost. Random numbers are a hash of
     seed, step and the state itself (rounded to bfloat16): equal states have equal values in every batch, and near
     ones are compared under common random numbers. Therefore states must hold tensors unless the policy is a callable.

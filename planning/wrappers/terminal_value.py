@@ -18,7 +18,7 @@ S = TypeVar("S")
 
 
 def value_of(value: Callable[[S], Tensor] | None, states: S, discount: Tensor, evaluate: Evaluate) -> Tensor:
-    """[K] values of reached states: 0 without a value function, where the episode is over, and where none is asked for."""
+    """[K] values of states: 0 without a value function, where the episode is over, and where none is asked for."""
     if value is None or evaluate != "all":
         return torch.zeros_like(discount)
     return torch.where(discount > 0, value(states), torch.zeros_like(discount))

@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 
 
 def make_table(
-    seed: int, states: int = 9, slots: int = 3, *, ends: float = 0.2, gamma: float = 0.9, endless: bool = False
+    seed: int, states: int = 9, slots: int = 3, *, ends: float = 0.2, gamma: float = 0.9, sampled: bool = False
 ) -> Table:
     """Random rewards, values and logits; a share of the edges ends the episode, a share of the slots does not exist."""
     draw = np.random.default_rng(seed)
@@ -28,7 +28,7 @@ def make_table(
         discount=np.where(draw.random(shape) < ends, 0, np.float32(gamma)).astype(np.float32),
         value=draw.normal(size=states).astype(np.float32),
         logits=np.where(missing, -np.inf, logits).astype(np.float32),
-        endless=endless,
+        sampled=sampled,
     )
 
 

@@ -39,11 +39,11 @@ def test_every_planner_keeps_the_contract_of_a_search(planner: Any) -> None:
     check_search(planner)
 
 
-@pytest.mark.parametrize("endless", [False, True])
-def test_the_known_models_keep_the_contract_of_a_model(endless: bool, table: Callable[..., Any]) -> None:
-    check_model(table(3, endless=endless), [0, 1, 2], steps=6)
-    check_model(bandit([0.1, 0.2], endless=endless), [0, 0])
-    check_model(chain(3, endless=endless), [0, 1])
+@pytest.mark.parametrize("sampled", [False, True])
+def test_the_known_models_keep_the_contract_of_a_model(sampled: bool, table: Callable[..., Any]) -> None:
+    check_model(table(3, sampled=sampled), [0, 1, 2], steps=6)
+    check_model(bandit([0.1, 0.2], sampled=sampled), [0, 0])
+    check_model(chain(3, sampled=sampled), [0, 1])
 
 
 def test_a_model_over_a_box_is_checked_with_its_gradients() -> None:
@@ -134,11 +134,11 @@ BROKEN = {
     "flat usage": "usage has shape",
     "free lunch": "usage holds a number that is negative",
     "dear": "usage charges 2 nodes",
-    "living dead": "dead marks a state that goes on",
-    "twins": "same_as is the driver's",
+    "living dead": "dead_end marks a state that goes on",
+    "twins": "duplicate_of is set by the driver",
     "random": "reward: .*asked twice",
     "batch mean": "reward: row 0 alone",
-    "unvalued": "reward is another with valued",
+    "unvalued": "reward is another with evaluate",
     "lost state": "states are 1, expected 2",
     "in place": "states: expand changed in place",
     "start pays": "reward of start must be 0",

@@ -74,7 +74,7 @@ class Awaited:
         for _ in range(self.draw.randrange(6)):
             await asyncio.sleep(0)
         self.flying -= 1
-        batch = states if self.model.endless else torch.stack(states)
+        batch = states if self.model.sampled else torch.stack(states)
         reached, said = self.model.expand(batch, actions, to_end=to_end, evaluate=evaluate)
         if self.usage:
             said.usage = np.zeros((len(actions), len(UNITS)))
@@ -88,7 +88,7 @@ ONE_IN_FLIGHT = [MCTS(), MCTS(selection="uct"), MCTS(selection="gumbel"), MCTS(b
 
 @pytest.mark.parametrize("planner", ONE_IN_FLIGHT, ids=["puct", "uct", "gumbel", "max", "best of n"])
 async def test_aplan_with_one_call_in_flight_is_plan_node_for_node(planner: Any, table: MakeTable) -> None:
-    model, key = table(5, endless=True), keys_of(3, 1)
+    model, key = table(5, sampled=True), keys_of(3, 1)
     together = plan(planner, model, [2], Budget(nodes=40), keys=key)
     awaited = await aplan(planner, Awaited(model), 2, Budget(nodes=40), key=int(key[0]), close=False)
     np.testing.assert_array_equal(together.search.tree.I, awaited.search.tree.I)
@@ -105,7 +105,7 @@ async def test_aplan_with_one_call_in_flight_is_plan_node_for_node(planner: Any,
     unit=st.sampled_from(["nodes", "model_calls", "generated_tokens"]),
 )
 def test_caps_hold_under_any_concurrency(seed: int, leaves: int, cap: int, unit: str) -> None:
-    model = Awaited(chain(30, endless=True), seed, most_tokens=3, usage=True)
+    model = Awaited(chain(30, sampled=True), seed, most_tokens=3, usage=True)
     planner = MCTS(leaves=leaves) if seed % 2 else Beam(beam=leaves, children=2)
     done = asyncio.run(aplan(planner, model, 0, Budget(**{unit: cap}), close=False))
     column = UNITS.index(unit)
@@ -136,7 +136,7 @@ def test_a_node_that_costs_several_is_reserved_whole() -> None:
 def test_seconds_are_a_stop_time_after_which_nothing_starts(leaves: int, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**6))
     monkeypatch.setattr("time.perf_counter", lambda: float(next(clock)))
-    model = Awaited(chain(60, endless=True))
+    model = Awaited(chain(60, sampled=True))
     done = asyncio.run(aplan(MCTS(leaves=leaves), model, 0, Budget(seconds=20.0), close=False))
     assert done.plan.stop_reason == ["budget"] and 0 < model.opened <= 20 * leaves
     assert done.charged[0, NODES] == model.opened and not done.search.tree.header(FLYING).any()
@@ -149,7 +149,7 @@ def test_seconds_are_a_stop_time_after_which_nothing_starts(leaves: int, monkeyp
 
 @pytest.mark.parametrize("charges", [False, True])
 def test_a_plan_always_answers_and_closing_is_outside_the_cap_inside_the_ledger(charges: bool) -> None:
-    model = Awaited(chain(12, endless=True), most_tokens=3, usage=charges)
+    model = Awaited(chain(12, sampled=True), most_tokens=3, usage=charges)
     done = asyncio.run(aplan(MCTS(), model, 0, Budget(nodes=1)))
     assert done.charged[0, NODES] == 1 and model.calls == 1 + done.completion[0, CALLS]
     np.testing.assert_allclose(done.spent, done.charged + done.completion)
@@ -159,7 +159,7 @@ def test_a_plan_always_answers_and_closing_is_outside_the_cap_inside_the_ledger(
 
 
 def test_what_is_finished_already_needs_no_closing() -> None:
-    model = Awaited(bandit([0.1, 0.9], endless=True))
+    model = Awaited(bandit([0.1, 0.9], sampled=True))
     done = asyncio.run(aplan(MCTS(), model, 0, Budget(nodes=8)))
     assert not done.completion.any() and done.plan.value[0] == pytest.approx(0.9)
 
@@ -185,7 +185,7 @@ def test_a_call_that_raises_reaches_the_caller_and_leaves_nothing_pending(fails:
             return kept[-1]
 
     with pytest.raises(ConnectionError, match="the line is dead"):
-        asyncio.run(aplan(Watched(leaves=4), Awaited(chain(30, endless=True), fails=fails), 0, Budget(nodes=30)))
+        asyncio.run(aplan(Watched(leaves=4), Awaited(chain(30, sampled=True), fails=fails), 0, Budget(nodes=30)))
     [search] = kept
     assert not search.tree.I[0, :-1, PENDING].any() and not search.tree.header(FLYING).any()
     assert (search.tree.I[0, :-1, STATUS] != AWAITED).all()
@@ -339,6 +339,6 @@ def test_equal_siblings_are_found_and_forgotten_with_the_parents_id() -> None:
 
 
 def test_twins_share_one_node_are_charged_and_draws_are_capped_at_twice_the_width() -> None:
-    outcome = plan(MCTS(width=3), bandit([0.5], endless=True), [0], Budget(nodes=20))
+    outcome = plan(MCTS(width=3), bandit([0.5], sampled=True), [0], Budget(nodes=20))
     assert outcome.charged[0, NODES] == 6 and outcome.plan.stop_reason == ["exhausted"]
     assert len(outcome.plan.finished[0]) == 1

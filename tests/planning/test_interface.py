@@ -232,7 +232,7 @@ def test_a_number_is_a_budget_in_nodes() -> None:
 
 async def test_a_number_is_a_budget_in_nodes_when_awaited() -> None:
     class Awaited:
-        actions, cost, most_tokens, table = chain(3, endless=True).actions, 1, 0, chain(3, endless=True)
+        actions, cost, most_tokens, table = chain(3, sampled=True).actions, 1, 0, chain(3, sampled=True)
 
         async def start(self, problems: Any) -> Any:
             return self.table.start(problems)

@@ -18,11 +18,11 @@ PLANNERS = [MCTS(), MCTS(selection="uct", leaves=4), MCTS(selection="gumbel"), B
 
 
 @pytest.mark.parametrize("planner", PLANNERS, ids=["puct", "uct, four leaves", "gumbel", "beam", "best of n"])
-@pytest.mark.parametrize("endless", [False, True])
+@pytest.mark.parametrize("sampled", [False, True])
 def test_replaying_a_journal_gives_the_identical_tree(
-    planner: Any, endless: bool, table: Callable[..., Any], tmp_path: Path
+    planner: Any, sampled: bool, table: Callable[..., Any], tmp_path: Path
 ) -> None:
-    model = table(1, endless=endless)
+    model = table(1, sampled=sampled)
     search = plan(planner, model, [0, 1, 2], Budget(nodes=30), seed=1).search
     _, root = model.start([0, 1, 2])
     save(search.journal, tmp_path / "journal.npz")

@@ -86,7 +86,7 @@ class Slow:
 
     def __init__(self, planner: MCTS, model: Table, start: int, limit: int, gumbel: Any = None) -> None:
         self.p, self.model, self.limit, self.gumbel = planner, model, limit, gumbel
-        self.unbounded = model.endless
+        self.unbounded = model.sampled
         self.closing = planner.terminal == "close" or (planner.terminal is None and self.unbounded)
         self.widening = planner.widening
         if self.widening == "auto":
@@ -309,7 +309,7 @@ def test_trees_are_those_of_the_slow_reference(name: str, seed: int, table: Make
 @pytest.mark.parametrize("name", ENDLESS)
 @pytest.mark.parametrize("seed", range(3))
 def test_trees_over_unbounded_offers_are_those_of_the_slow_reference(name: str, seed: int, table: MakeTable) -> None:
-    outcome = compared(ENDLESS[name], table(seed, slots=3, endless=True, ends=0.3))
+    outcome = compared(ENDLESS[name], table(seed, slots=3, sampled=True, ends=0.3))
     if ENDLESS[name].width > 4:
         assert (outcome.search.tree.I[:, :-1, STATUS] == MERGED).any()
 
@@ -594,7 +594,7 @@ def test_plan_may_be_called_while_calls_are_under_way(selection: Any, table: Mak
 
 
 def test_gumbel_over_unbounded_offers_closes_finished_states_and_chooses_the_best_of_them() -> None:
-    model = bandit([0.2, 0.9, 0.4, 0.1], endless=True)
+    model = bandit([0.2, 0.9, 0.4, 0.1], sampled=True)
     found = plan(MCTS(selection="gumbel"), model, [0], Budget(nodes=20))
     assert found.plan.stop_reason == ["exhausted"] and found.charged[0, 0] == 4
     offered = model.reward[0, model.taken(model.start([0] * 4)[0], range(4))]
