@@ -37,8 +37,8 @@ from .vectors.warm_start import SequenceWarmStart, shifted
 class WarmStarted:
     """`first` plans, and `then` begins with its plan; both are any planners over vectors, such as `CEM` and `ILQR`.
 
-    share: fraction of the nodes that `first` may use, above 0 and below 1. nodes: its nodes under a budget that is not in
-        nodes.
+    share: fraction of the nodes that `first` may use, above 0 and below 1. nodes: how many it may use under a budget in
+        another unit.
     """
 
     first: Planner
@@ -167,7 +167,7 @@ class FixedPlan(SequenceWarmStart):
 
 @dataclass(frozen=True)
 class FixedOutcome:
-    """What `plan` and `MPCPolicy` read of an earlier outcome, for a plan that no search made."""
+    """What `plan` takes as `after` in place of an earlier `Outcome`, for a plan that no search made."""
 
     search: FixedPlan
 

@@ -146,15 +146,10 @@ class PathsSearch(TreeSearch):
 
     def _end_iteration(self, rows: NDArray[np.int64]) -> None:
         """Weigh the iteration of these rows (all of one population), refit, and begin the next."""
-        T, planner = self.iterations, self.planner
+        T, planner, prior = self.iterations, self.planner, self.planner.paths.prior
         goal = T[rows[0], GOAL]
         leaves, scores = self.candidates[rows, :goal, NODE], self.scores[rows, :goal]
-        one = (
-            (leaves == leaves[:, :1]).all(1)
-            & (T[rows, NEW] == 0)
-            & (planner.paths.prior == 0)
-            & (T[rows, ITERATION] > 0)
-        )
+        one = (leaves == leaves[:, :1]).all(1) & (T[rows, NEW] == 0) & (prior == 0) & (T[rows, ITERATION] > 0)
         if self.settings[REFITS]:
             leaves, scores = self._with_kept(rows, leaves, scores)
             for b, ends, weights in zip(rows, leaves, planner.weigh(scores)):

@@ -2,9 +2,9 @@
 
 WarmStarted(PolicyPrior(policy, samples=8), CEM(vectors=GaussianSettings(reuse_elites=8)))
 
-CEM's first mean is then the best of the policy's rollouts, and (`reuse_elites`) all of these are candidates of its first
-iteration: Wang and Ba 2020, "Exploring model-based planning with policy networks", section 4.1; Hansen et al. 2022,
-TD-MPC, section 3.1. The policy's rollouts are charged to the budget like all others.
+CEM's first mean is then the best of the policy's rollouts, and (`reuse_elites`) all rollouts are candidates of its
+first iteration: Wang and Ba 2020, "Exploring model-based planning with policy networks", section 4.1; Hansen et al.
+2022, TD-MPC, section 3.1. The policy's rollouts are charged to the budget like all others.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class PolicyTrajectories(Returns):
 class PolicyRollouts(SequenceQuery, SelfAnswering):
     """Candidates of which the first `policy_count` follow the policy.
 
-    Of these, step t takes policy(state_t) + sequence_t, clipped to the box; of the others sequence_t. All particles of a
-    candidate take the same action, the mean of the policy's actions in them.
+    Their step t takes policy(state_t) + sequence_t, clipped to the box; that of the others sequence_t. All particles of
+    a candidate take the same action, the mean of the policy's actions in them.
     """
 
     policy: Policy[object] | None = None

@@ -148,10 +148,10 @@ class CEM(Shooting):
 
     Each iteration, over action vectors a_1 .. a_K:
 
-        sample           a_k ~ N(mean, std^2), clipped to the box                     GaussianSearch.ask, Gaussian.sample
-        evaluate         R_k = return of a_k under the model                          rollout, called by the driver
-        select elites    w_k = 1 / E for the E best R_k, 0 for the others             CEM._weights
-        refit            mean = sum w_k a_k,  std^2 = sum w_k (a_k - mean)^2          Gaussian.refit
+        sample           a_k ~ N(mean, std^2), clipped to the box                   GaussianSearch.ask, Gaussian.sample
+        evaluate         R_k = return of a_k under the model                        rollout, called by the driver
+        select elites    w_k = 1 / E for the E best R_k, 0 for the others           CEM._weights
+        refit            mean = sum w_k a_k,  std^2 = sum w_k (a_k - mean)^2        Gaussian.refit
 
     elites: E as a fraction of the finite candidates, at least one.
     """
@@ -199,10 +199,11 @@ class MPPI(Shooting):
 
     temperature: the paper's lambda, in units of the return, or (scale "spread") of the standard deviation of the
         candidates' returns, which makes one setting fit tasks of any reward scale. The paper's constant deviation is
-        `vectors.adapt_std=False`. Over text MPPI is particle resampling: solutions survive in proportion to their weight.
-    control_cost: the paper's gamma / lambda, in [0, 1], for vectors only. It pulls a mean that is away from the middle of
-        the box back. With 1 the weights are those of samples drawn around the middle, so that the mean returns there
-        where all returns are equal; with 0 it stays.
+        `vectors.adapt_std=False`. Over text MPPI is particle resampling: solutions survive in proportion to their
+        weight.
+    control_cost: the paper's gamma / lambda, in [0, 1], for vectors only. It pulls the mean back to the middle of the
+        box. With 1 the weights are those of samples drawn around the middle, so that the mean goes there where all
+        returns are equal; with 0 it stays.
     """
 
     temperature: float = 0.2

@@ -28,7 +28,8 @@ class GaussianSettings:
     adapt_std: whether refits change the deviation.
     include_mean: whether candidate 0 is the mean itself: always, never, or ("last") in the last iteration only.
     reuse_elites: how many sequences kept by the previous decision are candidates of the first iteration of the next.
-    repeat_last: a warm start fills the steps beyond the earlier plan with its last action; False: the middle of the box.
+    repeat_last: a warm start fills the steps beyond the earlier plan with its last action; False: with the middle of
+        the box.
     noise_beta: exponent of coloured noise along time, power ~ 1 / frequency^beta: 0 white, 1 pink, 2 red (smooth
         motions are found sooner, the last digits of jagged ones later).
     """

@@ -66,7 +66,7 @@ class Gaussian:
         return self.mean, self.std, self.low, self.high
 
     @cached_property
-    def arrays(self) -> tuple[NDArray[np.floating], ...]:
+    def arrays(self) -> tuple[NDArray[np.float32] | NDArray[np.float64], ...]:
         """`tensors` as arrays of the same memory, which stay valid because mean and deviation change in place only."""
         return tuple(each.numpy() for each in self.tensors)
 
@@ -88,8 +88,8 @@ class Gaussian:
     ) -> None:
         """Set mean and deviation to those of `samples` [M, K, H, D] under `weights` [M, K], which sum to 1.
 
-        smoothing: fraction of the old mean and deviation that stays. min_std: lower bound of the deviation as a fraction
-        of the half-range. adapt_std: False leaves the deviation as it is.
+        smoothing: fraction of the old mean and deviation that stays. min_std: lower bound of the deviation as a
+        fraction of the half-range. adapt_std: False leaves the deviation as it is.
         """
         if kernels_take(samples, weights, *self.tensors):
             refit(self._row_numbers(rows), samples, weights, self.arrays, (smoothing, min_std, adapt_std))
@@ -107,7 +107,7 @@ class GaussianSearch(SequenceSearch):
 
     proposal: the Gaussian that candidates are sampled from. best, best_return: the best sequence [B, H, D] so far and
     its return [B]. kept, kept_returns: the best sequences [B, keep, H, D] carried into the next iteration.
-    previous_elites: [B, n, H, D] sequences kept by the previous decision and shifted, candidates of the first iteration.
+    previous_elites: [B, n, H, D] shifted sequences of the previous decision, candidates of the first iteration.
 
     A candidate opens H nodes (of `Model.cost`, which includes a model's particles). Rows with different nodes left may
     need different numbers of candidates; a query holds the rows of one number, and the next `ask` has the others.

@@ -173,7 +173,7 @@ def update_best(
 ) -> None:
     """Update the best sequence and the weighted mean return of rows [M] from samples [M, K, H, D], in place.
 
-    best_so_far: sequences [B, H, D], their returns [B], and weighted mean returns [B]. The kernels must accept all tensors.
+    best_so_far: sequences [B, H, D], their returns [B], and weighted mean returns [B]. Kernels must accept all tensors.
     """
     best, *numbers = best_so_far
     found = (returns.numpy(), weights.numpy(), best.view(len(best), -1).numpy())

@@ -51,8 +51,9 @@ class _BatchedRows:
 class LinearPolicy(_BatchedRows):
     """u = u_bar + alpha k + K (x - x_bar) around a trajectory, for a step size alpha.
 
-    feedforward k [M, H, D], feedback K [M, H, D, S]. Expected improvement of the return: alpha expected_linear + alpha^2
-    expected_quadratic, [M] each. finite [M]: whether the derivatives were finite; where not, the rest is meaningless.
+    feedforward k [M, H, D], feedback K [M, H, D, S]. Expected improvement of the return: alpha expected_linear +
+    alpha^2 expected_quadratic, [M] each. finite [M]: whether the derivatives were finite; where not, the rest is
+    meaningless.
     """
 
     feedforward: Tensor

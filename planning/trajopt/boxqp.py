@@ -53,7 +53,7 @@ def free_block(h: Tensor, free: Tensor, eye: Tensor) -> Tensor:
 
 
 def _line_search(h: Tensor, g: Tensor, low: Tensor, high: Tensor, x: Tensor, gradient: Tensor, step: Tensor) -> Tensor:
-    """x + step, projected to the box; the step is halved in those problems where it decreases the objective too little."""
+    """x + step, projected to the box; the step is halved in problems where it decreases the objective too little."""
     size = torch.ones_like(x[..., :1])
     before = objective(h, g, x)
     for _ in range(MAX_HALVINGS):

@@ -52,12 +52,12 @@ class GradientShooting:
 
     horizon: H, actions in a sequence; shortened to a smaller budget. iterations: the most gradients of a sequence.
     starts: sequences of a problem; the first begins with the plan of `after`, any search over vectors, or the middle of
-        the box, the others around it. std, noise_beta: deviation of that noise, as a fraction of the half-range, and its
-        exponent (see `GaussianSettings`).
+        the box, the others with noise around it. std, noise_beta: deviation of the noise, as a fraction of the
+        half-range, and its exponent (see `GaussianSettings`).
     optimiser: "adam" or "lbfgs". L-BFGS needs far fewer gradients where returns are smooth; Adam is robust where they
         have kinks. A step that L-BFGS tries and rejects costs a gradient like any other.
-    rate: Adam's learning rate, as a fraction of the half-range, annealed to a hundredth by a cosine over the iterations;
-        for L-BFGS the largest change of an action by the first step. memory: pairs that L-BFGS keeps.
+    rate: Adam's learning rate, as a fraction of the half-range, annealed to a hundredth by a cosine schedule; for
+        L-BFGS the largest change of an action by the first step. memory: pairs that L-BFGS keeps.
     tolerance: it has converged when `Plan.gradient` is at most this fraction of 1 + |return|.
     risk, repeat_last: as in `Shooting` and `GaussianSettings`. A gradient costs 3 H nodes.
     """
@@ -99,7 +99,7 @@ class GradientShooting:
 class GradientSearch(SequenceSearch):
     """One run; see `interface.Search`. Each `ask` is one gradient of all sequences of every idle row.
 
-    best [B, H, D], best_return [B], gradient [B]: the best sequence so far, its return and its certificate. The optimiser
+    best [B, H, D], best_return [B], gradient [B]: the best sequence so far, its return and its certificate. `optimizer`
     works on actions in half-ranges from the middle of the box, so in [-1, 1].
     """
 

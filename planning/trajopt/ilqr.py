@@ -42,7 +42,7 @@ from ..vectors.warm_start import initial_sequences
 from .backward import LinearPolicy, QuadraticModel, backward_pass, certificate
 
 MU_FACTOR, MU_MIN, MU_MAX = 2.0, 1e-6, 1e10
-"""Tassa 2012, section II-F: the factor by which the growth of mu changes, and the bounds of mu; below MU_MIN it is 0."""
+"""Tassa 2012, section II-F: the factor by which the growth of mu changes, and bounds of mu; below MU_MIN it is 0."""
 
 MAX_HALVINGS, ARMIJO, LONG_STEP, SHORT_STEP = 10, 1e-4, 0.5, 0.01
 """The most halvings of a step, and the fraction of the expected improvement that a step must achieve. An accepted step
@@ -67,11 +67,12 @@ class ILQR:
     tolerance: it has converged when `Plan.gradient` is at most this fraction of 1 + |return|, or when the expected
         improvement is within rounding errors of the return.
     second: second derivatives of the dynamics too, which makes it DDP: fewer iterations, each of which costs more.
-    repeat_last: a warm start fills the steps beyond the earlier plan with its last action; False: the middle of the box.
+    repeat_last: as in `GaussianSettings`.
 
     It begins with the plan of `after`, any search over vectors, else with the middle of the box. It never leaves a
-    stationary point there (a pendulum at rest) and never crosses a region of lower return; `WarmStarted` begins with the
-    plan of a sampling planner. An iteration costs 3 H (S + D) nodes (see `Linearization`), and H for each step tried.
+    stationary point there (a pendulum at rest) and never crosses a region of lower return; `WarmStarted` begins with
+    the plan of a sampling planner. An iteration costs 3 H (S + D) nodes (see `Linearization`), and H for each step
+    tried.
     """
 
     horizon: int = 20

@@ -52,8 +52,8 @@ def lqr(
     """The regulator of a finite horizon, by the recursion backwards in time, for all systems of the batch at once.
 
     a [..., S, S], b [..., S, D], q [..., S, S], r [..., D, D], final [..., S, S], cross (N) [..., S, D] or None.
-    horizon: H steps of the same matrices. None: a is [..., H, S, S], and each of b, q, r and cross is [..., H, ., .] or,
-        with two dimensions, the same at every step. discount: gamma in (0, 1].
+    horizon: H steps of the same matrices. None: a is [..., H, S, S], and each of b, q, r and cross is [..., H, ., .]
+        or, with two dimensions, the same at every step. discount: gamma in (0, 1].
 
     Errors: ValueError for shapes that do not fit, entries that are not finite, q, r or final that are not symmetric,
     and where R + gamma B'PB is not positive definite, so that there is no optimal action.
@@ -108,8 +108,8 @@ def dare(
 
     Matrices as in `lqr`, each [..., ., .] without time. The systems of a batch are solved one after the other.
 
-    Errors: ValueError as in `lqr`, and for systems without a stabilising policy: it names an unstable mode that no action
-    reaches, or says that q does not penalise a mode that does not decay.
+    Errors: ValueError as in `lqr`, and for systems without a stabilising policy: it names an unstable mode that no
+    action reaches, or says that q does not penalise a mode that does not decay.
     """
     a_, b_, q_, r_, _, n_ = _matrices(a, b, q, r, q, cross)
     root = _discount(discount) ** 0.5
@@ -147,7 +147,7 @@ PENALISE_EVERY_MODE = "q must penalise every mode that neither decays nor grows,
 
 
 def unreachable(a: Array, b: Array) -> complex | None:
-    """An eigenvalue of a [S, S] of modulus 1 or more whose mode no action reaches through b [S, D]; None if there is none.
+    """An eigenvalue of a [S, S] of modulus 1 or more whose mode b [S, D] does not reach, or None.
 
     Hautus' test: [a - z I, b] has full rank (Hautus 1969; Kailath, "Linear systems", theorem 6.2-6).
     """

@@ -18,10 +18,10 @@ from ..interface import Bool, BoxActions, Expansion, Int, Keys, ModelError, Plan
 from ..noise import fold, signed
 from .warm_start import SequenceWarmStart
 
-Rows = slice | Tensor
+Rows = slice | Tensor  # type: ignore[explicit-any]  # of any bounds
 """An index into the rows of tensors."""
 
-RowNumbers = NDArray[np.int64] | NDArray[np.int32]
+RowNumbers = NDArray[np.int64]
 
 
 class SequenceSearch(SequenceWarmStart):

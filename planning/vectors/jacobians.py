@@ -69,15 +69,17 @@ class Derivatives:
     def map(self, change: Callable[[Tensor], Tensor]) -> Derivatives:
         """The same after `change` of every tensor."""
         f_zz = None if self.f_zz is None else change(self.f_zz)
-        first = (change(x) for x in (self.reward, self.discount, self.f_z, self.r_z, self.r_zz))
-        return Derivatives(*first, f_zz)
+        return Derivatives(
+            change(self.reward), change(self.discount), change(self.f_z), change(self.r_z), change(self.r_zz), f_zz
+        )
 
 
 def joined(parts: Sequence[Derivatives]) -> Derivatives:
     """Derivatives [M, T, ...] of consecutive steps as one, concatenated along time."""
-    each = zip(*((p.reward, p.discount, p.f_z, p.r_z, p.r_zz) for p in parts))
+    each = ((p.reward, p.discount, p.f_z, p.r_z, p.r_zz) for p in parts)
+    reward, discount, f_z, r_z, r_zz = (torch.cat(x, 1) for x in zip(*each))
     f_zz = [p.f_zz for p in parts if p.f_zz is not None]
-    return Derivatives(*(torch.cat(x, 1) for x in each), torch.cat(f_zz, 1) if f_zz else None)
+    return Derivatives(reward, discount, f_z, r_z, r_zz, torch.cat(f_zz, 1) if f_zz else None)
 
 
 Values = tuple[Tensor, Tensor]

@@ -1,7 +1,7 @@
 """Risk measures: how the returns of a candidate over particles, ensemble members or disturbances become one score.
 
-Risk is measured on the return of the whole trajectory, after the sum over time: a member that predicts low rewards early
-and late is one bad outcome, not two bad steps of an average outcome.
+Risk is measured on the return of the whole trajectory, after the sum over time: a member that predicts low rewards
+early and late is one bad outcome, not two bad steps of an average outcome.
 """
 
 from __future__ import annotations

@@ -15,14 +15,14 @@ from ..interface import Actions, BoxActions, WarmStartable
 class SequenceWarmStart(WarmStartable):
     """A plan of action vectors that a search over sequences can begin with.
 
-    box: bounds of the actions. rows: B. taken: number of actions carried out in the environment since the plan was made.
+    box: bounds of the actions. rows: B. taken: actions carried out in the environment since the plan was made.
     """
 
     def __init__(self, box: BoxActions, rows: int) -> None:
         self.box, self.rows, self.taken = box, rows, 0
 
     def advance(self, actions: Actions) -> None:
-        """Mark actions as taken in the environment, [B, D] for one step or [B, n, D] for n; the next search starts there.
+        """Mark actions as taken in the environment, [B, D] for one step or [B, n, D] for n.
 
         Errors: ValueError for another shape.
         """

@@ -142,7 +142,7 @@ def test_a_system_that_no_action_can_hold_is_refused_by_its_mode() -> None:
 
 
 def test_a_lasting_mode_that_costs_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="q must punish"):
+    with pytest.raises(ValueError, match="q must penalise"):
         dare(np.eye(1), np.eye(1), np.zeros((1, 1)), np.eye(1))
 
 
