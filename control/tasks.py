@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from ..planning.interface import BoxActions, Model
+from ..planning.shooting_settings import GaussianSettings
 from ..planning.wrappers.action_repeat import ActionRepeat
 from ..planning.wrappers.discretized_actions import DiscretizedActions
 from ..planning.wrappers.terminal_value import TerminalValue, ValueFn
@@ -24,6 +25,12 @@ from .values.lqr_value import BalanceValue
 from .world_models.analytic import AnalyticModel
 from .world_models.ensemble.model import EnsembleModel
 from .world_models.load import LearnedModel
+
+WIDE = GaussianSettings(std=1.0)
+"""CEM's initial deviation here is the whole half-range."""
+
+WIDE_FIXED = GaussianSettings(std=1.0, adapt_std=False)
+"""The same for best-of-N, which does not refit."""
 
 PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n", "icem")
 """Planners for vectors and for discrete actions (trees plan vectors as `DiscretizedActions`)."""
@@ -92,16 +99,15 @@ PENDULUM = ControlTask(
         for name in (*PLANNERS, *DERIVATIVE_PLANNERS)
     },
     settings={
-        "cem": {"horizon": 20, "std": 1.0, "smoothing": 0.1},
+        "cem": {"horizon": 20, "smoothing": 0.1, "vectors": WIDE},
         "mppi": {
             "horizon": 20,
-            "std": 0.75,
-            "adapt": False,
+            "vectors": GaussianSettings(std=0.75, adapt_std=False),
             "iterations": 3,
             "temperature": 0.5,
             "scale": "absolute",
         },
-        "best_of_n": {"horizon": 20, "std": 1.0},
+        "best_of_n": {"horizon": 20, "vectors": WIDE_FIXED},
         "mcts": {"leaves": 8},
         **{name: {"horizon": 20} for name in ("icem", "ilqr", "ddp", "gradient")},
         "lbfgs": {"horizon": 20, "optimiser": "lbfgs"},
@@ -128,7 +134,7 @@ def task_of_dynamics(name: str, dynamics: Dynamics, horizon: int, bins: int) -> 
 
     bins: values that trees try per action component.
     """
-    shooting = {"horizon": horizon, "std": 1.0, "smoothing": 0.1}
+    shooting = {"horizon": horizon, "smoothing": 0.1, "vectors": WIDE}
     return ControlTask(
         name=name,
         env_id=dynamics.env_id,
@@ -141,7 +147,7 @@ def task_of_dynamics(name: str, dynamics: Dynamics, horizon: int, bins: int) -> 
         },
         settings={
             "cem": shooting,
-            "best_of_n": {"horizon": horizon, "std": 1.0},
+            "best_of_n": {"horizon": horizon, "vectors": WIDE_FIXED},
             "mcts": {"leaves": 8},
             **{name: {"horizon": horizon} for name in ("mppi", "icem", "ilqr", "ddp", "gradient")},
             "lbfgs": {"horizon": horizon, "optimiser": "lbfgs"},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..planning import CEM, MCTS, MPPI, BestOfN, Planner
+from ..planning import CEM, MCTS, MPPI, BestOfN, PathSettings, Planner
 from ..planning.beam import Beam
 from ..planning.rebase import Rebase
 from .tasks.base import BadInput
@@ -37,11 +37,13 @@ class TextPlanner:
 
 
 def _greedy(width: int, steps: int) -> TextPlanner:
-    return TextPlanner("greedy", BestOfN(population=1, evaluate="none"), greedy=True, anytime=True)
+    return TextPlanner("greedy", BestOfN(population=1, paths=PathSettings(evaluate="none")), greedy=True, anytime=True)
 
 
 def _self_consistency(width: int, steps: int) -> TextPlanner:
-    return TextPlanner("self_consistency", BestOfN(evaluate="none"), majority_vote=True, anytime=True)
+    return TextPlanner(
+        "self_consistency", BestOfN(paths=PathSettings(evaluate="none")), majority_vote=True, anytime=True
+    )
 
 
 def _shooting(name: str) -> Callable[[int, int], TextPlanner]:

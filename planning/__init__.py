@@ -2,7 +2,7 @@
 
 from .beam import BFS, Beam
 from .budget import Budget, Ledger
-from .chained import Given, WarmStarted
+from .chained import WarmStarted, fixed_plan
 from .driver import Outcome, aplan, first_actions, plan, receding_horizon
 from .interface import (
     UNITS,
@@ -27,6 +27,7 @@ from .mcts import MCTS
 from .noise import keys_of
 from .policy_prior import PolicyPrior
 from .shooting import CEM, ICEM, MPPI, BestOfN
+from .shooting_settings import GaussianSettings, PathSettings
 from .trajopt.gradient import GradientShooting
 from .trajopt.ilqr import DDP, ILQR
 from .wrappers.constraints import Masked, Penalised
@@ -53,7 +54,7 @@ __all__ = [
     "EliteActions",
     "Expansion",
     "Finished",
-    "Given",
+    "GaussianSettings",
     "GradientShooting",
     "IndexedActions",
     "LambdaReturn",
@@ -63,6 +64,7 @@ __all__ = [
     "ModelError",
     "NoisyActions",
     "Outcome",
+    "PathSettings",
     "Penalised",
     "Plan",
     "Planner",
@@ -76,6 +78,7 @@ __all__ = [
     "aplan",
     "elites",
     "first_actions",
+    "fixed_plan",
     "keys_of",
     "plan",
     "receding_horizon",

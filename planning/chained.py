@@ -1,35 +1,48 @@
-"""One planner's plan taken up by another: sampling finds the valley, iLQR its floor.
+"""Warm-start one planner with another's plan, or with a plan that is known already.
 
-Polished(CEM(), ILQR())     # half of the budget for each; what the first leaves over is the second's
-
-A plan that is known already, such as a tree's, is taken up the same way: `Given`.
+WarmStarted(CEM(), ILQR())                            # half of the budget for each; ILQR gets what CEM leaves over
+plan(ILQR(), ..., after=fixed_plan(plans, actions))   # begin with given sequences, such as a tree's plan
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .interface import ActionSpace, Bool, BoxActions, Expansion, Int, Keys, Plan, SequenceQuery, Size, WarmStartable
-from .vectors.base import shifted
+from .interface import (
+    Actions,
+    ActionSpace,
+    Bool,
+    BoxActions,
+    Expansion,
+    Int,
+    Keys,
+    Plan,
+    Planner,
+    Returns,
+    SequenceQuery,
+    Size,
+    WarmStartable,
+)
+from .vectors.base import SequenceSearch
+from .vectors.warm_start import SequenceWarmStart, shifted
 
 
 @dataclass(frozen=True)
 class WarmStarted:
-    """`first` plans, `then` begins with its plan; both are any planners over vectors, such as `CEM` and `ILQR`.
+    """`first` plans, and `then` begins with its plan; both are any planners over vectors, such as `CEM` and `ILQR`.
 
-    share: of the nodes that are the first's, above 0 and below 1. Under a cap that is not in nodes the first gets
-        `nodes` of them.
+    share: fraction of the nodes that `first` may use, above 0 and below 1. nodes: how many it may use under a budget in
+        another unit.
     """
 
-    first: Any
-    then: Any
+    first: Planner
+    then: Planner
     share: float = 0.5
     nodes: int = 1024
 
@@ -38,113 +51,141 @@ class WarmStarted:
             raise ValueError(f"share is above 0 and below 1 and nodes at least 1, got {self.share} and {self.nodes}")
 
     def begin(
-        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None
+        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: WarmStartable | None = None
     ) -> WarmStartedSearch:
-        """See `Planner.begin`. Errors: ValueError for actions that are slots."""
+        """See `Planner.begin`. Errors: ValueError for indexed actions."""
         if not isinstance(actions, BoxActions):
-            raise ValueError(f"Polished wants vectors within a BoxActions, got {actions}")
+            raise ValueError(f"WarmStarted plans vectors within BoxActions, got {actions}")
         return WarmStartedSearch(self, root, actions, size, keys, after)
 
 
-class WarmStartedSearch(WarmStartable):
-    """One run; see `interface.Search`. The second search begins when the first is done in every row."""
+class WarmStartedSearch(SequenceWarmStart):
+    """One run; see `interface.Search`. The second search begins when the first is done in every row.
+
+    first, second: the two searches; second is None while the first runs. first_remaining [B]: nodes the first may still
+    use.
+    """
+
+    most_nodes: int | None = None
 
     def __init__(
-        self, planner: WarmStarted, root: Expansion, box: BoxActions, size: Size, keys: Keys, after: Any | None
+        self,
+        planner: WarmStarted,
+        root: Expansion,
+        box: BoxActions,
+        size: Size,
+        keys: Keys,
+        after: WarmStartable | None,
     ) -> None:
-        self.planner, self.box, self.rows = planner, box, len(keys)
-        self.taken = 0
-        self.quota = np.full(self.rows, max(1, int(planner.share * size.nodes)) if size.exact else planner.nodes)
-        small = Size(min(int(self.quota[0]), size.nodes))
-        earlier = after.now if isinstance(after, WarmStartedSearch) else after
-        self.first = planner.first.begin(root, box, small, keys=keys, after=earlier)
-        used = min(small.nodes, int(getattr(self.first, "nodes", small.nodes)))
-        self._then = (root, box, Size(max(1, size.nodes - used), size.exact), keys)
-        self.second: Any = None
+        super().__init__(box, len(keys))
+        self.planner = planner
+        nodes = max(1, int(planner.share * size.nodes)) if size.exact else planner.nodes
+        self.first_remaining = np.full(self.rows, nodes)
+        first_size = Size(min(nodes, size.nodes))
+        earlier = after.current if isinstance(after, WarmStartedSearch) else after
+        self.first = cast(VectorSearch, planner.first.begin(root, box, first_size, keys=keys, after=earlier))
+        most = self.first.most_nodes
+        used = first_size.nodes if most is None else min(first_size.nodes, most)
+        self._second_arguments = (root, Size(max(1, size.nodes - used), size.exact), keys)
+        self.second: VectorSearch | None = None
 
     @property
-    def now(self) -> Any:
-        """The search that is under way."""
+    def current(self) -> VectorSearch:
+        """The search that is running."""
         return self.first if self.second is None else self.second
 
     @property
     def done(self) -> Bool:
-        self._go_on()
-        done: Bool = self.now.done
-        return done
+        self._begin_second()
+        return self.current.done
+
+    @property
+    def evaluated(self) -> Bool:
+        return self.first.evaluated
 
     @property
     def stop_reason(self) -> list[str]:
-        stop_reason: list[str] = self.now.stop_reason
+        stop_reason = self.current.stop_reason
         return stop_reason if self.second is not None else ["" for _ in stop_reason]
 
-    def _go_on(self) -> None:
+    def _begin_second(self) -> None:
+        """Begin the second search once the first is done in every row."""
         if self.second is None and bool(self.first.done.all()):
-            root, box, size, keys = self._then
-            self.second = self.planner.then.begin(root, box, size, keys=keys, after=self.first)
+            root, size, keys = self._second_arguments
+            second = self.planner.then.begin(root, self.box, size, keys=keys, after=self.first)
+            self.second = cast(VectorSearch, second)
 
     def ask(self, remaining: Int) -> SequenceQuery:
-        """The next query of the search under way; the first's within its own part of the room."""
-        self._go_on()
+        """The next query of the running search; the first search sees only the nodes of its share."""
+        self._begin_second()
         if self.second is not None:
-            asked: SequenceQuery = self.second.ask(remaining)
-            return asked
-        asked = self.first.ask(np.minimum(remaining, self.quota))
-        self.quota[asked.row] -= asked.nodes if len(asked) else 0
-        if not len(asked) and bool(self.first.done.all()):
+            return self.second.ask(remaining)
+        query = self.first.ask(np.minimum(remaining, self.first_remaining))
+        self.first_remaining[query.row] -= query.nodes if len(query) else 0
+        if not len(query) and bool(self.first.done.all()):
             return self.ask(remaining)
-        return asked
+        return query
 
-    def tell(self, query: Any, answer: Any) -> None:
-        self.now.tell(query, answer)
+    def tell(self, query: SequenceQuery, answer: Returns) -> None:
+        """See `SequenceSearch.tell`."""
+        self.current.tell(query, answer)
 
-    def drop(self, query: Any) -> None:
-        self.now.drop(query)
+    def drop(self, query: SequenceQuery) -> None:
+        """See `SequenceSearch.drop`."""
+        self.current.drop(query)
         if self.second is None:
-            self.quota[query.row] += query.nodes
+            self.first_remaining[query.row] += query.nodes
 
-    def advance(self, actions_taken: Any) -> None:
-        """See `SequenceSearch.advance`."""
-        self.now.advance(actions_taken)
-        self.taken = self.now.taken
+    def advance(self, actions: Actions) -> None:
+        """See `SequenceWarmStart.advance`."""
+        self.current.advance(actions)
+        self.taken = self.current.taken
 
     def plan(self) -> Plan:
-        """The plan of the search under way; the first's in rows of which the second was not told yet."""
-        found: Plan = self.now.plan()
+        """The plan of the running search; its value is the first's in rows of which the second was told nothing yet."""
+        found = self.current.plan()
         if self.second is None:
             return found
-        early = self.first.plan()
-        told = self.second.iteration > 0
-        found.value = np.where(told, found.value, early.value).astype(np.float32)
+        found.value = np.where(self.second.evaluated, found.value, self.first.plan().value).astype(np.float32)
         return found
 
 
-class Given(WarmStartable):
-    """A plan that is known beforehand, as the `after` of any search over vectors.
+VectorSearch = SequenceSearch | WarmStartedSearch
 
-    plans: per problem vectors [length, D], such as what `EliteActions.vectors` makes of a tree's plan, or a tensor
-        [B, H, D]. Shorter ones repeat their last action up to the longest; an empty one is the middle of the box.
 
-    plan(ILQR(), model, problems, budget, after=Given(plans, model.actions).outcome)
-    """
+class FixedPlan(SequenceWarmStart):
+    """Sequences [B, H, D] that are known beforehand, as the plan of a search that need not run."""
 
-    def __init__(self, plans: Sequence[Tensor] | Tensor, box: ActionSpace) -> None:
-        if not isinstance(box, BoxActions):
-            raise ValueError(f"Given wants vectors within a BoxActions, got {box}")
-        self.box, self.rows, self.taken = box, len(plans), 0
-        longest = max(1, max(len(p) for p in plans))
-        each = [shifted(p.to(box.low).view(-1, len(box.low)), 0, longest, box, True) for p in plans]
-        self.actions = torch.stack(each).clamp(box.low, box.high)
-
-    @property
-    def outcome(self) -> Any:
-        """What `plan` takes as `after`."""
-        return SimpleNamespace(search=self)
-
-    def advance(self, actions: Any) -> None:
-        """Steps [B, D] or [B, n, D] of the plan were taken."""
-        self.taken += 1 if np.ndim(actions) == 2 else np.shape(actions)[1]
+    def __init__(self, actions: Tensor, box: BoxActions) -> None:
+        super().__init__(box, len(actions))
+        self.actions = actions
 
     def plan(self) -> Plan:
         value = np.zeros(self.rows, np.float32)
         return Plan(np.full(self.rows, -1, np.int32), [[] for _ in range(self.rows)], self.actions, value)
+
+
+@dataclass(frozen=True)
+class FixedOutcome:
+    """What `plan` takes as `after` in place of an earlier `Outcome`, for a plan that no search made."""
+
+    search: FixedPlan
+
+
+def fixed_plan(plans: Sequence[Tensor] | Tensor, actions: ActionSpace) -> FixedOutcome:
+    """Given plans as the `after` of `plan`, for any planner over vectors.
+
+    plans: per problem vectors [length, D], such as what `EliteActions.vectors` makes of a tree's plan, or a tensor
+        [B, H, D]. Shorter ones repeat their last action up to the longest; an empty one is the middle of the box.
+    actions: the action space of the model.
+
+    plan(ILQR(), model, problems, budget, after=fixed_plan(plans, model.actions))
+
+    Errors: ValueError for indexed actions.
+    """
+    if not isinstance(actions, BoxActions):
+        raise ValueError(f"fixed_plan takes vectors within BoxActions, got {actions}")
+    longest = max(1, max(len(p) for p in plans))
+    flat = [p.to(actions.low).view(-1, len(actions.low)) for p in plans]
+    each = [shifted(p, 0, longest, actions, repeat_last=True) for p in flat]
+    return FixedOutcome(FixedPlan(torch.stack(each).clamp(actions.low, actions.high), actions))

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar, cast
 import numpy as np
 
 from .budget import Budget, Ledger, budget_of
+from .chained import FixedOutcome
 from .interface import (
     Actions,
     Answer,
@@ -114,7 +115,7 @@ def plan(
     *,
     seed: int = 0,
     keys: Keys | None = None,
-    after: Outcome[States] | None = None,
+    after: Outcome[States] | FixedOutcome | None = None,
 ) -> Outcome[States]:
     """Plan for a batch of problems in lock step.
 
@@ -160,7 +161,9 @@ def _outcome(search: AnySearch, states: StateStore[States], ledger: Ledger, node
     return Outcome(search.plan(), search, states, ledger.charged, ledger.spent, completion, node_usage=node_usage)
 
 
-def _store(start: States, search: AnySearch, after: Outcome[States] | None, rows: int) -> StateStore[States]:
+def _store(
+    start: States, search: AnySearch, after: Outcome[States] | FixedOutcome | None, rows: int
+) -> StateStore[States]:
     """The store of a search's states, with the start states at its roots; a reused tree keeps its own."""
     row = np.arange(rows, dtype=np.int32)
     if not isinstance(search, TreeSearch):
@@ -168,8 +171,8 @@ def _store(start: States, search: AnySearch, after: Outcome[States] | None, rows
         states.put(row, np.zeros(rows, np.int32), start)
         return states
     tree = search.tree
-    reused = after is not None and isinstance(after.search, TreeSearch) and after.search.tree is tree
-    states = after.states if after is not None and reused else store_for(start, tree.nodes)
+    reused = isinstance(after, Outcome) and isinstance(after.search, TreeSearch) and after.search.tree is tree
+    states = after.states if isinstance(after, Outcome) and reused else store_for(start, tree.nodes)
     states.put(row, tree.root, start)
     return states
 

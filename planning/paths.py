@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,11 +62,9 @@ from .records import (
     TERMINAL,
     VISITS,
 )
+from .shooting_settings import ShootingPlanner
 from .tree import Tree
 from .tree_search import TreeSearch, shares
-
-if TYPE_CHECKING:
-    from .shooting import Shooting
 
 
 class PathsSearch(TreeSearch):
@@ -81,7 +79,7 @@ class PathsSearch(TreeSearch):
 
     def __init__(
         self,
-        planner: Shooting,
+        planner: ShootingPlanner,
         root: Expansion,
         actions: IndexedActions,
         size: Size,
@@ -94,8 +92,8 @@ class PathsSearch(TreeSearch):
         rows = self.rows
         self.populations, self.endless, horizon = self._schedule(size)
         most = int(max(self.populations))
-        parallel = planner.parallel or (1 if isinstance(actions, SampledActions) else most)
-        self.settings = np.array([horizon, parallel, planner.width or 0, planner.iterations > 1], np.int64)
+        parallel = planner.paths.parallel or (1 if isinstance(actions, SampledActions) else most)
+        self.settings = np.array([horizon, parallel, planner.paths.width or 0, planner.iterations > 1], np.int64)
         self.counts = np.zeros((rows, self.tree.nodes))
         self.iterations = np.zeros((rows, 10), np.int32)
         self.iterations[:, BEST] = -1
@@ -120,7 +118,7 @@ class PathsSearch(TreeSearch):
     @property
     def evaluate(self) -> Evaluate:
         """Which states the model is to judge: finished ones of text, all where a horizon cuts paths."""
-        return self.planner.evaluate or ("finished" if isinstance(self.actions, SampledActions) else "all")
+        return self.planner.paths.evaluate or ("finished" if isinstance(self.actions, SampledActions) else "all")
 
     def ask(self, remaining: Int) -> EdgeQuery:
         tree = self.tree
@@ -130,7 +128,7 @@ class PathsSearch(TreeSearch):
             while True:
                 count = advance(
                     tree.I, tree.F, tree.P, self.settings, self.counts, self.iterations, self.candidates, self.scores,
-                    self.planner.prior, self.keys, remaining, self.why_codes, out, count,
+                    self.planner.paths.prior, self.keys, remaining, self.why_codes, out, count,
                 )  # fmt: skip
                 T = self.iterations
                 over = (self.why_codes == RUNNING) & (T[:, UNDER_WAY] == 0) & (T[:, ADMITTED] == T[:, GOAL])
@@ -148,10 +146,10 @@ class PathsSearch(TreeSearch):
 
     def _end_iteration(self, rows: NDArray[np.int64]) -> None:
         """Weigh the iteration of these rows (all of one population), refit, and begin the next."""
-        T, planner = self.iterations, self.planner
+        T, planner, prior = self.iterations, self.planner, self.planner.paths.prior
         goal = T[rows[0], GOAL]
         leaves, scores = self.candidates[rows, :goal, NODE], self.scores[rows, :goal]
-        one = (leaves == leaves[:, :1]).all(1) & (T[rows, NEW] == 0) & (planner.prior == 0) & (T[rows, ITERATION] > 0)
+        one = (leaves == leaves[:, :1]).all(1) & (T[rows, NEW] == 0) & (prior == 0) & (T[rows, ITERATION] > 0)
         if self.settings[REFITS]:
             leaves, scores = self._with_kept(rows, leaves, scores)
             for b, ends, weights in zip(rows, leaves, planner.weigh(scores)):

@@ -20,7 +20,7 @@ from forethought.evals.runners.grid import Job
 from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks import make_task
 from forethought.llm.load import load_text_model
-from forethought.planning import BestOfN, Budget
+from forethought.planning import BestOfN, Budget, PathSettings
 
 PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n")
 SEEDS = range(100, 120)
@@ -63,7 +63,7 @@ def text_column():
     async def solve():
         model, task = load_text_model("builtin", value="self", temperature=0.8, seed=3), make_task("stories")
         methods = {name: TEXT_PLANNERS[name](4, model.max_steps) for name in PLANNERS}
-        methods["chance"] = TextPlanner("chance", BestOfN(population=1, evaluate="none"))
+        methods["chance"] = TextPlanner("chance", BestOfN(population=1, paths=PathSettings(evaluate="none")))
         solver = TextSolver(model, task, methods, seed=3)
         problems = task.problems(PROBLEMS)
         column = {}

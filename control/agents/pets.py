@@ -18,6 +18,7 @@ import numpy as np
 
 from ...planning.interface import Planner
 from ...planning.shooting import CEM
+from ...planning.shooting_settings import GaussianSettings
 from ..data.collector import collect
 from ..data.transitions import Row as Step
 from ..data.transitions import Transitions, join, transitions_of
@@ -53,7 +54,7 @@ class PETS:
     random_steps: int = 200
     action_repeat: int = 4
     envs: int = 1
-    planner: Planner = field(default_factory=lambda: CEM(horizon=20, std=1.0, smoothing=0.1))
+    planner: Planner = field(default_factory=lambda: CEM(horizon=20, smoothing=0.1, vectors=GaussianSettings(std=1.0)))
     nodes: int = 4096
     members: int = 5
     fit: Fit = field(default_factory=Fit)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...llm.engines.base import Generation
-from ...planning import BestOfN, Planner
+from ...planning import BestOfN, PathSettings, Planner
 from ..cli_common import write_json
 from ..planners import TEXT_PLANNERS, check_names
 from ..records.summary import versions
@@ -97,7 +97,7 @@ def cache(harness: EngineHarness, search: Measurement) -> dict[str, float]:
 
 def beam(harness: EngineHarness, questions: Sequence[str], value: str, clock: str, repeats: int) -> dict[str, float]:
     """Seconds per generated token of beam search of width 16 over those of best-of-16 with as many nodes."""
-    best_of_n = BestOfN(population=SAMPLES, parallel=SAMPLES)
+    best_of_n = BestOfN(population=SAMPLES, paths=PathSettings(parallel=SAMPLES))
     sampling = SearchWorkload(best_of_n, questions, SAMPLES * harness.format.max_steps, value)
     pairs = []
     for _ in range(repeats):

@@ -40,7 +40,10 @@ def run(full: bool = False, seed: int = 0, sizes: Sequence[int] | None = None, e
     sizes, seeds = sizes or ((200, 1000, 5000) if full else (200, 1000)), range(seed, seed + (5 if full else 2))
     found: dict[tuple[str, int, str], list[tuple[Tensor, Tensor]]] = {}
     for s in seeds:
-        tracks = {"on": record_segments(2000 + s), "off": record_segments(3000 + s, FunctionPolicy(full_torque_along_motion))}
+        tracks = {
+            "on": record_segments(2000 + s),
+            "off": record_segments(3000 + s, FunctionPolicy(full_torque_along_motion)),
+        }
         for size in sizes:
             data = collect(ENV, size, seed=1000 + s, action_repeat=4)
             for kind in MODELS:

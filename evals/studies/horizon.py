@@ -15,7 +15,7 @@ from ...control.episodes import run_episodes
 from ...control.tasks import PENDULUM, view
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
 from ...control.world_models.mlp.model import MLPModel
-from ...planning import CEM
+from ...planning import CEM, GaussianSettings
 from ..records.statistics import bootstrap
 from .study_table import Row, StudyTable, format_estimate, plot_lines
 
@@ -44,7 +44,10 @@ def run(
     for name, model in models:
         for value in (False, True):
             for horizon in horizons:
-                shown, planner = view(PENDULUM, model, "cem", terminal_value=value), CEM(horizon=horizon, std=1.0, smoothing=0.1)
+                shown, planner = (
+                    view(PENDULUM, model, "cem", terminal_value=value),
+                    CEM(horizon=horizon, smoothing=0.1, vectors=GaussianSettings(std=1.0)),
+                )
                 played = run_episodes(planner, shown, PENDULUM, seeds, nodes, seed=seed)
                 returns.setdefault((name, value, horizon), []).extend(played.returns.tolist())
     rows = [row_of(cell, each) for cell, each in returns.items()]

@@ -27,7 +27,7 @@ from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
 from ...control.world_models.mlp.fit import Fit, config_for, training_targets
 from ...control.world_models.normalized_net import network_inputs
 from ...control.world_models.residual.fit import fit_residual
-from ...planning import CEM, Budget
+from ...planning import CEM, Budget, GaussianSettings
 from ..records.statistics import student
 from .study_table import Row, StudyTable, format_estimate, plot_lines
 
@@ -35,7 +35,7 @@ OTHERS = ("analytic", "learned", "learned, every step")
 MODELS = (*OTHERS, "hybrid")
 MEASURES = ("one step", "contact", "ten steps", "return")
 Found = dict[tuple[int, str], list[dict[str, float]]]
-PLANNER = CEM(horizon=12, population=48, iterations=3, std=1.0, smoothing=0.1)
+PLANNER = CEM(horizon=12, population=48, iterations=3, smoothing=0.1, vectors=GaussianSettings(std=1.0))
 DESCRIPTION = (
     "A pushed mass over a springy floor, `forethought/Bouncer-v0`. analytic: the equations of free flight. learned: 5 "
     "deterministic networks, each with early stopping on a tenth of the steps. learned, every step: the same networks "

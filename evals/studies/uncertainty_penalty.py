@@ -21,7 +21,7 @@ from ...control.world_models.ensemble.fit import fit_ensemble
 from ...control.world_models.ensemble.model import EnsembleModel
 from ...control.world_models.ensemble.net import EnsembleConfig
 from ...control.world_models.mlp.fit import Fit, config_for
-from ...planning import CEM, Budget, keys_of, plan
+from ...planning import CEM, Budget, GaussianSettings, keys_of, plan
 from ..records.statistics import bootstrap, clopper_pearson, paired
 from .study_table import Row, StudyTable, plot_lines
 
@@ -73,11 +73,9 @@ def random_states(seed: int, starts: int) -> Tensor:
 @torch.no_grad()
 def predicted_and_true_returns(model: EnsembleModel, weight: float, obs: Tensor, nodes: int, seed: int) -> Tensor:
     """[B, 3] returns of plans made with the penalty: predicted without it, realised, and of zero torque."""
-    planner = CEM(horizon=HORIZON, std=1.0, smoothing=0.1)
+    planner = CEM(horizon=HORIZON, smoothing=0.1, vectors=GaussianSettings(std=1.0))
     keys = keys_of(seed, len(obs))
-    actions = plan(planner, DisagreementPenalty(model, weight), obs, Budget(nodes=nodes), keys=keys).plan.actions
-    if not isinstance(actions, Tensor):
-        raise TypeError("CEM over a box plans vectors")
+    actions = plan(planner, DisagreementPenalty(model, weight), obs, Budget(nodes=nodes), keys=keys).plan.vectors
     mean_model, physics = model.propagated("mean"), Pendulum()
     true = physics.to_states(obs)
     idle = rollout_returns(physics.step, true, torch.zeros_like(actions))

@@ -1,9 +1,7 @@
-"""What a search over vectors reckons between two rollouts: candidates, their weights, mean and deviation.
+"""The arithmetic of a sampling iteration between two rollouts: samples, weights, weighted mean and deviation.
 
-Of a few hundred candidates the numbers take microseconds, and so does every operation of torch that is asked for them,
-after a rollout, which leaves none of torch's code in the caches, ten or more; a decision makes a hundred. On a CPU with
-numba each function here is one compiled call, elsewhere torch; `sample`, `refit` and `note` are the compiled way alone,
-`moments` torch's.
+With few candidates torch's per-call overhead dominates, so on a CPU each function is one numba kernel; elsewhere it is
+torch. `sample`, `refit` and `update_best` are kernels only, and `moments` is torch only: `gaussian.py` chooses.
 """
 
 from __future__ import annotations
@@ -16,23 +14,25 @@ from torch import Tensor
 
 from ..jit import HAVE_NUMBA, njit
 
-KINDS = torch.float32, torch.float64
+DTYPES = torch.float32, torch.float64
 
 
-def compiled(*given: Tensor) -> bool:
-    """Whether kernels may take these tensors."""
+def kernels_take(*given: Tensor) -> bool:
+    """Whether the kernels accept these tensors: floats on a CPU, without gradients, and numba is installed."""
     for each in given:
-        if each.dtype not in KINDS or each.requires_grad or each.device.type != "cpu":
+        if each.dtype not in DTYPES or each.requires_grad or each.device.type != "cpu":
             return False
     return HAVE_NUMBA
 
 
 def equal_weights(returns: Tensor, share: float) -> Tensor:
-    """Equal weights on the best of returns [..., K], finite or minus infinity, which counts for nothing: this share of
-    the finite ones, at least one. Ties go to the lower index."""
-    if compiled(returns):
-        weights = np.empty_like(lines := _lines(returns))
-        _equal(lines, share, weights)
+    """Equal weights [..., K] on the best `share` of the finite returns [..., K], at least one; the others get 0.
+
+    returns: finite or minus infinity. Ties go to the lower index.
+    """
+    if kernels_take(returns):
+        weights = np.empty_like(matrix := _as_matrix(returns))
+        _equal(matrix, share, weights)
         return torch.from_numpy(weights).view(returns.shape)
     finite = returns > -torch.inf
     count = (share * finite.sum(-1, keepdim=True)).ceil().clamp(min=1)
@@ -57,11 +57,13 @@ def _equal(returns: Any, share: Any, weights: Any) -> None:
 
 
 def soft_weights(returns: Tensor, temperature: Tensor) -> Tensor:
-    """exp((R - max R) / temperature [..., 1]), normalised, of returns [..., K], finite or minus infinity: no exponent
-    is above 0, so none overflows."""
-    if compiled(returns, temperature):
+    """Weights exp((R - max R) / temperature) of returns R [..., K], normalised; 0 where a return is minus infinity.
+
+    temperature: [..., 1]. Subtracting the maximum keeps every exponent at or below 0, so that none overflows.
+    """
+    if kernels_take(returns, temperature):
         weights = torch.empty(returns.shape, dtype=returns.dtype)
-        _soft(_lines(returns), temperature.reshape(-1).numpy(), _lines(weights))
+        _soft(_as_matrix(returns), temperature.reshape(-1).numpy(), _as_matrix(weights))
         return weights
     finite = returns > -torch.inf
     gap = torch.where(finite, returns - returns.amax(-1, keepdim=True), 0)
@@ -81,12 +83,14 @@ def _soft(returns: Any, temperature: Any, weights: Any) -> None:
         weights[b] /= max(total, 1.0)
 
 
-def spread(returns: Tensor) -> Tensor:
-    """[..., 1] standard deviation of those of returns [..., K] that are not minus infinity, finite all; squares of huge
-    returns do not overflow."""
-    if compiled(returns):
+def finite_std(returns: Tensor) -> Tensor:
+    """[..., 1] standard deviation of the finite returns among [..., K], which are finite or minus infinity.
+
+    Returns are scaled before they are squared, so that squares of huge returns do not overflow.
+    """
+    if kernels_take(returns):
         found = torch.empty((*returns.shape[:-1], 1), dtype=returns.dtype)
-        _spread(_lines(returns), found.view(-1).numpy())
+        _finite_std(_as_matrix(returns), found.view(-1).numpy())
         return found
     finite = returns > -torch.inf
     scale = torch.where(finite, returns.abs(), 0).amax(-1, keepdim=True).clamp(min=torch.finfo(returns.dtype).tiny)
@@ -97,19 +101,19 @@ def spread(returns: Tensor) -> Tensor:
 
 
 @njit
-def _spread(returns: Any, found: Any) -> None:
+def _finite_std(returns: Any, found: Any) -> None:
     for b in range(len(returns)):
         number = returns[b][returns[b] > -np.inf].astype(np.float64)
         scale = np.max(np.abs(number)) if len(number) else 0.0
         found[b] = scale * np.std(number / scale) if scale > 0 else 0.0
 
 
-def sample(rows: Any, noise: Tensor, law: Any) -> None:
-    """Make standard noise [M, K, H, D] samples of these rows of a law, where kernels may take all of this.
+def sample(rows: Any, noise: Tensor, proposal: Any) -> None:
+    """Turn standard normal noise [M, K, H, D] into samples of these rows of a Gaussian proposal, in place.
 
-    law: arrays of its mean and deviation [B, H, D] and of the bounds [D].
+    proposal: arrays of its mean and deviation [B, H, D] and of the bounds [D]. The kernels must accept all tensors.
     """
-    _sample(rows, noise.numpy(), *law)
+    _sample(rows, noise.numpy(), *proposal)
 
 
 @njit
@@ -121,14 +125,24 @@ def _sample(rows: Any, x: Any, mean: Any, std: Any, low: Any, high: Any) -> None
                     x[m, k, t, d] = min(max(mean[b, t, d] + std[b, t, d] * x[m, k, t, d], low[d]), high[d])
 
 
-def refit(rows: Any, samples: Tensor, weights: Tensor, law: Any, settings: Any) -> None:
-    """Move these rows of a law, as in `sample`, in place; see `Gaussian.refit` for the settings."""
-    _refit(rows, samples.numpy(), weights.numpy(), *law, *settings)
+def refit(rows: Any, samples: Tensor, weights: Tensor, proposal: Any, settings: Any) -> None:
+    """Refit these rows of a proposal, as in `sample`, in place; settings: smoothing, min_std, adapt_std of
+    `Gaussian.refit`."""
+    _refit(rows, samples.numpy(), weights.numpy(), *proposal, *settings)
 
 
 @njit
 def _refit(
-    rows: Any, samples: Any, weights: Any, mean: Any, std: Any, low: Any, high: Any, stay: Any, least: Any, adapt: Any
+    rows: Any,
+    samples: Any,
+    weights: Any,
+    mean: Any,
+    std: Any,
+    low: Any,
+    high: Any,
+    smoothing: Any,
+    min_std: Any,
+    adapt_std: Any,
 ) -> None:
     for m, b in enumerate(rows):
         chosen = np.flatnonzero(weights[m])
@@ -139,33 +153,35 @@ def _refit(
                     centre += weights[m, k] * samples[m, k, t, d]
                 for k in chosen:
                     square += weights[m, k] * (samples[m, k, t, d] - centre) ** 2
-                if adapt:
-                    new = (1 - stay) * np.sqrt(square) + stay * std[b, t, d]
-                    std[b, t, d] = max(new, least * (high[d] - low[d]) / 2)
-                new = (1 - stay) * centre + stay * mean[b, t, d]
+                if adapt_std:
+                    new = (1 - smoothing) * np.sqrt(square) + smoothing * std[b, t, d]
+                    std[b, t, d] = max(new, min_std * (high[d] - low[d]) / 2)
+                new = (1 - smoothing) * centre + smoothing * mean[b, t, d]
                 mean[b, t, d] = min(max(new, low[d]), high[d])
 
 
 def moments(samples: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation [M, H, D] of samples [M, K, H, D] under weights [M, K] that sum to 1."""
+    """Weighted mean and deviation [M, H, D] of samples [M, K, H, D] under weights [M, K] that sum to 1."""
     flat, shape = samples.flatten(2), samples[:, 0].shape
     share = weights[:, None]
     centre = torch.bmm(share, flat)
     return centre.view(shape), torch.bmm(share, (flat - centre).square_()).sqrt_().view(shape)
 
 
-def note(rows: Any, samples: Tensor, returns: Tensor, weights: Tensor, kept: tuple[Tensor, Tensor, Tensor]) -> None:
-    """Remember of samples [M, K, H, D] in rows [M] the best and the mean return, where kernels may take all of them.
+def update_best(
+    rows: Any, samples: Tensor, returns: Tensor, weights: Tensor, best_so_far: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    """Update the best sequence and the weighted mean return of rows [M] from samples [M, K, H, D], in place.
 
-    kept: sequences [B, H, D] and returns [B] of the best so far, mean returns [B]; changed in place.
+    best_so_far: sequences [B, H, D], their returns [B], and weighted mean returns [B]. Kernels must accept all tensors.
     """
-    best, *numbers = kept
+    best, *numbers = best_so_far
     found = (returns.numpy(), weights.numpy(), best.view(len(best), -1).numpy())
-    _note(rows, samples.flatten(2).numpy(), *found, *(each.numpy() for each in numbers))
+    _update_best(rows, samples.flatten(2).numpy(), *found, *(each.numpy() for each in numbers))
 
 
 @njit
-def _note(rows: Any, samples: Any, returns: Any, weights: Any, best: Any, best_return: Any, value: Any) -> None:
+def _update_best(rows: Any, samples: Any, returns: Any, weights: Any, best: Any, best_return: Any, value: Any) -> None:
     for m, b in enumerate(rows):
         first = np.argmax(returns[m])
         if returns[m, first] > best_return[b]:
@@ -177,6 +193,6 @@ def _note(rows: Any, samples: Any, returns: Any, weights: Any, best: Any, best_r
         value[b] = total
 
 
-def _lines(x: Tensor) -> Any:
-    """[N, K] of a tensor [..., K] on a CPU, in its own memory where that is contiguous."""
+def _as_matrix(x: Tensor) -> Any:
+    """A CPU tensor [..., K] as an array [N, K], which shares its memory where that is contiguous."""
     return x.reshape(-1, x.shape[-1]).numpy() if x.ndim != 2 else x.contiguous().numpy()

@@ -1,47 +1,72 @@
-"""Gradient shooting: climb the return's gradient by the actions, through a differentiable model, by Adam or L-BFGS.
+"""Gradient shooting: ascend the gradient of the return by the actions, with Adam or L-BFGS.
 
-Several sequences climb side by side, each step clipped to the box (projected gradients); the best that was scored is
-the plan. What is climbed, one backward pass through all steps, is in `derivatives.py`; L-BFGS is in `lbfgs.py`.
+Several sequences of each problem are improved side by side, and each step is clipped to the box (projected gradients);
+the best sequence that was scored is the plan. Gradients come from one backward pass through all steps
+(`vectors/queries.py`); L-BFGS is in `lbfgs.py`.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..interface import ActionSpace, BoxActions, Expansion, Int, Keys, ModelError, Plan, SequenceQuery, Size
+from ..interface import (
+    ActionSpace,
+    Bool,
+    BoxActions,
+    Expansion,
+    Int,
+    Keys,
+    ModelError,
+    Plan,
+    Returns,
+    SequenceQuery,
+    Size,
+    WarmStartable,
+)
 from ..noise import coloured, normals
-from ..vectors.base import Rows, SequenceSearch, carried, nothing, refuse_lost, returns_of
-from ..vectors.queries import Sloped, Slopes
-from ..vectors.risk import Risk, at_risk, check_risk
+from ..vectors.base import (
+    RowNumbers,
+    Rows,
+    SequenceSearch,
+    checked_returns,
+    empty_query,
+    require_finite,
+)
+from ..vectors.queries import Gradients, ReturnGradients, gradients_nodes
+from ..vectors.risk import Risk, at_risk, check_risk, check_setting
+from ..vectors.warm_start import initial_sequences
 from .lbfgs import LBFGS
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientShooting:
-    """Adam (Kingma and Ba 2015) or L-BFGS (Nocedal and Wright 2006, section 7.2) on action sequences.
+    """Maximise the return over action sequences with Adam (Kingma and Ba 2015) or L-BFGS (Nocedal and Wright 2006,
+    section 7.2).
 
     horizon: H, actions in a sequence; shortened to a smaller budget. iterations: the most gradients of a sequence.
-    starts: sequences that climb; the first begins with the plan of `after`, any search over vectors, or the middle of
-        the box, the others around it. std, beta: deviation, as a fraction of the half-range, and colour of that noise.
-    optimiser: "adam" or "lbfgs". L-BFGS wants far fewer gradients where returns are smooth; Adam is not led astray
-        where they have kinks. A step that L-BFGS tries and shortens is a gradient too, and is paid like any other.
-    rate: Adam's, as a fraction of the half-range, annealed to a hundredth by a cosine over the iterations; the largest
-        change that the first step of L-BFGS makes. memory: pairs that L-BFGS keeps.
-    tolerance: it has converged when `Plan.gradient` is at most this share of 1 + |return|.
-    risk, repeat_last: as in `Shooting`. A gradient costs 3 H nodes.
+    starts: sequences of a problem; the first begins with the plan of `after`, any search over vectors, or the middle of
+        the box, the others with noise around it. std, noise_beta: deviation of the noise, as a fraction of the
+        half-range, and its exponent (see `GaussianSettings`).
+    optimiser: "adam" or "lbfgs". L-BFGS needs far fewer gradients where returns are smooth; Adam is robust where they
+        have kinks. A step that L-BFGS tries and rejects costs a gradient like any other.
+    rate: Adam's learning rate, as a fraction of the half-range, annealed to a hundredth by a cosine schedule; for
+        L-BFGS the largest change of an action by the first step. memory: pairs that L-BFGS keeps.
+    tolerance: it has converged when `Plan.gradient` is at most this fraction of 1 + |return|.
+    risk, repeat_last: as in `Shooting` and `GaussianSettings`. A gradient costs 3 H nodes.
     """
 
     horizon: int = 20
     iterations: int = 100
     starts: int = 4
     std: float = 0.5
-    beta: float = 1.0
+    noise_beta: float = 1.0
     optimiser: Literal["adam", "lbfgs"] = "adam"
     rate: float = 0.2
     memory: int = 10
@@ -50,29 +75,33 @@ class GradientShooting:
     repeat_last: bool = True
 
     def __post_init__(self) -> None:
-        if self.optimiser not in ("adam", "lbfgs"):
-            raise ValueError(f"optimiser is adam or lbfgs, got {self.optimiser!r}")
-        for name in ("horizon", "iterations", "starts", "memory"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
-        for name in ("std", "tolerance", "rate"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is at least 0 and finite, got {getattr(self, name)}")
+        check_setting(self.optimiser in ("adam", "lbfgs"), "optimiser", "adam or lbfgs", self.optimiser)
+        counts = {
+            "horizon": self.horizon, "iterations": self.iterations, "starts": self.starts, "memory": self.memory
+        }  # fmt: skip
+        for name, count in counts.items():
+            check_setting(count >= 1, name, "at least 1", count)
+        for name, number in {"std": self.std, "tolerance": self.tolerance, "rate": self.rate}.items():
+            check_setting(0 <= number < math.inf, name, "at least 0 and finite", number)
         check_risk(self.risk)
 
     def begin(
-        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None
+        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: WarmStartable | None = None
     ) -> GradientSearch:
-        """See `Planner.begin`. Errors: ValueError for actions that are slots."""
+        """See `Planner.begin`. Errors: ValueError for indexed actions."""
         if not isinstance(actions, BoxActions):
             raise ValueError(
-                f"GradientShooting wants vectors within a BoxActions, got {actions}; plan over slots with MCTS"
+                f"GradientShooting plans vectors within BoxActions, got {actions}; plan over indices with MCTS"
             )
         return GradientSearch(self, root, actions, size, keys, after)
 
 
 class GradientSearch(SequenceSearch):
-    """One run; see `interface.Search`. Places are in half-ranges from the middle of the box."""
+    """One run; see `interface.Search`. Each `ask` is one gradient of all sequences of every idle row.
+
+    best [B, H, D], best_return [B], gradient [B]: the best sequence so far, its return and its certificate. `optimizer`
+    works on actions in half-ranges from the middle of the box, so in [-1, 1].
+    """
 
     def __init__(
         self,
@@ -81,125 +110,151 @@ class GradientSearch(SequenceSearch):
         box: BoxActions,
         size: Size,
         keys: Keys,
-        after: Any | None = None,
+        after: WarmStartable | None = None,
     ) -> None:
         super().__init__(root, box, keys)
         self.planner = planner
         horizon = max(1, min(planner.horizon, size.nodes // 3))
         starts = max(1, min(planner.starts, size.nodes // (3 * horizon)))
         self.iterations = max(1, min(planner.iterations, size.nodes // (3 * horizon * starts)))
-        self.middle, self.half = (box.low + box.high) / 2, (box.high - box.low) / 2
-        self.best = carried(after, self.rows, box, horizon, planner.repeat_last)
-        self.told = torch.full_like(self.value, -torch.inf)
+        self.middle, self.half_range = (box.low + box.high) / 2, (box.high - box.low) / 2
+        self.best = initial_sequences(after, self.rows, box, horizon, planner.repeat_last)
+        self.best_return = torch.full_like(self.value, -torch.inf)
         self.gradient = torch.full_like(self.value, torch.nan)
         shape = (starts, *self.best.shape[1:])
         white = normals(self.keys, 0, shape, dtype=self.best.dtype, device=self.best.device)
-        noise = planner.std * coloured(white, planner.beta)
+        noise = planner.std * coloured(white, planner.noise_beta)
         noise[:, 0] = 0
-        place = (((self.best - self.middle) / self.half)[:, None] + noise).clamp(-1, 1)
-        self.ascent = (Newtonian if planner.optimiser == "lbfgs" else Climbers)(planner, place, self.iterations)
+        x = (((self.best - self.middle) / self.half_range)[:, None] + noise).clamp(-1, 1)
+        optimizer = LBFGSOptimizer if planner.optimiser == "lbfgs" else AdamOptimizer
+        self.optimizer: Optimizer = optimizer(planner, x, self.iterations)
 
     @property
-    def climbers(self) -> list[Tensor]:
-        """B tensors [K, H, D]: where the gradients of each row are wanted next."""
-        return self.ascent.climbers
+    def x(self) -> list[Tensor]:
+        """B tensors [K, H, D]: the points whose gradients each row needs next, in half-ranges."""
+        return self.optimizer.x
 
     def ask(self, remaining: Int) -> SequenceQuery:
-        """A gradient for every climber of every free row."""
-        free = self._free()
-        shape = self.climbers[0].shape if self.climbers else (1, 1)
-        self._stop_reason[free & (np.asarray(remaining) < 3 * shape[0] * shape[1])] = "budget"
-        rows = np.flatnonzero(free & ~self.done)
+        """Gradients of all sequences of every idle row."""
+        idle = self._idle()
+        points = self.x
+        shape = points[0].shape if points else (1, 1)
+        self._stop_reason[idle & (np.asarray(remaining) < gradients_nodes(shape[0], shape[1]))] = "budget"
+        rows = np.flatnonzero(idle & ~self.done)
         if not len(rows):
-            return nothing(self.best)
-        place = torch.stack([self.climbers[b].detach() for b in rows])
-        sequences = (self.middle + self.half * place).clamp(self.box.low, self.box.high)
-        return Slopes(rows.astype(np.int32), sequences, self._await(rows, len(place[0])))
+            return empty_query(self.best)
+        x = torch.stack([points[b].detach() for b in rows])
+        sequences = (self.middle + self.half_range * x).clamp(self.box.low, self.box.high)
+        return Gradients(rows.astype(np.int32), sequences, self._mark_pending(rows, len(x[0])))
 
-    def tell(self, query: Any, answer: Sloped) -> None:
+    def tell(self, query: SequenceQuery, answer: Returns) -> None:
         """See `SequenceSearch.tell`."""
-        rows = self._waiting(query, "tell")
+        rows = self._pending_rows(query, "tell")
         if not len(rows):
             return
-        returns, slopes = self._reduced(query, answer)
-        refuse_lost(rows, torch.isfinite(returns))
-        at = self._at(rows)
-        self._note(at, query.sequences, returns, slopes)
-        self._told(rows)
-        enough = self.gradient[at] <= self.planner.tolerance * (1 + self.told[at].abs())
-        self._stop_reason[rows[enough.cpu().numpy()]] = "converged"
+        scores, gradients = self._scores(query, answer)
+        require_finite(rows, torch.isfinite(scores))
+        index = self._index(rows)
+        self._update_best(index, query.sequences, scores, gradients)
+        self._mark_told(rows)
+        converged = self.gradient[index] <= self.planner.tolerance * (1 + self.best_return[index].abs())
+        self._stop_reason[rows[converged.cpu().numpy()]] = "converged"
         ended = self.iteration[rows] >= self.iterations
         stop_reason = "exhausted" if self.iterations == self.planner.iterations else "budget"
         self._stop_reason[rows[ended & ~self.done[rows]]] = stop_reason
-        stuck = self.ascent.climb(rows, self.iteration[rows], returns, slopes)
-        self._stop_reason[rows[stuck & ~self.done[rows]]] = "stalled"
+        stalled = self.optimizer.step(rows, self.iteration[rows], scores, gradients)
+        self._stop_reason[rows[stalled & ~self.done[rows]]] = "stalled"
 
-    def _reduced(self, query: SequenceQuery, answer: Sloped) -> tuple[Tensor, Tensor]:
-        """Returns [M, K] by `risk` and their slopes [M, K, H, D] per half-range; slopes that are not finite are 0."""
+    def _scores(self, query: SequenceQuery, answer: Returns) -> tuple[Tensor, Tensor]:
+        """Returns [M, K] reduced by `risk`, and their gradients [M, K, H, D] per half-range, 0 where not finite."""
         with torch.enable_grad():
-            returns = returns_of(query, answer).detach().to(self.told).requires_grad_()
-            reduced = at_risk(returns, self.planner.risk)
-            (shares,) = torch.autograd.grad(reduced.sum(), returns)
-        if answer.slopes is None or answer.slopes.shape != (*returns.shape, *query.sequences.shape[2:]):
-            raise ModelError(f"slopes want shape {[*returns.shape, *query.sequences.shape[2:]]}")
-        slopes = (shares[..., None, None] * answer.slopes.to(returns)).sum(2) * self.half
-        lost = ~torch.isfinite(slopes).all(-1).all(-1)
-        return reduced.detach(), torch.where(lost[..., None, None], 0, slopes)
+            returns = checked_returns(query, answer).detach().to(self.best_return).requires_grad_()
+            scores = at_risk(returns, self.planner.risk)
+            (by_particle,) = torch.autograd.grad(scores.sum(), returns)
+        gradients = answer.gradients if isinstance(answer, ReturnGradients) else None
+        shape = [*returns.shape, *query.sequences.shape[2:]]
+        if gradients is None or list(gradients.shape) != shape:
+            raise ModelError(f"gradients must have shape {shape}")
+        gradients = (by_particle[..., None, None] * gradients.to(returns)).sum(2) * self.half_range
+        finite = torch.isfinite(gradients).all(-1).all(-1)
+        return scores.detach(), torch.where(finite[..., None, None], gradients, 0)
 
-    def _note(self, at: Rows, sequences: Tensor, returns: Tensor, slopes: Tensor) -> None:
-        """Keep the best sequence and its certificate."""
-        top, which = returns.max(1)
+    def _update_best(self, index: Rows, sequences: Tensor, scores: Tensor, gradients: Tensor) -> None:
+        """Keep the best sequence of each row with its certificate."""
+        top, which = scores.max(1)
         row = torch.arange(len(top), device=top.device)
-        better, found = top > self.told[at], sequences[row, which]
-        held = ((found <= self.box.low) & (slopes[row, which] < 0)) | (
-            (found >= self.box.high) & (slopes[row, which] > 0)
-        )
-        norm = torch.where(held, 0, slopes[row, which].abs()).amax((1, 2))
-        self.best[at] = torch.where(better[:, None, None], found, self.best[at])
-        self.gradient[at] = torch.where(better, norm, self.gradient[at])
-        self.told[at] = torch.maximum(self.told[at], top)
+        better, found, gradient = top > self.best_return[index], sequences[row, which], gradients[row, which]
+        held = ((found <= self.box.low) & (gradient < 0)) | ((found >= self.box.high) & (gradient > 0))
+        norm = torch.where(held, 0, gradient.abs()).amax((1, 2))
+        self.best[index] = torch.where(better[:, None, None], found, self.best[index])
+        self.gradient[index] = torch.where(better, norm, self.gradient[index])
+        self.best_return[index] = torch.maximum(self.best_return[index], top)
 
     def plan(self) -> Plan:
         """The best sequence scored so far, tensor [B, H, D] within the box, with its certificate."""
-        return self._found(self.best, torch.where(torch.isfinite(self.told), self.told, self.value), self.gradient)
+        value = torch.where(torch.isfinite(self.best_return), self.best_return, self.value)
+        return self._make_plan(self.best, value, self.gradient)
 
 
-class Climbers:
-    """Adam on B parameters [K, H, D], every step clipped to the box."""
+class Optimizer(ABC):
+    """Maximises functions of B points, tensors [K, H, D] in [-1, 1]."""
 
-    def __init__(self, planner: GradientShooting, place: Tensor, iterations: int) -> None:
-        self.rate, self.iterations = planner.rate, iterations
-        self.climbers: list[Tensor] = [torch.nn.Parameter(x.clone()) for x in place]
-        self.adam = torch.optim.Adam([{"params": [x]} for x in self.climbers], lr=planner.rate)
+    def __init__(self, planner: GradientShooting, x: Tensor, iterations: int) -> None:
+        self.planner, self.iterations = planner, iterations
 
-    def climb(self, rows: Any, iteration: Any, returns: Tensor, slopes: Tensor) -> Any:
-        """One step for these rows by slopes [M, K, H, D]; which of them [M] have nowhere to go: of Adam's none."""
-        for b, step, slope in zip(rows.tolist(), iteration.tolist(), slopes):
-            self.climbers[b].grad = -slope
-            part = (1 + math.cos(math.pi * step / self.iterations)) / 2
-            self.adam.param_groups[b]["lr"] = self.rate * (0.01 + 0.99 * part)
+    @property
+    @abstractmethod
+    def x(self) -> list[Tensor]:
+        """B tensors [K, H, D] whose gradients are needed next."""
+
+    @abstractmethod
+    def step(self, rows: RowNumbers, iteration: RowNumbers, scores: Tensor, gradients: Tensor) -> Bool:
+        """One step for rows [M], given scores [M, K] and gradients [M, K, H, D] at their points.
+
+        Returns bool [M]: true where the line search failed; never for Adam.
+        """
+
+
+class AdamOptimizer(Optimizer):
+    """Adam, clipped to the box after every step."""
+
+    def __init__(self, planner: GradientShooting, x: Tensor, iterations: int) -> None:
+        super().__init__(planner, x, iterations)
+        self.parameters: list[Tensor] = [torch.nn.Parameter(row.clone()) for row in x]
+        self.adam = torch.optim.Adam([{"params": [row]} for row in self.parameters], lr=planner.rate)
+
+    @property
+    def x(self) -> list[Tensor]:
+        return self.parameters
+
+    def step(self, rows: RowNumbers, iteration: RowNumbers, scores: Tensor, gradients: Tensor) -> Bool:
+        for b, step, gradient in zip(rows.tolist(), iteration.tolist(), gradients):
+            self.parameters[b].grad = -gradient
+            annealed = (1 + math.cos(math.pi * step / self.iterations)) / 2
+            self.adam.param_groups[b]["lr"] = self.planner.rate * (0.01 + 0.99 * annealed)
         self.adam.step()
         self.adam.zero_grad()
         with torch.no_grad():
             for b in rows.tolist():
-                self.climbers[b].clamp_(-1, 1)
-        return np.zeros(len(rows), bool)
+                self.parameters[b].clamp_(-1, 1)
+        return np.zeros(len(rows), np.bool_)
 
 
-class Newtonian:
-    """`LBFGS` on B x K sequences."""
+class LBFGSOptimizer(Optimizer):
+    """`LBFGS` on B x K sequences; a row has failed when all of its sequences have."""
 
-    def __init__(self, planner: GradientShooting, place: Tensor, iterations: int) -> None:
-        self.shape = place.shape
-        self.lbfgs = LBFGS(place.reshape(place.shape[:2].numel(), -1), planner.memory, planner.rate)
+    def __init__(self, planner: GradientShooting, x: Tensor, iterations: int) -> None:
+        super().__init__(planner, x, iterations)
+        self.shape = x.shape
+        self.lbfgs = LBFGS(x.reshape(x.shape[:2].numel(), -1), planner.memory, planner.rate)
 
     @property
-    def climbers(self) -> list[Tensor]:
-        return list(self.lbfgs.place.view(self.shape))
+    def x(self) -> list[Tensor]:
+        return list(self.lbfgs.trial.view(self.shape))
 
-    def climb(self, rows: Any, iteration: Any, returns: Tensor, slopes: Tensor) -> Any:
-        """As `Climbers.climb`; a row has nowhere to go when none of its sequences has."""
-        each = torch.arange(self.shape[1], device=slopes.device)
-        index = torch.as_tensor(rows, device=slopes.device)[:, None] * self.shape[1] + each
-        self.lbfgs.tell(index.flatten(), returns.flatten(), slopes.flatten(0, 1).flatten(1))
-        return self.lbfgs.stuck[index].all(1).cpu().numpy()
+    def step(self, rows: RowNumbers, iteration: RowNumbers, scores: Tensor, gradients: Tensor) -> Bool:
+        sequence = torch.arange(self.shape[1], device=gradients.device)
+        index = torch.as_tensor(rows, device=gradients.device)[:, None] * self.shape[1] + sequence
+        self.lbfgs.tell(index.flatten(), scores.flatten(), gradients.flatten(0, 1).flatten(1))
+        failed: Bool = self.lbfgs.stalled[index].all(1).cpu().numpy()
+        return failed

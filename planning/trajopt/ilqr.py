@@ -1,47 +1,78 @@
-"""iLQR and DDP with bounds: walk a plan, take derivatives along it, improve it by a linear law, search along the step.
+"""iLQR and DDP with bounds on the actions.
 
 iLQR: Li and Todorov 2004, "Iterative linear quadratic regulator design for nonlinear biological movement systems";
-DDP: Jacobson and Mayne 1970. Regularisation schedule and line search: Tassa, Erez and Todorov 2012, section II-F and
-II-D; bounds: Tassa, Mansard and Todorov 2014. The model is any that can be differentiated (`derivatives.py`); the
-mathematics of one improvement is in `backward.py`.
+DDP: Jacobson and Mayne 1970. Regularisation schedule and line search: Tassa, Erez and Todorov 2012, sections II-F and
+II-D; bounds: Tassa, Mansard and Todorov 2014. The model is any that can be differentiated (`vectors/queries.py`); the
+equations of one iteration are in `backward.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..interface import ActionSpace, BoxActions, Expansion, Int, Keys, ModelError, Plan, SequenceQuery, Size
-from ..vectors.base import Rows, SequenceSearch, carried, nothing, refuse_lost, returns_of
-from ..vectors.queries import Curves, Walks, curves_nodes
-from .backward import Law, Quadratic, backward, certificate
+from ..interface import (
+    ActionSpace,
+    BoxActions,
+    Expansion,
+    Int,
+    Keys,
+    ModelError,
+    Plan,
+    Returns,
+    SequenceQuery,
+    Size,
+    WarmStartable,
+)
+from ..vectors.base import (
+    RowNumbers,
+    Rows,
+    SequenceSearch,
+    checked_returns,
+    empty_query,
+    require_finite,
+)
+from ..vectors.queries import Linearization, Rollouts, StepDerivatives, Trajectories, linearization_nodes
+from ..vectors.risk import check_setting
+from ..vectors.warm_start import initial_sequences
+from .backward import LinearPolicy, QuadraticModel, backward_pass, certificate
 
-GROWTH, LEAST_MU, MOST_MU = 2.0, 1e-6, 1e10
-"""Tassa 2012, section II-F: how the growth of mu grows, and its bounds; below the least it is 0."""
+MU_FACTOR, MU_MIN, MU_MAX = 2.0, 1e-6, 1e10
+"""Tassa 2012, section II-F: the factor by which the growth of mu changes, and bounds of mu; below MU_MIN it is 0."""
 
-HALVINGS, ARMIJO, LONG, SHORT = 10, 1e-4, 0.5, 0.01
-"""The most halvings of a step, and the share of the promised improvement that it must bring; a step at least as long
-as the first of the other two lowers mu, one shorter than the second raises it (so crocoddyl's solvers do)."""
+MAX_HALVINGS, ARMIJO, LONG_STEP, SHORT_STEP = 10, 1e-4, 0.5, 0.01
+"""The most halvings of a step, and the fraction of the expected improvement that a step must achieve. An accepted step
+of at least LONG_STEP decreases mu, one below SHORT_STEP increases it (as in crocoddyl's solvers)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ILQR:
-    """The iterative linear-quadratic regulator with a box on the actions. One local optimum, found fast and certified.
+    """The iterative linear-quadratic regulator with bounds: one local optimum, with a certificate.
 
-    horizon: H, actions in a plan; shortened to a smaller budget. iterations: the most improvements.
-    tolerance: it has converged when `Plan.gradient` is at most this share of 1 + |return|, or when an improvement
-        promises less than the returns' type can tell.
+        maximise    sum_t (d_0 .. d_{t-1}) r(x_t, u_t)  +  (d_0 .. d_{H-1}) value(x_H)
+        subject to  x_{t+1} = f(x_t, u_t),  low <= u_t <= high
+
+    Each iteration, around the best trajectory (x_bar, u_bar) so far:
+
+        linearize       f_z, r_z, r_zz along the trajectory                    Linearization
+        backward pass   k_t, K_t by the equations of `backward.py`            backward_pass
+        line search     u_t = u_bar_t + alpha k_t + K_t (x_t - x_bar_t), clipped, with alpha = 1, 1/2, 1/4 ..
+                        until the return rises by ARMIJO times the expected improvement
+
+    horizon: H; shortened to a smaller budget. iterations: the most improvements.
+    tolerance: it has converged when `Plan.gradient` is at most this fraction of 1 + |return|, or when the expected
+        improvement is within rounding errors of the return.
     second: second derivatives of the dynamics too, which makes it DDP: fewer iterations, each of which costs more.
-    repeat_last: whether a warm start fills its open end with the last action or the middle of the box.
+    repeat_last: as in `GaussianSettings`.
 
-    It begins with the plan of `after`, any search over vectors, else with the middle of the box: a stationary point
-    there (a pendulum at rest) is never left, and a wall of the return never crossed; `WarmStarted` begins with what
-    sampling found. An iteration costs 3 H (S + D) nodes and H for each step tried (`derivatives.py` counts).
+    It begins with the plan of `after`, any search over vectors, else with the middle of the box. It never leaves a
+    stationary point there (a pendulum at rest) and never crosses a region of lower return; `WarmStarted` begins with
+    the plan of a sampling planner. An iteration costs 3 H (S + D) nodes (see `Linearization`), and H for each step
+    tried.
     """
 
     horizon: int = 20
@@ -51,199 +82,204 @@ class ILQR:
     repeat_last: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance is at least 0, got {self.tolerance}")
+        check_setting(self.horizon >= 1, "horizon", "at least 1", self.horizon)
+        check_setting(self.iterations >= 1, "iterations", "at least 1", self.iterations)
+        check_setting(self.tolerance >= 0, "tolerance", "at least 0", self.tolerance)
 
     def begin(
-        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: Any | None = None
+        self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: WarmStartable | None = None
     ) -> ILQRSearch:
-        """See `Planner.begin`. Errors: ValueError for actions that are slots."""
+        """See `Planner.begin`. Errors: ValueError for indexed actions."""
         if not isinstance(actions, BoxActions):
-            raise ValueError(
-                f"{type(self).__name__} wants vectors within a BoxActions, got {actions}; plan over slots with MCTS"
-            )
+            name = type(self).__name__
+            raise ValueError(f"{name} plans vectors within BoxActions, got {actions}; plan over indices with MCTS")
         return ILQRSearch(self, root, actions, size, keys, after)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DDP(ILQR):
-    """Differential dynamic programming: `ILQR` with second derivatives of the dynamics."""
+    """Differential dynamic programming: `ILQR` with second derivatives of the dynamics, the term V_x . f_zz of Q_zz in
+    `backward.py`."""
 
     second: bool = True
 
 
-WALK, CURVE, TRY = range(3)
-"""What a row wants next: its first plan walked, derivatives along its plan, a step tried."""
+ROLLOUT, LINEARIZE, LINE_SEARCH = range(3)
+"""What a row asks next: the trajectory of its first plan, derivatives along its plan, or the trajectory of a step."""
 
 
 class ILQRSearch(SequenceSearch):
-    """One run; a query holds the rows that want the same.
+    """One run; a query holds the rows that are in the same phase.
 
-    actions [B, H, D] and states [B, H + 1, S] are the best plan so far, worth value [B]; gradient [B] its certificate.
-    mu, growth, alpha [B]: regularisation, its growth, and the step being tried.
+    actions [B, H, D] and states [B, H + 1, S] are the best trajectory so far, of return value [B]; gradient [B] is its
+    certificate. mu, growth [B]: regularisation and its growth, Tassa's mu and delta. alpha [B]: the step size being
+    tried. phase [B]: see `ROLLOUT`. improvements [B]: accepted steps.
     """
 
     def __init__(
-        self, planner: ILQR, root: Expansion, box: BoxActions, size: Size, keys: Keys, after: Any | None = None
+        self,
+        planner: ILQR,
+        root: Expansion,
+        box: BoxActions,
+        size: Size,
+        keys: Keys,
+        after: WarmStartable | None = None,
     ) -> None:
         super().__init__(root, box, keys)
         self.planner, self.horizon = planner, max(1, min(planner.horizon, size.nodes))
-        self.actions = carried(after, self.rows, box, self.horizon, planner.repeat_last)
+        self.actions = initial_sequences(after, self.rows, box, self.horizon, planner.repeat_last)
         self.states: Tensor | None = None
-        self.quadratic: Quadratic | None = None
-        self.law: Law | None = None
+        self.quadratic: QuadraticModel | None = None
+        self.policy: LinearPolicy | None = None
         self.gradient = torch.full((self.rows,), torch.nan).to(self.value)
         self.mu = torch.zeros(self.rows, dtype=torch.float64, device=self.actions.device)
         self.growth, self.alpha = torch.ones_like(self.mu), torch.ones_like(self.mu)
-        self.wants = np.full(self.rows, WALK)
-        self.improved = np.zeros(self.rows, np.int64)
+        self.phase = np.full(self.rows, ROLLOUT)
+        self.improvements = np.zeros(self.rows, np.int64)
 
     def ask(self, remaining: Int) -> SequenceQuery:
-        """The next query: of all free rows those that want what the first of them wants."""
-        free = self._free()
-        self._stop_reason[free & (np.asarray(remaining) < self._prices()[self.wants])] = "budget"
-        rows = np.flatnonzero(free & ~self.done)
+        """The next query, about all idle rows in the phase of the first of them."""
+        idle = self._idle()
+        self._stop_reason[idle & (np.asarray(remaining) < self._nodes_of_phases()[self.phase])] = "budget"
+        rows = np.flatnonzero(idle & ~self.done)
         if not len(rows):
-            return nothing(self.actions)
-        kind = self.wants[rows[0]]
-        rows = rows[self.wants[rows] == kind]
-        return self._query(rows, kind, self._at(rows), self._await(rows, 1))
+            return empty_query(self.actions)
+        phase = self.phase[rows[0]]
+        rows = rows[self.phase[rows] == phase]
+        return self._query(rows, phase, self._index(rows), self._mark_pending(rows, 1))
 
-    def _prices(self) -> NDArray[np.int64]:
-        """[3] nodes that walking, derivatives and a step cost a row; unknown while no state was seen."""
-        curves = 0
+    def _nodes_of_phases(self) -> NDArray[np.int64]:
+        """[3] nodes per row; those of a linearization are unknown until a state was seen, and not needed before."""
+        nodes = 0
         if self.states is not None:
             size = self.states.shape[2]
-            curves = curves_nodes(self.horizon, size + self.actions.shape[2], size if self.planner.second else 0)
-        return np.array([self.horizon, curves, self.horizon])
+            hessians = size if self.planner.second else 0
+            nodes = linearization_nodes(self.horizon, size + self.actions.shape[2], hessians)
+        return np.array([self.horizon, nodes, self.horizon])
 
-    def _query(self, rows: NDArray[Any], kind: int, at: Rows, keys: Keys) -> SequenceQuery:
-        row, plans = rows.astype(np.int32), self.actions[at][:, None]
-        if kind == WALK:
-            return Walks(row, plans, keys)
+    def _query(self, rows: RowNumbers, phase: int, index: Rows, keys: Keys) -> SequenceQuery:
+        row, plans = rows.astype(np.int32), self.actions[index][:, None]
+        if phase == ROLLOUT:
+            return Rollouts(row, plans, keys)
         assert self.states is not None
-        around = self.states[at][:, :-1]
-        if kind == CURVE:
-            return Curves(row, plans, keys, around, self.planner.second)
-        assert self.law is not None
-        step = self.alpha[at][:, None, None] * self.law.feedforward[at]
-        return Walks(row, (plans + step[:, None]).to(plans), keys, around, self.law.feedback[at].to(plans))
+        around = self.states[index][:, :-1]
+        if phase == LINEARIZE:
+            return Linearization(row, plans, keys, around, self.planner.second)
+        assert self.policy is not None
+        step = self.alpha[index][:, None, None] * self.policy.feedforward[index]
+        return Rollouts(row, (plans + step[:, None]).to(plans), keys, around, self.policy.feedback[index].to(plans))
 
-    def tell(self, query: Any, answer: Any) -> None:
+    def tell(self, query: SequenceQuery, answer: Returns) -> None:
         """See `SequenceSearch.tell`."""
-        rows = self._waiting(query, "tell")
+        rows = self._pending_rows(query, "tell")
         if not len(rows):
             return
-        kind, at = self.wants[rows[0]], self._at(rows)
-        returns = returns_of(query, answer)[:, 0, 0].to(self.value)
-        if kind == CURVE:
-            self._curved(rows, at, query, answer)
-        elif kind == WALK:
-            refuse_lost(rows, torch.isfinite(returns)[:, None])
-            self._moved(rows, at, returns, answer)
+        phase, index = self.phase[rows[0]], self._index(rows)
+        returns = checked_returns(query, answer)[:, 0, 0].to(self.value)
+        if phase == LINEARIZE:
+            assert isinstance(answer, StepDerivatives)
+            self._linearized(rows, index, query, answer)
         else:
-            self._tried(rows, at, returns, answer)
-        self._told(rows)
+            assert isinstance(answer, Trajectories) and answer.actions is not None and answer.states is not None
+            if phase == ROLLOUT:
+                require_finite(rows, torch.isfinite(returns)[:, None])
+                self._accept(rows, index, returns, answer.actions, answer.states)
+            else:
+                self._line_search(rows, index, returns, answer.actions, answer.states)
+        self._mark_told(rows)
 
-    def _moved(self, rows: NDArray[Any], at: Rows, returns: Tensor, answer: Any) -> None:
-        """These rows have a new plan, whose derivatives are wanted."""
+    def _accept(self, rows: RowNumbers, index: Rows, returns: Tensor, actions: Tensor, states: Tensor) -> None:
+        """Make trajectories [M, 1, H, D] and [M, 1, H + 1, S] the best of these rows; linearize there next."""
         if self.states is None:
-            self.states = answer.states.new_zeros(self.rows, *answer.states.shape[2:])
-        self.actions[at], self.states[at] = answer.actions[:, 0].to(self.actions), answer.states[:, 0]
-        self.value[at], self.gradient[at] = returns, torch.nan
-        self.wants[rows] = CURVE
+            self.states = states.new_zeros(self.rows, *states.shape[2:])
+        self.actions[index], self.states[index] = actions[:, 0].to(self.actions), states[:, 0]
+        self.value[index], self.gradient[index] = returns, torch.nan
+        self.phase[rows] = LINEARIZE
 
-    def _curved(self, rows: NDArray[Any], at: Rows, query: Any, answer: Any) -> None:
-        """Derivatives are there: certify, then improve or stop."""
-        found = Quadratic.of(answer, query.sequences[:, 0], self.box)
+    def _linearized(self, rows: RowNumbers, index: Rows, query: SequenceQuery, answer: StepDerivatives) -> None:
+        """Certify these rows by their derivatives, then stop or compute a policy."""
+        found = QuadraticModel.of(answer, query.sequences[:, 0], self.box)
         norm = certificate(found)
         if not bool(torch.isfinite(norm).any()):
             raise ModelError(f"derivatives of row(s) {rows.tolist()} are not finite; the model's functions have kinks "
-                             "or poles there, or its states have run away")  # fmt: skip
+                             "or poles there, or its states have diverged")  # fmt: skip
         if self.quadratic is None:
             every = torch.zeros(self.rows, dtype=torch.int64, device=norm.device)
             self.quadratic = found.take(every)
-        self.quadratic.put(at, found)
-        self.gradient[at] = norm.to(self.gradient)
+        self.quadratic.put(index, found)
+        self.gradient[index] = norm.to(self.gradient)
         self._stop_reason[rows[torch.isnan(norm).cpu().numpy()]] = "stalled"
-        self._stop_reason[rows[(norm <= self._enough(at)).cpu().numpy()]] = "converged"
+        self._stop_reason[rows[(norm <= self._tolerance_of(index)).cpu().numpy()]] = "converged"
         self._improve(rows[~self.done[rows]])
 
-    def _improve(self, rows: NDArray[Any]) -> None:
-        """A law for each of these rows. One that promises nothing ends them: as converged where it is hardly
-        regularised (Newton's decrement), else as stalled, and so does one that is not finite."""
+    def _improve(self, rows: RowNumbers) -> None:
+        """Compute a policy for each of these rows and begin its line search.
+
+        A row whose expected improvement is within rounding errors ends: as converged where mu is small (Newton's
+        decrement), else as stalled. So does a row whose policy is not finite.
+        """
         if not len(rows):
             return
         assert self.quadratic is not None
-        at = self._at(rows)
-        law = backward(self.quadratic.take(at), self.mu[at])
-        self._keep(rows, at, law)
-        ended = (~law.ok | (law.first <= self._noise(at))).cpu().numpy()
-        plain = (law.ok & (self.mu[at] <= self._enough(at))).cpu().numpy()
-        self._stop_reason[rows[ended]] = np.where(plain[ended], "converged", "stalled")
+        index = self._index(rows)
+        policy = backward_pass(self.quadratic.take(index), self.mu[index])
+        self._begin_line_search(rows, index, policy)
+        ended = (~policy.finite | (policy.expected_linear <= self._rounding_error(index))).cpu().numpy()
+        converged = (policy.finite & (self.mu[index] <= self._tolerance_of(index))).cpu().numpy()
+        self._stop_reason[rows[ended]] = np.where(converged[ended], "converged", "stalled")
 
-    def _enough(self, at: Rows) -> Tensor:
+    def _tolerance_of(self, index: Rows) -> Tensor:
         """[M] the certificate at which these rows have converged."""
-        return self.planner.tolerance * (1 + self.value[at].abs())
+        return self.planner.tolerance * (1 + self.value[index].abs())
 
-    def _noise(self, at: Rows) -> Tensor:
-        """[M] differences of returns that mean nothing in the type they are computed in."""
-        return 4 * torch.finfo(self.value.dtype).eps * (1 + self.value[at].abs())
+    def _rounding_error(self, index: Rows) -> Tensor:
+        """[M] differences of returns that are below the precision of their type."""
+        return 4 * torch.finfo(self.value.dtype).eps * (1 + self.value[index].abs())
 
-    def _keep(self, rows: NDArray[Any], at: Rows, law: Law) -> None:
-        if self.law is None:
-            every = torch.zeros(self.rows, dtype=torch.int64, device=law.first.device)
-            self.law = Law(*(getattr(law, n)[every] for n in ("feedforward", "feedback", "first", "second", "ok")))
-        for name in ("feedforward", "feedback", "first", "second", "ok"):
-            getattr(self.law, name)[at] = getattr(law, name)
-        self.alpha[at] = 1.0
-        self.wants[rows] = TRY
+    def _begin_line_search(self, rows: RowNumbers, index: Rows, policy: LinearPolicy) -> None:
+        if self.policy is None:
+            self.policy = policy.take(torch.zeros(self.rows, dtype=torch.int64, device=policy.finite.device))
+        self.policy.put(index, policy)
+        self.alpha[index] = 1.0
+        self.phase[rows] = LINE_SEARCH
 
-    def _firmer(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """More regularisation for these rows; those of them that can have more."""
-        at = self._at(rows)
-        self.growth[at] = (self.growth[at] * GROWTH).clamp(min=GROWTH)
-        self.mu[at] = (self.mu[at] * self.growth[at]).clamp(min=LEAST_MU)
-        spent = (self.mu[at] > MOST_MU).cpu().numpy()
-        self._stop_reason[rows[spent]] = "stalled"
-        return rows[~spent]
+    def _increase_regularization(self, rows: RowNumbers) -> RowNumbers:
+        """Increase mu of these rows (Tassa 2012, section II-F). Returns those still below MU_MAX; the others stall."""
+        index = self._index(rows)
+        self.growth[index] = (self.growth[index] * MU_FACTOR).clamp(min=MU_FACTOR)
+        self.mu[index] = (self.mu[index] * self.growth[index]).clamp(min=MU_MIN)
+        exceeded = (self.mu[index] > MU_MAX).cpu().numpy()
+        self._stop_reason[rows[exceeded]] = "stalled"
+        return rows[~exceeded]
 
-    def _looser(self, at: Rows) -> None:
-        self.growth[at] = (self.growth[at] / GROWTH).clamp(max=1 / GROWTH)
-        mu = self.mu[at] * self.growth[at]
-        self.mu[at] = torch.where(mu >= LEAST_MU, mu, 0)
+    def _decrease_regularization(self, index: Rows) -> None:
+        """Decrease mu of these rows; below MU_MIN it is 0."""
+        self.growth[index] = (self.growth[index] / MU_FACTOR).clamp(max=1 / MU_FACTOR)
+        mu = self.mu[index] * self.growth[index]
+        self.mu[index] = torch.where(mu >= MU_MIN, mu, 0)
 
-    def _tried(self, rows: NDArray[Any], at: Rows, returns: Tensor, answer: Any) -> None:
-        """A step was walked: take it where it brought enough, else halve it, at last regularise more."""
-        assert self.law is not None
-        alpha = self.alpha[at]
-        promised = alpha * self.law.first[at] + alpha.square() * self.law.second[at]
-        brought = (returns - self.value[at]).double()
-        good = (torch.isfinite(returns) & (brought > ARMIJO * promised)).cpu().numpy()
-        self.alpha[at] = alpha / 2
-        if good.any():
-            part = torch.from_numpy(np.flatnonzero(good)).to(returns.device)
-            taken = rows[good]
+    def _line_search(self, rows: RowNumbers, index: Rows, returns: Tensor, actions: Tensor, states: Tensor) -> None:
+        """Accept the step where the return rose enough; else halve it, and after MAX_HALVINGS increase mu."""
+        assert self.policy is not None
+        alpha = self.alpha[index]
+        linear, quadratic = self.policy.expected_linear[index], self.policy.expected_quadratic[index]
+        expected = alpha * linear + alpha.square() * quadratic
+        improvement = (returns - self.value[index]).double()
+        accepted = (torch.isfinite(returns) & (improvement > ARMIJO * expected)).cpu().numpy()
+        self.alpha[index] = alpha / 2
+        if accepted.any():
+            part = torch.from_numpy(np.flatnonzero(accepted)).to(returns.device)
+            improved = rows[accepted]
             length = alpha[part].cpu().numpy()
-            self._looser(self._at(taken[length >= LONG]))
-            self._firmer(taken[length < SHORT])
-            self._moved(taken, self._at(taken), returns[part], _Part(answer.actions[part], answer.states[part]))
-            self.improved[taken] += 1
-            self._stop_reason[taken[self.improved[taken] >= self.planner.iterations]] = "exhausted"
-        short = rows[~good]
-        self._improve(self._firmer(short[self.alpha[self._at(short)].cpu().numpy() < 0.5**HALVINGS]))
+            self._decrease_regularization(self._index(improved[length >= LONG_STEP]))
+            self._increase_regularization(improved[length < SHORT_STEP])
+            self._accept(improved, self._index(improved), returns[part], actions[part], states[part])
+            self.improvements[improved] += 1
+            self._stop_reason[improved[self.improvements[improved] >= self.planner.iterations]] = "exhausted"
+        rejected = rows[~accepted]
+        too_short = self.alpha[self._index(rejected)].cpu().numpy() < 0.5**MAX_HALVINGS
+        self._improve(self._increase_regularization(rejected[too_short]))
 
     def plan(self) -> Plan:
         """The best plan so far, tensor [B, H, D] within the box, with its certificate."""
-        return self._found(self.actions, self.value, self.gradient)
-
-
-@dataclass
-class _Part:
-    """The actions and states of some rows of an answer."""
-
-    actions: Tensor
-    states: Tensor
+        return self._make_plan(self.actions, self.value, self.gradient)

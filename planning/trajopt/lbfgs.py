@@ -1,14 +1,14 @@
-"""L-BFGS within a box, many climbers at once, as a machine that is told what it asked for.
+"""L-BFGS within a box for many problems at once, maximising, with evaluations supplied by the caller.
 
-Here is the mathematics of one climber, side by side for all: which point to try next, and what its value and gradient
-mean. Nothing is called from here (torch.optim.LBFGS calls a closure, for one climber at a time), so every evaluation is
-a question of the search that owns this and is paid from its budget.
+It holds which point to evaluate next, and updates it from values and gradients that it is told. It calls no function
+(torch.optim.LBFGS calls a closure, for one problem), so that every evaluation is a query of a search and is charged to
+its budget.
 
 Two-loop recursion: Nocedal and Wright 2006, "Numerical optimization", algorithm 7.4, with the scaling of equation 7.20.
-Bounds: a component at its bound that the gradient pushes outwards is held and the recursion is of the others alone
-(two-metric projection, Bertsekas 1982); the step is clipped to the box, and the sufficient increase is asked of the
+Bounds: a component at its bound that the gradient pushes outwards is held, and the recursion runs over the others alone
+(two-metric projection, Bertsekas 1982); the step is clipped to the box, and the sufficient increase is required of the
 clipped step (Bertsekas 1999, "Nonlinear programming", equation 2.37). Backtracking alone does not make s'y positive, so
-a pair where it is not is left out.
+pairs where it is not are left out.
 """
 
 from __future__ import annotations
@@ -17,100 +17,106 @@ import torch
 from torch import Tensor
 
 ARMIJO = 1e-4
-"""The share of the promised increase that a step must bring (Nocedal and Wright, section 3.1)."""
+"""The fraction of the predicted increase that a step must achieve (Nocedal and Wright, section 3.1)."""
 
-SHRINK, LEAST, MOST_TRIES = 0.1, 0.5, 20
-"""A step that brought too little is shortened to between these shares of itself; steps in vain before one starts anew
-along the gradient, and, if that is in vain too, stops."""
+MIN_SHRINK, MAX_SHRINK, MAX_TRIES = 0.1, 0.5, 20
+"""A rejected step is multiplied by a factor between the first two. After MAX_TRIES rejected steps the pairs are
+forgotten and the search continues along the gradient; if that fails too, it stops."""
 
 
 class LBFGS:
-    """N climbers in the box [-1, 1]^n, which go uphill; `place` [N, n] is what is to be evaluated next.
+    """N maximisations in the box [-1, 1]^n.
 
-    memory: pairs kept. first_step: the largest change of a component that a step along the gradient makes.
-    stuck [N]: nothing uphill was found along the gradient; `place` stays where it was.
+    trial [N, n]: the points to evaluate next. x, value, gradient: the best points so far, with their values and
+    gradients. direction, step: the trial is x + step direction, clipped. s, y [N, memory, n]: pairs of changes of x and
+    of minus the gradient. stalled [N]: no increase was found along the gradient; the trial stays at x.
+
+    memory: pairs kept. first_step: the largest change of a component by the first step along the gradient.
     """
 
     def __init__(self, start: Tensor, memory: int = 10, first_step: float = 0.2) -> None:
-        self.place, self.first_step = start.clone(), first_step
-        self.at, self.slope, self.way = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
+        self.trial, self.first_step = start.clone(), first_step
+        self.x, self.gradient, self.direction = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
         self.value = torch.full_like(start[:, 0], -torch.inf)
         self.step, self.tries = torch.ones_like(self.value), torch.zeros_like(self.value)
         self.s = start.new_zeros(len(start), memory, start.shape[1])
         self.y = torch.zeros_like(self.s)
-        self.stuck = torch.zeros_like(self.value, dtype=torch.bool)
+        self.stalled = torch.zeros_like(self.value, dtype=torch.bool)
 
-    def tell(self, index: Tensor, value: Tensor, slope: Tensor) -> None:
-        """Values [M] and gradients [M, n] at the places of climbers `index` (int64 [M]); NaN brings too little."""
-        gain = value - self.value[index]
-        promised = (self.slope[index] * (self.place[index] - self.at[index])).sum(1)
+    def tell(self, index: Tensor, value: Tensor, gradient: Tensor) -> None:
+        """Values [M] and gradients [M, n] at the trial points of problems `index` (int64 [M]); NaN rejects the step."""
+        increase = value - self.value[index]
+        predicted = (self.gradient[index] * (self.trial[index] - self.x[index])).sum(1)
         begun = torch.isfinite(self.value[index])
-        good = torch.isfinite(value) & torch.isfinite(slope).all(1) & (~begun | (gain >= ARMIJO * promised))
-        still = begun & (self.place[index] == self.at[index]).all(1)
-        self._move(index[good & ~still], value[good & ~still], slope[good & ~still])
-        self._shorten(index[~good], gain[~good])
-        self.stuck[index[still]] = True
-        self.place[index] = self._tried(index)
+        finite = torch.isfinite(value) & torch.isfinite(gradient).all(1)
+        accepted = finite & (~begun | (increase >= ARMIJO * predicted))
+        unmoved = begun & (self.trial[index] == self.x[index]).all(1)
+        moved = accepted & ~unmoved
+        self._accept(index[moved], value[moved], gradient[moved])
+        self._backtrack(index[~accepted], increase[~accepted])
+        self.stalled[index[unmoved]] = True
+        self.trial[index] = self._trial_of(index)
 
-    def _tried(self, index: Tensor) -> Tensor:
-        step = torch.where(self.stuck[index], 0, self.step[index])
-        return (self.at[index] + step[:, None] * self.way[index]).clamp(-1, 1)
+    def _trial_of(self, index: Tensor) -> Tensor:
+        step = torch.where(self.stalled[index], 0, self.step[index])
+        return (self.x[index] + step[:, None] * self.direction[index]).clamp(-1, 1)
 
-    def _move(self, index: Tensor, value: Tensor, slope: Tensor) -> None:
-        """Go to the places tried, remember the pair, and turn."""
-        moved, turned = self.place[index] - self.at[index], self.slope[index] - slope
-        known = torch.isfinite(self.value[index]) & ((moved * turned).sum(1) > 0)
-        kept = index[known]
-        self.s[kept] = torch.cat([self.s[kept, 1:], moved[known][:, None]], 1)
-        self.y[kept] = torch.cat([self.y[kept, 1:], turned[known][:, None]], 1)
-        self.at[index], self.value[index], self.slope[index] = self.place[index], value, slope
-        self._turn(index)
+    def _accept(self, index: Tensor, value: Tensor, gradient: Tensor) -> None:
+        """Move to the trial points, store the pairs (s, y), and compute new directions."""
+        s, y = self.trial[index] - self.x[index], self.gradient[index] - gradient
+        usable = torch.isfinite(self.value[index]) & ((s * y).sum(1) > 0)
+        stored = index[usable]
+        self.s[stored] = torch.cat([self.s[stored, 1:], s[usable][:, None]], 1)
+        self.y[stored] = torch.cat([self.y[stored, 1:], y[usable][:, None]], 1)
+        self.x[index], self.value[index], self.gradient[index] = self.trial[index], value, gradient
+        self._new_direction(index)
 
-    def _turn(self, index: Tensor) -> None:
-        """A new direction for these climbers, to be tried at full length."""
-        slope, at = self.slope[index], self.at[index]
-        free = ~(((at >= 1) & (slope > 0)) | ((at <= -1) & (slope < 0)))
-        way = direction(torch.where(free, slope, 0), self.s[index] * free[:, None], self.y[index] * free[:, None])
-        plain = torch.where(free, slope, 0)
-        empty = ((self.s[index] * self.y[index] * free[:, None]).sum(-1) > 0).sum(1) == 0
-        uphill = (way * plain).sum(1) > 0
-        scale = self.first_step / plain.abs().amax(1).clamp(min=torch.finfo(plain.dtype).tiny)
-        plain = plain * scale[:, None].clamp(max=torch.finfo(plain.dtype).max)
-        self.way[index] = torch.where((empty | ~uphill)[:, None], plain, way)
+    def _new_direction(self, index: Tensor) -> None:
+        """A direction for these problems, with step 1: that of L-BFGS, or the scaled gradient where it is no ascent."""
+        gradient, x = self.gradient[index], self.x[index]
+        free = ~(((x >= 1) & (gradient > 0)) | ((x <= -1) & (gradient < 0)))
+        free_gradient = torch.where(free, gradient, 0)
+        quasi_newton = two_loop(free_gradient, self.s[index] * free[:, None], self.y[index] * free[:, None])
+        no_pairs = ((self.s[index] * self.y[index] * free[:, None]).sum(-1) > 0).sum(1) == 0
+        ascent = (quasi_newton * free_gradient).sum(1) > 0
+        limits = torch.finfo(free_gradient.dtype)
+        scale = self.first_step / free_gradient.abs().amax(1).clamp(min=limits.tiny)
+        steepest = free_gradient * scale[:, None].clamp(max=limits.max)
+        self.direction[index] = torch.where((no_pairs | ~ascent)[:, None], steepest, quasi_newton)
         self.step[index], self.tries[index] = 1.0, 0.0
 
-    def _shorten(self, index: Tensor, gain: Tensor) -> None:
-        """The parabola through what is known (Nocedal and Wright, equation 3.58); then, in vain, start anew."""
+    def _backtrack(self, index: Tensor, increase: Tensor) -> None:
+        """Shorten rejected steps by quadratic interpolation (Nocedal and Wright, equation 3.58), or start anew."""
         step = self.step[index]
-        slope = step * (self.slope[index] * self.way[index]).sum(1)
-        share = (slope / (2 * (slope - gain))).nan_to_num(SHRINK, SHRINK, SHRINK).clamp(SHRINK, LEAST)
-        self.step[index] = step * share
+        slope = step * (self.gradient[index] * self.direction[index]).sum(1)
+        factor = (slope / (2 * (slope - increase))).nan_to_num(MIN_SHRINK, MIN_SHRINK, MIN_SHRINK)
+        self.step[index] = step * factor.clamp(MIN_SHRINK, MAX_SHRINK)
         self.tries[index] += 1
-        worn = index[self.tries[index] >= MOST_TRIES]
-        self.stuck[worn] = (self.s[worn] == 0).all(2).all(1)
-        self.s[worn], self.y[worn] = 0, 0
-        self._turn(worn)
+        restarted = index[self.tries[index] >= MAX_TRIES]
+        self.stalled[restarted] = (self.s[restarted] == 0).all(2).all(1)
+        self.s[restarted], self.y[restarted] = 0, 0
+        self._new_direction(restarted)
 
 
-def direction(slope: Tensor, s: Tensor, y: Tensor) -> Tensor:
-    """H g [N, n] for gradients g [N, n] and pairs s, y [N, m, n], the latest last; those with s'y <= 0 are left out."""
-    curve = (s * y).sum(-1)
-    rho = torch.where(curve > 0, 1 / curve.clamp(min=torch.finfo(s.dtype).tiny), 0)
-    q, shares = slope, []
+def two_loop(gradient: Tensor, s: Tensor, y: Tensor) -> Tensor:
+    """H g [N, n] for gradients g [N, n] and pairs s, y [N, m, n], the latest last; pairs with s'y <= 0 are left out."""
+    s_y = (s * y).sum(-1)
+    rho = torch.where(s_y > 0, 1 / s_y.clamp(min=torch.finfo(s.dtype).tiny), 0)
+    q, alphas = gradient, []
     for i in reversed(range(s.shape[1])):
-        shares.append(rho[:, i] * (s[:, i] * q).sum(1))
-        q = q - shares[-1][:, None] * y[:, i]
-    q = _scale(curve, y)[:, None] * q
+        alphas.append(rho[:, i] * (s[:, i] * q).sum(1))
+        q = q - alphas[-1][:, None] * y[:, i]
+    q = _initial_scale(s_y, y)[:, None] * q
     for i in range(s.shape[1]):
-        back = rho[:, i] * (y[:, i] * q).sum(1)
-        q = q + (shares[-1 - i] - back)[:, None] * s[:, i]
+        beta = rho[:, i] * (y[:, i] * q).sum(1)
+        q = q + (alphas[-1 - i] - beta)[:, None] * s[:, i]
     return q
 
 
-def _scale(curve: Tensor, y: Tensor) -> Tensor:
-    """[N] s'y / y'y of the latest pair that counts (equation 7.20); 1 without one."""
-    scale = torch.ones_like(curve[:, 0])
-    for i in range(curve.shape[1]):
-        size = y[:, i].square().sum(1)
-        scale = torch.where(curve[:, i] > 0, curve[:, i] / size.clamp(min=torch.finfo(y.dtype).tiny), scale)
+def _initial_scale(s_y: Tensor, y: Tensor) -> Tensor:
+    """[N] s'y / y'y of the latest pair that is not left out (equation 7.20); 1 without one."""
+    scale = torch.ones_like(s_y[:, 0])
+    for i in range(s_y.shape[1]):
+        y_y = y[:, i].square().sum(1)
+        scale = torch.where(s_y[:, i] > 0, s_y[:, i] / y_y.clamp(min=torch.finfo(y.dtype).tiny), scale)
     return scale

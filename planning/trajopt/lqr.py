@@ -1,4 +1,4 @@
-"""Riccati's recursion: the linear-quadratic regulator over a finite horizon, time-varying too, and without end.
+"""The linear-quadratic regulator by Riccati's equation, over a finite horizon (time-varying too) and an infinite one.
 
 The problem, with states x in R^S, actions u in R^D and no bounds (Bertsekas, "Dynamic programming and optimal
 control", volume 1, section 4.1; the infinite horizon is his volume 2, section 4.2):
@@ -6,27 +6,32 @@ control", volume 1, section 4.1; the infinite horizon is his volume 2, section 4
     minimise    sum_t  gamma^t ( x_t' Q_t x_t + u_t' R_t u_t + 2 x_t' N_t u_t )  +  gamma^H x_H' F x_H
     subject to  x_{t+1} = A_t x_t + B_t u_t
 
-The best action is u_t = -K_t x_t, and what is still to be paid from x at step t is x' P_t x. Everything is float64
-and batched over leading dimensions. This is what the other planners' plans are measured against (`linear.py`).
+The optimal action is u_t = -K_t x_t, and the optimal cost from x at step t on is x' P_t x. Everything is float64 and
+batched over leading dimensions. Tests and benchmarks compare the plans of the other planners with it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.linalg
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+
+Matrix = Tensor | ArrayLike
+"""Anything that becomes a float64 tensor [..., rows, columns]."""
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Regulator:
-    """The best linear law u = -gain x and what it costs.
+    """The optimal linear policy u = -gain x and its cost x' cost x.
 
-    gain: [..., H, D, S]; cost: [..., H + 1, S, S], the last is the final cost. Without the H of a finite horizon:
-    [..., D, S] and [..., S, S].
+    Finite horizon: gain [..., H, D, S], cost [..., H + 1, S, S], of which the last is the final cost. Infinite horizon:
+    gain [..., D, S], cost [..., S, S].
     """
 
     gain: Tensor
@@ -34,51 +39,53 @@ class Regulator:
 
 
 def lqr(
-    a: Any,
-    b: Any,
-    q: Any,
-    r: Any,
-    final: Any,
+    a: Matrix,
+    b: Matrix,
+    q: Matrix,
+    r: Matrix,
+    final: Matrix,
     *,
     horizon: int | None = None,
-    cross: Any | None = None,
+    cross: Matrix | None = None,
     discount: float = 1.0,
 ) -> Regulator:
-    """The regulator of a finite horizon; the recursion runs over time, batches side by side.
+    """The regulator of a finite horizon, by the recursion backwards in time, for all systems of the batch at once.
 
     a [..., S, S], b [..., S, D], q [..., S, S], r [..., D, D], final [..., S, S], cross (N) [..., S, D] or None.
-    horizon: H steps of the same matrices. None: a is [..., H, S, S], and of b, q, r and cross each is [..., H, ., .]
-        or, of two dimensions, the same at every step. discount: gamma in (0, 1].
+    horizon: H steps of the same matrices. None: a is [..., H, S, S], and each of b, q, r and cross is [..., H, ., .]
+        or, with two dimensions, the same at every step. discount: gamma in (0, 1].
 
     Errors: ValueError for shapes that do not fit, entries that are not finite, q, r or final that are not symmetric,
-    and where R + gamma B'PB is not positive definite, so that no action is best.
+    and where R + gamma B'PB is not positive definite, so that there is no optimal action.
     """
-    a, b, q, r, final, n = _matrices(a, b, q, r, final, cross)
+    *system, last, n = _matrices(a, b, q, r, final, cross)
     gamma = _discount(discount)
-    if horizon is None:
-        if a.ndim < 3:
-            raise ValueError(f"lqr wants a horizon, or a [..., H, S, S] with time in it, got a {list(a.shape)}")
-        steps = a.shape[-3]
-    else:
-        steps = horizon
+    steps = horizon
+    if steps is None:
+        if system[0].ndim < 3:
+            raise ValueError(f"lqr needs a horizon, or a of shape [..., H, S, S], got a {list(system[0].shape)}")
+        steps = system[0].shape[-3]
     if steps < 1:
-        raise ValueError(f"lqr wants at least one step, got {steps}")
-    parts = [x if x.ndim > 2 and horizon is None else x.unsqueeze(-3) for x in (a, b, q, r, n)]
+        raise ValueError(f"lqr needs at least one step, got {steps}")
+    parts = [x if x.ndim > 2 and horizon is None else x.unsqueeze(-3) for x in (*system, n)]
     wrong = [x.shape[-3] for x in parts if x.shape[-3] not in (1, steps)]
     if wrong:
-        raise ValueError(f"lqr wants {steps} steps of every matrix that has time in it, got {wrong[0]}")
-    cost, gains, costs = final, [], [final]
+        raise ValueError(f"lqr needs {steps} steps of every matrix that varies in time, got {wrong[0]}")
+    cost, gains, costs = last, [], [last]
     for t in reversed(range(steps)):
-        now = tuple(x[..., min(t, x.shape[-3] - 1), :, :] for x in parts)
-        cost, gain = _step(now, cost, gamma, f"step {t}")
+        matrices = tuple(x[..., min(t, x.shape[-3] - 1), :, :] for x in parts)
+        cost, gain = _riccati_step(matrices, cost, gamma, f"step {t}")
         gains.append(gain)
         costs.append(cost)
-    return Regulator(_stack(gains[::-1]), _stack(costs[::-1]))
+    return Regulator(_stacked(gains[::-1]), _stacked(costs[::-1]))
 
 
-def _step(matrices: tuple[Tensor, ...], cost: Tensor, gamma: float, where: str) -> tuple[Tensor, Tensor]:
+def _riccati_step(matrices: tuple[Tensor, ...], cost: Tensor, gamma: float, where: str) -> tuple[Tensor, Tensor]:
     """P_t [..., S, S] and K_t [..., D, S] from A, B, Q, R, N and P_{t+1} (Bertsekas 4.1, equations 4.5 and 4.6, with a
-    cross term)."""
+    cross term N and P_{t+1} times gamma):
+
+    K = (R + B'PB)^-1 (B'PA + N'),   P_t = Q + A'PA - (B'PA + N')' K.   `where` names the step in an error message.
+    """
     a, b, q, r, n = matrices
     ahead = gamma * cost
     inner = r + b.mT @ ahead @ b
@@ -86,33 +93,36 @@ def _step(matrices: tuple[Tensor, ...], cost: Tensor, gamma: float, where: str) 
     if bool((failed != 0).any()):
         least = float(torch.linalg.eigvalsh(inner).min())
         raise ValueError(
-            f"R + B'PB of {where} has the eigenvalue {least:g}: no action is best there; make r positive definite"
+            f"R + B'PB of {where} has the eigenvalue {least:g}: no action is optimal there; make r positive definite"
         )
     mixed = b.mT @ ahead @ a + n.mT
     gain = torch.cholesky_solve(mixed, root.expand(*mixed.shape[:-2], *root.shape[-2:]))
-    now = q + a.mT @ ahead @ a - mixed.mT @ gain
-    return (now + now.mT) / 2, gain
+    before = q + a.mT @ ahead @ a - mixed.mT @ gain
+    return (before + before.mT) / 2, gain
 
 
-def dare(a: Any, b: Any, q: Any, r: Any, *, cross: Any | None = None, discount: float = 1.0) -> Regulator:
+def dare(
+    a: Matrix, b: Matrix, q: Matrix, r: Matrix, *, cross: Matrix | None = None, discount: float = 1.0
+) -> Regulator:
     """The regulator of an infinite horizon: scipy's solution of the discrete algebraic Riccati equation.
 
-    Matrices as in `lqr`, each [..., ., .] without time. The batch is solved one by one.
+    Matrices as in `lqr`, each [..., ., .] without time. The systems of a batch are solved one after the other.
 
-    Errors: ValueError as in `lqr`, and for systems without a stabilising law: naming an unstable mode that no action
-    reaches, or saying that q leaves a lasting mode unpunished.
+    Errors: ValueError as in `lqr`, and for systems without a stabilising policy: it names an unstable mode that no
+    action reaches, or says that q does not penalise a mode that does not decay.
     """
-    a, b, q, r, _, n = _matrices(a, b, q, r, q, cross)
+    a_, b_, q_, r_, _, n_ = _matrices(a, b, q, r, q, cross)
     root = _discount(discount) ** 0.5
-    batch = np.broadcast_shapes(*(x.shape[:-2] for x in (a, b, q, r, n)))
-    flat = [x.expand(*batch, *x.shape[-2:]).reshape(-1, *x.shape[-2:]).numpy() for x in (root * a, root * b, q, r, n)]
+    batch = np.broadcast_shapes(*(x.shape[:-2] for x in (a_, b_, q_, r_, n_)))
+    discounted = (root * a_, root * b_, q_, r_, n_)
+    flat = [x.expand(*batch, *x.shape[-2:]).reshape(-1, *x.shape[-2:]).numpy() for x in discounted]
     costs = torch.from_numpy(np.array([_solve(*part) for part in zip(*flat)]))
-    costs = costs.reshape(*batch, *a.shape[-2:])
-    _, gain = _step((a, b, q, r, n), costs, discount, "the infinite horizon")
+    costs = costs.reshape(*batch, *a_.shape[-2:])
+    _, gain = _riccati_step((a_, b_, q_, r_, n_), costs, discount, "the infinite horizon")
     return Regulator(gain, costs)
 
 
-def _solve(a: Any, b: Any, q: Any, r: Any, n: Any) -> Any:
+def _solve(a: Array, b: Array, q: Array, r: Array, n: Array) -> Array:
     """P [S, S] of one system."""
     mode = unreachable(a, b)
     if mode is not None:
@@ -121,21 +131,23 @@ def _solve(a: Any, b: Any, q: Any, r: Any, n: Any) -> Any:
             "act on it too, or discount more"
         )
     try:
-        cost = scipy.linalg.solve_discrete_are(a, b, q, r, s=n)
+        cost: Array = scipy.linalg.solve_discrete_are(a, b, q, r, s=n)
         left = a - b @ np.linalg.solve(r + b.T @ cost @ b, b.T @ cost @ a + n.T)
     except np.linalg.LinAlgError as error:
-        raise ValueError(f"no stabilising solution ({error}); {PUNISH}") from error
+        raise ValueError(f"no stabilising solution ({error}); {PENALISE_EVERY_MODE}") from error
     slowest = np.abs(np.linalg.eigvals(left)).max()
     if slowest >= 1 - 1e-12:
-        raise ValueError(f"no stabilising solution (the best law leaves a mode with factor {slowest:.4g}); {PUNISH}")
+        raise ValueError(
+            f"no stabilising solution (the best policy leaves a mode with factor {slowest:.4g}); {PENALISE_EVERY_MODE}"
+        )
     return cost
 
 
-PUNISH = "q must punish every mode that neither decays nor grows, r every action"
+PENALISE_EVERY_MODE = "q must penalise every mode that neither decays nor grows, r every action"
 
 
-def unreachable(a: Any, b: Any) -> complex | None:
-    """An eigenvalue of a [S, S] of modulus 1 or more whose mode b [S, D] does not reach; None where there is none.
+def unreachable(a: Array, b: Array) -> complex | None:
+    """An eigenvalue of a [S, S] of modulus 1 or more whose mode b [S, D] does not reach, or None.
 
     Hautus' test: [a - z I, b] has full rank (Hautus 1969; Kailath, "Linear systems", theorem 6.2-6).
     """
@@ -145,18 +157,18 @@ def unreachable(a: Any, b: Any) -> complex | None:
     return None
 
 
-def _matrices(a: Any, b: Any, q: Any, r: Any, final: Any, cross: Any | None) -> tuple[Tensor, ...]:
-    """All as float64, checked; the cross term's zeros where it is None."""
+def _matrices(a: Matrix, b: Matrix, q: Matrix, r: Matrix, final: Matrix, cross: Matrix | None) -> tuple[Tensor, ...]:
+    """All matrices as float64, checked; a cross term of None as zeros."""
     named = {"a": a, "b": b, "q": q, "r": r, "final": final}
     found = {name: _tensor(x) for name, x in named.items()}
     if found["b"].ndim < 2:
-        raise ValueError(f"b wants shape [..., S, D], got {list(found['b'].shape)}")
+        raise ValueError(f"b must have shape [..., S, D], got {list(found['b'].shape)}")
     size, width = found["b"].shape[-2:]
     found["cross"] = found["b"].new_zeros(size, width) if cross is None else _tensor(cross)
-    wanted = {"a": (size, size), "q": (size, size), "r": (width, width), "final": (size, size), "cross": (size, width)}
+    shapes = {"a": (size, size), "q": (size, size), "r": (width, width), "final": (size, size), "cross": (size, width)}
     for name, x in found.items():
-        if x.ndim < 2 or tuple(x.shape[-2:]) != wanted.get(name, (size, width)):
-            raise ValueError(f"{name} wants shape {[..., *wanted[name]]} beside b {[..., size, width]}, got "
+        if x.ndim < 2 or tuple(x.shape[-2:]) != shapes.get(name, (size, width)):
+            raise ValueError(f"{name} must have shape {[..., *shapes[name]]} beside b {[..., size, width]}, got "
                              f"{list(x.shape)}".replace("Ellipsis", "..."))  # fmt: skip
         if not bool(torch.isfinite(x).all()):
             raise ValueError(f"{name} holds NaN or infinity")
@@ -165,8 +177,8 @@ def _matrices(a: Any, b: Any, q: Any, r: Any, final: Any, cross: Any | None) -> 
     return tuple(found[name] for name in ("a", "b", "q", "r", "final", "cross"))
 
 
-def _tensor(x: Any) -> Tensor:
-    """As float64; numpy's views that run backwards are copied."""
+def _tensor(x: Matrix) -> Tensor:
+    """As float64; arrays are copied, because torch does not take numpy's views with negative strides."""
     return x.to(torch.float64) if isinstance(x, Tensor) else torch.from_numpy(np.array(x, dtype=np.float64))
 
 
@@ -176,7 +188,7 @@ def _discount(discount: float) -> float:
     return discount
 
 
-def _stack(parts: list[Tensor]) -> Tensor:
-    """Matrices of every step side by side along time; those of the batch that were not yet broadcast are."""
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """The matrices of every step, broadcast to the same batch and stacked along time."""
     batch = np.broadcast_shapes(*(x.shape[:-2] for x in parts))
     return torch.stack([x.expand(*batch, *x.shape[-2:]) for x in parts], -3)

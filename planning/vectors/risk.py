@@ -1,24 +1,24 @@
-"""What a candidate's returns over particles, ensemble members or disturbances count for.
+"""Risk measures: how the returns of a candidate over particles, ensemble members or disturbances become one score.
 
-Risk is of the whole trajectory's return: it is reduced after the sum over time, so that a member that is bad early and
-late counts as one bad world and not as two bad steps of an average one.
+Risk is measured on the return of the whole trajectory, after the sum over time: a member that predicts low rewards
+early and late is one bad outcome, not two bad steps of an average outcome.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 Risk = Literal["mean", "worst"] | tuple[Literal["cvar"], float]
-"""The mean, the worst, or ("cvar", alpha): the conditional value at risk, the mean of the worst share alpha."""
+"""The mean, the worst, or ("cvar", alpha): the conditional value at risk, the mean of the worst fraction alpha."""
 
 
 def at_risk(returns: Tensor, risk: Risk) -> Tensor:
-    """[M, K, P] returns to what they count for, [M, K]; minus infinity where one is not finite."""
-    returns = finite_or_lost(returns)
+    """Scores [M, K] of returns [M, K, P]; minus infinity where a return is not finite."""
+    returns = nan_to_neg_inf(returns)
     if returns.shape[-1] == 1:
         return returns[..., 0]
     if risk == "mean":
@@ -28,34 +28,34 @@ def at_risk(returns: Tensor, risk: Risk) -> Tensor:
     return tail_mean(returns, float(risk[1]))
 
 
-def finite_or_lost(returns: Tensor) -> Tensor:
-    """Returns of any shape, minus infinity where they are not finite."""
+def nan_to_neg_inf(returns: Tensor) -> Tensor:
+    """Returns of any shape, with minus infinity in place of NaN and of both infinities."""
     return torch.nan_to_num(returns, -torch.inf, -torch.inf, -torch.inf)
 
 
 def tail_mean(returns: Tensor, alpha: float) -> Tensor:
-    """The mean of the worst share alpha of returns [..., P], each of which has probability 1 / P.
+    """The mean [...] of the worst fraction alpha of returns [..., P], each of which has probability 1 / P.
 
-    Where alpha P is no whole number the last of the tail counts for the rest of it, so that this is the conditional
-    value at risk of the discrete distribution (Acerbi and Tasche 2002, "On the coherence of expected shortfall",
-    definition 2.6; Rockafellar and Uryasev 2002, proposition 8) and changes continuously with alpha.
+    Where alpha P is not an integer, the last return of the tail is weighted by the remaining fraction. This is the
+    conditional value at risk of the discrete distribution (Acerbi and Tasche 2002, "On the coherence of expected
+    shortfall", definition 2.6; Rockafellar and Uryasev 2002, proposition 8), which is continuous in alpha.
     """
-    share = alpha * returns.shape[-1]
-    whole = min(math.floor(share + 1e-9), returns.shape[-1])
+    count = alpha * returns.shape[-1]
+    whole = min(math.floor(count + 1e-9), returns.shape[-1])
     low = returns.sort(-1).values
     total = low[..., :whole].sum(-1)
-    if share - whole > 1e-9:
-        total = total + (share - whole) * low[..., whole]
-    return total / max(share, whole)
+    if count - whole > 1e-9:
+        total = total + (count - whole) * low[..., whole]
+    return total / max(count, whole)
 
 
-def check_risk(risk: Any) -> None:
-    """Errors: ValueError for what is no `Risk`."""
+def check_risk(risk: object) -> None:
+    """Errors: ValueError for anything that is not a `Risk`."""
     cvar = isinstance(risk, tuple) and len(risk) == 2 and risk[0] == "cvar" and 0 < risk[1] <= 1
-    want(cvar or risk in ("mean", "worst"), "risk", "mean, worst or ('cvar', 0 < alpha <= 1)", risk)
+    check_setting(cvar or risk in ("mean", "worst"), "risk", "mean, worst or ('cvar', 0 < alpha <= 1)", risk)
 
 
-def want(holds: bool, name: str, allowed: str, given: object) -> None:
-    """Errors: ValueError naming a setting that does not hold, what is allowed and what was given."""
+def check_setting(holds: bool, name: str, allowed: str, given: object) -> None:
+    """Errors: ValueError with the setting's name, its allowed values and the given one, unless the condition holds."""
     if not holds:
         raise ValueError(f"{name} is {allowed}, got {given!r}")

@@ -50,7 +50,7 @@ def test_cem_swings_the_real_pendulum_up():
 def test_an_episode_alone_is_the_same_among_others_and_runs_repeat():
     model = PENDULUM.analytic()
     options = {"nodes_per_decision": 40, "max_episode_steps": 12, "seed": 3}
-    planner = CEM(horizon=5, iterations=2, fewest=4)
+    planner = CEM(horizon=5, iterations=2, min_population=4)
     together = run_episodes(planner, model, PENDULUM, [4, 5, 6], **options)
     again = run_episodes(planner, model, PENDULUM, [4, 5, 6], **options)
     alone = run_episodes(planner, model, PENDULUM, [6], **options)

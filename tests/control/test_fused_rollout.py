@@ -12,7 +12,7 @@ from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, Budget, SequenceQuery, plan
 from forethought.planning.interface import Constrained, Vectorised, offered
 from forethought.planning.rollout import rollout
-from forethought.planning.vectors.queries import Slopes
+from forethought.planning.vectors.queries import Gradients
 
 STEPS, ROWS = 6, 7
 
@@ -85,7 +85,7 @@ def test_changed_weights_are_used():
 
 def test_gradients_are_of_all_actions():
     states, actions = drawn()
-    asked = Slopes(np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None].clamp(-1.9, 1.9))
+    asked = Gradients(np.arange(ROWS, dtype=np.int32), actions.transpose(0, 1)[:, None].clamp(-1.9, 1.9))
     quick, slow = (asked.answer(pendulum(kind), states) for kind in (MLPModel, Stepped))
     torch.testing.assert_close(quick.slopes, slow.slopes)
     assert bool((quick.slopes != 0).all())

@@ -12,7 +12,7 @@ import torch
 
 from forethought.control import AnalyticModel, DiscretizedActions, MLPConfig, MLPModel, MPCPolicy, Pendulum
 from forethought.control.world_models.mlp.net import MLPNet
-from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, plan
+from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, GaussianSettings, plan
 from forethought.planning.testing.problems import TargetProblem
 
 STATM = Path("/proc/self/statm")
@@ -38,7 +38,7 @@ def objects():
 
 
 AGENTS = {
-    "cem": lambda: MPCPolicy(CEM(horizon=20, keep=4, carry=4), network(), 2048),
+    "cem": lambda: MPCPolicy(CEM(horizon=20, keep=4, vectors=GaussianSettings(reuse_elites=4)), network(), 2048),
     "mppi": lambda: MPCPolicy(MPPI(horizon=20), network(), 2048),
     "ilqr": lambda: MPCPolicy(ILQR(horizon=10), AnalyticModel(Pendulum()), 150),
     "mcts, subtree kept": lambda: MPCPolicy(MCTS(reuse=True), DiscretizedActions(AnalyticModel(Pendulum()), 5), 40),

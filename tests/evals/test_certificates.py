@@ -12,7 +12,7 @@ import torch
 
 from forethought.evals.bench.certificates import HORIZON, PLANNERS, gap_of, main, measure
 from forethought.evals.bench.known_optima import BINS, PROBLEMS, linear_quadratic
-from forethought.planning import BestOfN, Budget, keys_of, plan
+from forethought.planning import BestOfN, Budget, GaussianSettings, keys_of, plan
 
 SEEDS, NODES = (11, 12, 13), 1024
 EXACT = ("ilqr", "ddp", "polished")
@@ -31,7 +31,19 @@ def chance():
     """The gaps of one random sequence on each problem: decision and plan, means over the seeds."""
     lost = {}
     for make in PROBLEMS:
-        each = [gap_of(BestOfN(horizon=HORIZON, population=1, center=False, std=1.0), make(s), NODES, s) for s in SEEDS]
+        each = [
+            gap_of(
+                BestOfN(
+                    horizon=HORIZON,
+                    population=1,
+                    vectors=GaussianSettings(std=1.0, include_mean=False, adapt_std=False),
+                ),
+                make(s),
+                NODES,
+                s,
+            )
+            for s in SEEDS
+        ]
         lost[make(0).name] = {kind: np.mean([gap[kind] for gap in each]) for kind in ("decision", "plan")}
     return lost
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.planning.trajopt.boxqp import solve_box, worth
+from forethought.planning.trajopt.boxqp import objective, solve_box
 
 
 def tried(h: np.ndarray, g: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ def test_solutions_are_those_of_every_set_tried(size: int, stiff: float) -> None
     parts = [torch.from_numpy(x) for x in (h, g, low, high)]
     x, free = solve_box(*parts)
     wanted = torch.from_numpy(np.array([tried(*row) for row in zip(h, g, low, high)]))
-    torch.testing.assert_close(worth(*parts[:2], x), worth(*parts[:2], wanted), rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(objective(*parts[:2], x), objective(*parts[:2], wanted), rtol=1e-7, atol=1e-9)
     inside = (wanted > parts[2] + 1e-6) & (wanted < parts[3] - 1e-6)
     assert free[inside].all() and ((x >= parts[2]) & (x <= parts[3])).all()
 

@@ -24,7 +24,7 @@ from forethought.planning import (
     DiscreteActions,
     EliteActions,
     Expansion,
-    Given,
+    GaussianSettings,
     GradientShooting,
     ModelError,
     NoisyActions,
@@ -32,6 +32,7 @@ from forethought.planning import (
     SequenceQuery,
     WarmStarted,
     elites,
+    fixed_plan,
     keys_of,
     plan,
 )
@@ -95,7 +96,7 @@ def test_the_policy_s_plan_is_what_a_loop_walks(bound: float) -> None:
 def test_of_several_walks_the_first_is_the_policy_s_own_and_the_best_is_the_plan() -> None:
     prior = PolicyPrior(policy=policy, horizon=HORIZON, samples=6, std=0.3)
     outcome = plan(prior, linear(), STARTS, Budget(nodes=100))
-    kept, told = outcome.search.kept, outcome.search.kept_returns
+    kept, told = outcome.search.elites()
     assert (told.diff(dim=1) <= 0).all() and (outcome.plan.value >= walked(linear(), policy)[0] - 1e-6).all()
     query = SequenceQuery(np.arange(3, dtype=np.int32), kept)
     torch.testing.assert_close(rollout(linear(), STARTS, query).returns[..., 0], told)
@@ -104,15 +105,15 @@ def test_of_several_walks_the_first_is_the_policy_s_own_and_the_best_is_the_plan
 
 def test_cem_begins_with_the_policy_s_best_plan_and_tries_all_of_them() -> None:
     prior = PolicyPrior(policy=policy, horizon=HORIZON, samples=4)
-    planner = WarmStarted(prior, CEM(horizon=HORIZON, carry=4))
+    planner = WarmStarted(prior, CEM(horizon=HORIZON, vectors=GaussianSettings(reuse_elites=4)))
     model, keys = linear(), keys_of(0, 3)
     search = planner.begin(model.start(STARTS)[1], model.actions, Budget(nodes=800).size(), keys=keys)
     query = search.ask(np.full(3, 800))
     search.tell(query, query.answer(model, STARTS))
     asked = search.ask(np.full(3, 800 - query.nodes))
-    torch.testing.assert_close(search.second.law.mean, search.first.plan().actions)
+    torch.testing.assert_close(search.second.proposal.mean, search.first.plan().actions)
     torch.testing.assert_close(asked.sequences[:, 0], search.first.plan().actions)
-    torch.testing.assert_close(asked.sequences[:, -4:], search.first.kept)
+    torch.testing.assert_close(asked.sequences[:, -4:], search.first.sequences)
     assert asked.nodes == search.second.schedule.populations[0] * HORIZON
 
 
@@ -145,7 +146,12 @@ def test_the_plan_of_the_decision_before_is_one_more_candidate() -> None:
 @pytest.mark.parametrize("planner", [0, 1])
 def test_priors_keep_the_contract_of_a_search(planner: int) -> None:
     prior = PolicyPrior(policy=lambda states, logits: torch.full((len(states), 1), 0.2), horizon=4, samples=3)
-    check_search([prior, WarmStarted(prior, CEM(horizon=4, carry=3))][planner], linear(), STARTS, nodes=60)
+    check_search(
+        [prior, WarmStarted(prior, CEM(horizon=4, vectors=GaussianSettings(reuse_elites=3)))][planner],
+        linear(),
+        STARTS,
+        nodes=60,
+    )
 
 
 def test_policies_over_particles_act_by_their_mean() -> None:
@@ -287,22 +293,22 @@ def test_every_planner_s_plan_can_be_polished_to_the_optimum(first: Any, then: A
 def test_a_tree_s_plan_is_polished_as_a_given_one(planner: Any) -> None:
     model, _ = elite_tree()
     vectors = model.vectors(plan(planner, model, STARTS, Budget(nodes=200)).plan)
-    given = Given(vectors, linear().actions)
+    given = fixed_plan(vectors, linear().actions)
     search = ILQR(horizon=HORIZON).begin(
-        linear().start(STARTS)[1], linear().actions, Budget(nodes=999).size(), keys=keys_of(0, 3), after=given
+        linear().start(STARTS)[1], linear().actions, Budget(nodes=999).size(), keys=keys_of(0, 3), after=given.search
     )
     for b, line in enumerate(vectors):
         torch.testing.assert_close(search.plan().actions[b, : len(line)], line[:HORIZON])
-    found = plan(ILQR(horizon=HORIZON), linear(), STARTS, Budget(nodes=999), after=given.outcome).plan
+    found = plan(ILQR(horizon=HORIZON), linear(), STARTS, Budget(nodes=999), after=given).plan
     np.testing.assert_allclose(found.value, best(), rtol=1e-5)
 
 
 def test_given_plans_of_any_length_are_filled_up_and_kept_within_the_box() -> None:
     box = BoxActions(torch.tensor([-1.0]), torch.tensor([3.0]))
-    given = Given([torch.tensor([[2.0], [9.0]]), torch.zeros(0, 1)], box).plan().actions
+    given = fixed_plan([torch.tensor([[2.0], [9.0]]), torch.zeros(0, 1)], box).search.plan().actions
     assert given.flatten(1).tolist() == [[2.0, 3.0], [1.0, 1.0]]
     with pytest.raises(ValueError, match="BoxActions"):
-        Given([torch.zeros(1, 1)], DiscreteActions(3))
+        fixed_plan([torch.zeros(1, 1)], DiscreteActions(3))
 
 
 # --- disturbances ---------------------------------------------------------------------------------------------------
@@ -343,7 +349,8 @@ def test_disturbances_have_the_deviation_they_are_said_to_have() -> None:
 def test_plans_keep_the_distance_from_a_cliff_that_their_risk_wants(risk: Any) -> None:
     """Against a fine grid of actions under the very same disturbances, reduced by sorting."""
     model = NoisyActions(Cliff(), 0.1, 10)
-    planner = CEM(horizon=1, iterations=1, beta=0.0, std=1.0, risk=risk)
+    vectors = GaussianSettings(noise_beta=0.0, std=1.0)
+    planner = CEM(horizon=1, iterations=1, risk=risk, vectors=vectors)
     search = planner.begin(model.start([0])[1], model.actions, Budget(nodes=20_000).size(10), keys=keys_of(1, 1))
     query = search.ask(np.array([2000]))
     search.tell(query, rollout(model, torch.zeros(1), query))

@@ -22,6 +22,7 @@ from forethought.planning import (
     BoxActions,
     Budget,
     Expansion,
+    GaussianSettings,
     GradientShooting,
     Masked,
     ModelError,
@@ -104,7 +105,13 @@ def test_the_plan_keeps_a_constraint_that_the_best_plan_would_break(planner: Any
 
 
 def test_cem_comes_near_to_sequential_quadratic_programming() -> None:
-    planner = CEM(horizon=HORIZON, iterations=20, beta=0.0, elites=0.05, smoothing=0.3, least_std=0.0)
+    planner = CEM(
+        horizon=HORIZON,
+        iterations=20,
+        elites=0.05,
+        smoothing=0.3,
+        vectors=GaussianSettings(noise_beta=0.0, min_std=0.0),
+    )
     found = plan(planner, slow(), STARTS, Budget(nodes=40_000)).plan
     for b in range(2):
         assert found.value[b] == pytest.approx(optimum(slow(), STARTS[b]), rel=0.02)
@@ -177,13 +184,15 @@ class Narrow(TargetProblem, Constrained):
         return (actions[:, 0] - 0.9).abs() - self.width
 
 
-@pytest.mark.parametrize("planner", [CEM(horizon=1, std=1.0), ICEM(horizon=1, std=1.0), MPPI(horizon=1, std=1.0)])
+@pytest.mark.parametrize(
+    "planner", [kind(horizon=1, vectors=replace(kind.vectors, std=1.0)) for kind in (CEM, ICEM, MPPI)]
+)
 def test_infeasible_candidates_are_never_elite_nor_kept_while_there_is_a_feasible_one(planner: Any) -> None:
     model = Narrow()
     search = plan(replace(planner, keep=2), model, [0.0, 1.0, 2.0], Budget(nodes=512)).search
     assert (model.constraint(search.plan().actions[:, 0], search.plan().actions[:, 0]) <= 0).all()
     assert ((search.kept[:, :, 0] - 0.9).abs() <= model.width).all()
-    assert ((search.law.mean - 0.9).abs() <= model.width + 1e-6).all() or planner.smoothing > 0
+    assert ((search.proposal.mean - 0.9).abs() <= model.width + 1e-6).all() or planner.smoothing > 0
     assert search.plan().actions.flatten().tolist() == pytest.approx([0.85] * 3, abs=0.02)
 
 
@@ -327,7 +336,7 @@ def test_a_constraint_that_is_nan_is_violated() -> None:
         def constraint(self, states: Tensor, actions: Tensor) -> Tensor:
             return torch.where(actions[:, 0] < 0.5, torch.nan, -1.0)
 
-    found = plan(CEM(horizon=1, std=1.0), Blind(), [0.0], Budget(nodes=512)).plan
+    found = plan(CEM(horizon=1, vectors=GaussianSettings(std=1.0)), Blind(), [0.0], Budget(nodes=512)).plan
     assert (found.actions >= 0.5).all() and found.violation is not None and found.violation[0] == 0
 
 

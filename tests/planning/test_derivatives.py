@@ -14,7 +14,7 @@ from forethought.planning import UNITS, BoxActions, Expansion, ModelError, Seque
 from forethought.planning.interface import Stochastic
 from forethought.planning.rollout import rollout
 from forethought.planning.vectors.jacobians import flat_of, states_of
-from forethought.planning.vectors.queries import Curves, Slopes, Walks, curves_nodes
+from forethought.planning.vectors.queries import Gradients, Linearization, Rollouts, linearization_nodes
 
 
 @dataclass
@@ -66,10 +66,10 @@ def asked(model: Warped, number: int = 1) -> tuple[Any, torch.Tensor, Any]:
     return states, sequences, np.arange(ROWS, dtype=np.int32)
 
 
-def test_a_walk_without_feedback_is_a_rollout_that_says_where_it_went() -> None:
+def test_a_rollout_without_feedback_has_the_returns_of_a_sequence_query_and_its_states() -> None:
     model = Warped()
     states, sequences, row = asked(model, 2)
-    walked = rollout(model, states, Walks(row, sequences))
+    walked = rollout(model, states, Rollouts(row, sequences))
     plain = rollout(model, states, SequenceQuery(row, sequences))
     assert torch.equal(walked.returns, plain.returns) and (walked.usage == plain.usage).all()
     assert walked.states.shape == (ROWS, 2, STEPS + 1, 3) and torch.equal(walked.actions, sequences)
@@ -83,22 +83,22 @@ def test_feedback_acts_on_the_distance_from_the_trajectory_within_the_bounds() -
     model = Warped()
     states, sequences, row = asked(model)
     gains = torch.ones(ROWS, STEPS, 2, 3, dtype=torch.float64)
-    first = rollout(model, states, Walks(row, sequences))
-    again = rollout(model, states, Walks(row, sequences, None, first.states[:, 0, :-1], gains))
+    first = rollout(model, states, Rollouts(row, sequences))
+    again = rollout(model, states, Rollouts(row, sequences, None, first.states[:, 0, :-1], gains))
     assert torch.equal(again.actions, first.actions)
-    off = rollout(model, states, Walks(row, sequences, None, first.states[:, 0, :-1] - 0.1, gains))
+    off = rollout(model, states, Rollouts(row, sequences, None, first.states[:, 0, :-1] - 0.1, gains))
     wanted = (sequences[:, 0, 0] + 0.3).clamp(model.actions.low, model.actions.high)
     torch.testing.assert_close(off.actions[:, 0, 0], wanted)
-    far = rollout(model, states, Walks(row, sequences, None, first.states[:, 0, :-1] - 9, gains)).actions
+    far = rollout(model, states, Rollouts(row, sequences, None, first.states[:, 0, :-1] - 9, gains)).actions
     assert ((far >= model.actions.low) & (far <= model.actions.high)).all() and (far == model.actions.high).any()
 
 
 @pytest.mark.parametrize("second", [False, True])
-def test_curves_are_torchs_own_derivatives_of_each_step(second: bool) -> None:
+def test_linearizations_are_torchs_own_derivatives_of_each_step(second: bool) -> None:
     model = Warped()
     states, sequences, row = asked(model)
-    walked = rollout(model, states, Walks(row, sequences))
-    told = rollout(model, states, Curves(row, sequences, None, walked.states[:, 0, :-1], second))
+    walked = rollout(model, states, Rollouts(row, sequences))
+    told = rollout(model, states, Linearization(row, sequences, None, walked.states[:, 0, :-1], second))
     z = torch.cat([walked.states[:, 0, :-1], sequences[:, 0]], -1)
     for b, t in np.ndindex(ROWS, STEPS):
         last = 0.9 if t == STEPS - 1 else 0.0
@@ -109,25 +109,25 @@ def test_curves_are_torchs_own_derivatives_of_each_step(second: bool) -> None:
         def moved(z: torch.Tensor) -> torch.Tensor:
             return model.moved(z[:3], z[3:])
 
-        torch.testing.assert_close(told.moved[b, t], jacrev(moved)(z[b, t]))
-        torch.testing.assert_close(told.slope[b, t], jacrev(total)(z[b, t]))
-        torch.testing.assert_close(told.curve[b, t], hessian(total)(z[b, t]))
+        torch.testing.assert_close(told.f_z[b, t], jacrev(moved)(z[b, t]))
+        torch.testing.assert_close(told.r_z[b, t], jacrev(total)(z[b, t]))
+        torch.testing.assert_close(told.r_zz[b, t], hessian(total)(z[b, t]))
         if second:
-            torch.testing.assert_close(told.bend[b, t], hessian(moved)(z[b, t]))
-    assert second or told.bend is None
+            torch.testing.assert_close(told.f_zz[b, t], hessian(moved)(z[b, t]))
+    assert second or told.f_zz is None
     torch.testing.assert_close(told.returns, walked.returns)
 
 
 @pytest.mark.parametrize("end", [1e9, 0.0])
-def test_slopes_are_central_differences_of_the_return(end: float) -> None:
+def test_gradients_are_central_differences_of_the_return(end: float) -> None:
     model = Warped(end)
     states, sequences, row = asked(model, 2)
-    told = rollout(model, states, Slopes(row, sequences))
+    told = rollout(model, states, Gradients(row, sequences))
     for place in [(0, 0, 0, 0), (1, 1, 2, 1), (2, 0, 3, 0)]:
         step = torch.zeros_like(sequences)
         step[place] = 1e-6
         up, down = (rollout(model, states, SequenceQuery(row, sequences + s * step)).returns for s in (1, -1))
-        assert float(told.slopes[place[0], place[1], 0, place[2], place[3]]) == pytest.approx(
+        assert float(told.gradients[place[0], place[1], 0, place[2], place[3]]) == pytest.approx(
             float((up - down)[place[:2]]) / 2e-6, rel=1e-5, abs=1e-7
         )
 
@@ -137,12 +137,12 @@ def test_the_ledger_counts_jacobians_hessians_and_backward_passes(cost: int) -> 
     model = Warped(cost=cost)
     states, sequences, row = asked(model, 2)
     n, size = 5, 3
-    walked = rollout(model, states, Walks(row, sequences[:, :1]))
+    walked = rollout(model, states, Rollouts(row, sequences[:, :1]))
     for second, each in ((False, n + 2 * n), (True, n + 2 * n + size * 2 * n)):
-        query = Curves(row, sequences[:, :1], None, walked.states[:, 0, :-1], second)
-        assert query.nodes == curves_nodes(STEPS, n, size * second) == each * STEPS
+        query = Linearization(row, sequences[:, :1], None, walked.states[:, 0, :-1], second)
+        assert query.nodes == linearization_nodes(STEPS, n, size * second) == each * STEPS
         assert (rollout(model, states, query).usage[:, 0] == cost * query.nodes).all()
-    query = Slopes(row, sequences)
+    query = Gradients(row, sequences)
     assert query.nodes == 3 * 2 * STEPS
     assert (rollout(model, states, query).usage[:, 0] == cost * query.nodes).all()
 
@@ -150,18 +150,22 @@ def test_the_ledger_counts_jacobians_hessians_and_backward_passes(cost: int) -> 
 def test_a_part_of_a_query_is_a_query_about_those_rows() -> None:
     model = Warped()
     states, sequences, row = asked(model)
-    around = rollout(model, states, Walks(row, sequences)).states[:, 0, :-1]
-    part = Curves(row, sequences, None, around, True).take(slice(1, 2))
+    around = rollout(model, states, Rollouts(row, sequences)).states[:, 0, :-1]
+    part = Linearization(row, sequences, None, around, True).take(slice(1, 2))
     assert part.row.tolist() == [1] and part.second and torch.equal(part.states, around[1:2])
 
 
 @pytest.mark.parametrize("how", ["numpy", "detached"])
-@pytest.mark.parametrize("kind", ["slopes", "curves", "second"])
+@pytest.mark.parametrize("kind", ["gradients", "linearization", "second"])
 def test_a_model_without_derivatives_is_a_model_error_with_the_remedy(how: str, kind: str) -> None:
     model = Warped(how=how)
     states, sequences, row = asked(model)
     around = torch.zeros(ROWS, STEPS, 3, dtype=torch.float64)
-    query = Slopes(row, sequences) if kind == "slopes" else Curves(row, sequences, None, around, kind == "second")
+    query = (
+        Gradients(row, sequences)
+        if kind == "gradients"
+        else Linearization(row, sequences, None, around, kind == "second")
+    )
     with pytest.raises(ModelError, match=r"no numpy, no torch\.no_grad"):
         rollout(model, states, query)
 
@@ -188,4 +192,4 @@ def test_a_model_of_particles_has_no_one_trajectory() -> None:
     model = Swarm()
     states, sequences, row = asked(model)
     with pytest.raises(ModelError, match="one member"):
-        rollout(model, states, Walks(row, sequences))
+        rollout(model, states, Rollouts(row, sequences))

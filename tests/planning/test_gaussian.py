@@ -24,6 +24,7 @@ from forethought.planning.noise import coloured, fold, keys_of, normals, uniform
 from forethought.planning.rollout import rollout
 from forethought.planning.sampling.gaussian import Gaussian, GaussianSearch
 from forethought.planning.shooting import CEM, ICEM, MPPI, BestOfN, Shooting
+from forethought.planning.shooting_settings import GaussianSettings
 
 PLANNERS = [BestOfN(), CEM(), MPPI()]
 NAMES = ["best_of_n", "cem", "mppi"]
@@ -99,7 +100,7 @@ def gaps(planner: Shooting, nodes: int, horizon: int = 10) -> float:
 
 @pytest.mark.parametrize(("planner", "bound"), zip(PLANNERS, (0.35, 0.01, 0.01)), ids=NAMES)
 def test_gap_to_riccati_is_small_and_shrinks_with_budget(planner: Shooting, bound: float) -> None:
-    planner = replace(planner, horizon=10, least_std=0.005)
+    planner = replace(planner, horizon=10, vectors=replace(planner.vectors, min_std=0.005))
     many = replace(planner, iterations=planner.iterations * 2)
     small, large = gaps(planner, 400), gaps(many, 10_000)
     assert large < bound
@@ -108,7 +109,8 @@ def test_gap_to_riccati_is_small_and_shrinks_with_budget(planner: Shooting, boun
 
 @pytest.mark.parametrize("planner", PLANNERS[1:], ids=NAMES[1:])
 def test_first_action_is_near_the_lqr_gain(planner: Shooting) -> None:
-    plan = solve(replace(planner, horizon=10, iterations=10, least_std=0.0, beta=0.0), 30_000).plan()
+    vectors = replace(planner.vectors, min_std=0.0, noise_beta=0.0)
+    plan = solve(replace(planner, horizon=10, iterations=10, vectors=vectors), 30_000).plan()
     wanted = -STARTS @ riccati(10)[1].T
     np.testing.assert_allclose(plan.actions[:, 0].numpy(), wanted, atol=0.15)
 
@@ -173,7 +175,8 @@ def test_mppi_is_best_of_n_when_cold_and_the_plain_mean_when_hot() -> None:
     returns = np.random.default_rng(2).normal(size=(3, 9))
     np.testing.assert_allclose(MPPI(temperature=1e-12).weigh(returns), BestOfN().weigh(returns), atol=1e-12)
     np.testing.assert_allclose(MPPI(temperature=1e12).weigh(returns), 1 / 9, rtol=1e-6)
-    settings = {"horizon": 8, "iterations": 1, "adapt": False, "answer": "mean"}
+    settings: dict[str, Any] = {"horizon": 8, "iterations": 1, "answer": "mean"}
+    settings["vectors"] = GaussianSettings(adapt_std=False)
     cold, one = solve(MPPI(temperature=1e-12, **settings), 800), solve(BestOfN(**settings), 800)
     np.testing.assert_allclose(cold.plan().actions, one.plan().actions, rtol=1e-6)
     query = ask_once(MPPI(temperature=1e12, **settings), 800)
@@ -221,7 +224,9 @@ def finish(search: GaussianSearch, nodes: int) -> GaussianSearch:
     return search
 
 
-@pytest.mark.parametrize("planner", [*PLANNERS, CEM(keep=3, beta=2.0)], ids=[*NAMES, "icem"])
+@pytest.mark.parametrize(
+    "planner", [*PLANNERS, CEM(keep=3, vectors=GaussianSettings(noise_beta=2.0))], ids=[*NAMES, "icem"]
+)
 def test_a_row_of_a_batch_is_the_same_row_alone(planner: Shooting) -> None:
     together = finish(begin(planner, 1500, 5), 1500).plan()
     for row in range(5):
@@ -251,7 +256,7 @@ def test_a_dropped_query_is_asked_again_unchanged() -> None:
     query = search.ask(remaining)
     assert len(search.ask(remaining)) == 0
     search.drop(part(query, [1, 2]))
-    with pytest.raises(ValueError, match="waited for"):
+    with pytest.raises(ValueError, match="await no answer"):
         search.drop(part(query, [1, 2]))
     again = search.ask(remaining)
     assert again.row.tolist() == [1, 2]
@@ -274,7 +279,9 @@ def test_telling_twice_or_late_is_a_value_error() -> None:
 def test_a_wrong_shape_is_a_model_error_that_names_it() -> None:
     search = begin(CEM(), 1500)
     query = search.ask(np.full(4, 1500))
-    with pytest.raises(ModelError, match=rf"returns wants shape \[4, {query.sequences.shape[1]}, P\], got \[4, 3\]"):
+    with pytest.raises(
+        ModelError, match=rf"returns must have shape \[4, {query.sequences.shape[1]}, P\], got \[4, 3\]"
+    ):
         search.tell(query, Returns(torch.zeros(4, 3)))
     search.tell(query, score(query))
 
@@ -314,11 +321,16 @@ def test_a_problem_that_is_over_is_never_asked_about() -> None:
 
 @pytest.mark.parametrize("planner", PLANNERS, ids=NAMES)
 @settings(max_examples=30, deadline=None)
-@given(nodes=st.integers(1, 3000), horizon=st.integers(1, 40), iterations=st.integers(1, 9), fewest=st.integers(1, 30))
+@given(
+    nodes=st.integers(1, 3000),
+    horizon=st.integers(1, 40),
+    iterations=st.integers(1, 9),
+    min_population=st.integers(1, 30),
+)
 def test_budget_is_never_exceeded_and_used_up(
-    planner: Shooting, nodes: int, horizon: int, iterations: int, fewest: int
+    planner: Shooting, nodes: int, horizon: int, iterations: int, min_population: int
 ) -> None:
-    planner = replace(planner, horizon=horizon, iterations=iterations, fewest=fewest)
+    planner = replace(planner, horizon=horizon, iterations=iterations, min_population=min_population)
     search, remaining = begin(planner, nodes, 2), np.full(2, nodes)
     while not search.done.all():
         query = search.ask(remaining)
@@ -356,7 +368,7 @@ def test_without_an_exact_size_the_search_goes_on_until_room_ends() -> None:
 
 
 def test_kept_elites_are_not_asked_again_and_are_not_forgotten() -> None:
-    planner = CEM(horizon=4, iterations=2, keep=2, elites=0.02, center=False)
+    planner = CEM(horizon=4, iterations=2, keep=2, elites=0.02, vectors=GaussianSettings(include_mean=False))
     search, remaining = begin(planner, 400), np.full(4, 400)
     first = search.ask(remaining)
     search.tell(first, score(first))
@@ -365,7 +377,7 @@ def test_kept_elites_are_not_asked_again_and_are_not_forgotten() -> None:
     best = score(first).returns[..., 0].topk(2).indices
     pair = first.sequences[torch.arange(4)[:, None], best]
     np.testing.assert_array_equal(search.plan().actions, pair[:, 0])
-    np.testing.assert_allclose(search.law.mean, pair.mean(1), atol=1e-6)
+    np.testing.assert_allclose(search.proposal.mean, pair.mean(1), atol=1e-6)
 
 
 # --- bounds, noise, warm start ------------------------------------------------------------------------------------
@@ -375,7 +387,7 @@ def test_kept_elites_are_not_asked_again_and_are_not_forgotten() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_bounds_hold_for_samples_and_plans(planner: Shooting, dtype: torch.dtype) -> None:
     box = BoxActions(torch.tensor([-2.0, 0.1], dtype=dtype), torch.tensor([0.3, 0.7], dtype=dtype))
-    planner = replace(planner, std=3.0, horizon=6, answer="mean")
+    planner = replace(planner, vectors=replace(planner.vectors, std=3.0), horizon=6, answer="mean")
     search, remaining = begin(planner, 3000, box=box), np.full(4, 3000)
     while not search.done.all():
         query = search.ask(remaining)
@@ -389,14 +401,16 @@ def test_bounds_hold_for_samples_and_plans(planner: Shooting, dtype: torch.dtype
 
 @pytest.mark.parametrize("planner", PLANNERS, ids=NAMES)
 def test_the_scale_of_the_noise_has_an_effect(planner: Shooting) -> None:
-    narrow, wide = (ask_once(replace(planner, std=std), 4000).sequences for std in (0.1, 0.3))
+    narrow, wide = (
+        ask_once(replace(planner, vectors=replace(planner.vectors, std=std)), 4000).sequences for std in (0.1, 0.3)
+    )
     assert 2.5 < float(wide.std() / narrow.std()) < 3.1
     assert abs(float(narrow[:, 1:].std()) - 0.4) < 0.02
 
 
 def test_candidate_zero_is_the_mean() -> None:
     assert ask_once(CEM(), 1000).sequences[:, 0].abs().max() == 0
-    assert ask_once(CEM(center=False), 1000).sequences[:, 0].abs().max() > 0
+    assert ask_once(CEM(vectors=GaussianSettings(include_mean=False)), 1000).sequences[:, 0].abs().max() > 0
 
 
 def test_warm_start_moves_the_plan_on_and_helps() -> None:
@@ -406,8 +420,8 @@ def test_warm_start_moves_the_plan_on_and_helps() -> None:
     first.advance(taken)
     states, _ = model.expand(model.start(STARTS)[0], taken)
     warm = begin(planner, 200, after=first)
-    assert torch.equal(warm.law.mean[:, :-1], first.plan().actions[:, 1:])
-    assert torch.equal(warm.law.mean[:, -1], first.plan().actions[:, -1])
+    assert torch.equal(warm.proposal.mean[:, :-1], first.plan().actions[:, 1:])
+    assert torch.equal(warm.proposal.mean[:, -1], first.plan().actions[:, -1])
     better = solve(planner, 200, starts=states, after=first).plan().value
     assert better.mean() > solve(planner, 200, starts=states).plan().value.mean()
 
@@ -415,7 +429,7 @@ def test_warm_start_moves_the_plan_on_and_helps() -> None:
 def test_steps_taken_beyond_the_plan_start_afresh() -> None:
     first = finish(begin(CEM(horizon=5), 500), 500)
     first.advance(torch.zeros(4, 7, 1))
-    assert begin(CEM(horizon=5), 500, after=first).law.mean.abs().max() == 0
+    assert begin(CEM(horizon=5), 500, after=first).proposal.mean.abs().max() == 0
 
 
 def test_warm_start_from_another_problem_is_a_value_error() -> None:
@@ -430,16 +444,19 @@ def test_refit_is_the_weighted_mean_and_deviation() -> None:
     generator = np.random.default_rng(4)
     samples, weights = generator.uniform(-1, 1, (2, 9, 3, 2)), generator.dirichlet(np.ones(9), 2)
     one = torch.ones(2, dtype=torch.double)
-    law = Gaussian.around(torch.zeros(2, 3, 2, dtype=torch.double), BoxActions(-one, one), 0.5)
-    law.refit(slice(None), torch.tensor(samples), torch.tensor(weights), smoothing=0.25, least=0.0, adapt=True)
+    proposal = Gaussian.around(torch.zeros(2, 3, 2, dtype=torch.double), BoxActions(-one, one), 0.5)
+    proposal.refit(
+        slice(None), torch.tensor(samples), torch.tensor(weights), smoothing=0.25, min_std=0.0, adapt_std=True
+    )
     mean = np.einsum("bk,bkhd->bhd", weights, samples)
     std = np.sqrt(np.einsum("bk,bkhd->bhd", weights, (samples - mean[:, None]) ** 2))
-    np.testing.assert_allclose(law.mean.numpy(), 0.75 * mean, atol=1e-12)
-    np.testing.assert_allclose(law.std.numpy(), 0.75 * std + 0.25 * 0.5, atol=1e-12)
+    np.testing.assert_allclose(proposal.mean.numpy(), 0.75 * mean, atol=1e-12)
+    np.testing.assert_allclose(proposal.std.numpy(), 0.75 * std + 0.25 * 0.5, atol=1e-12)
 
 
-WRONG: list[dict[str, Any]] = [{"horizon": 0}, {"smoothing": 1.0}, {"risk": "best"}, {"std": -1}, {"answer": "a"}]
-WRONG += [{"decay": 0.5}, {"carry": -1}, {"center": "first"}, {"control_cost": 2.0}]
+WRONG: list[dict[str, Any]] = [{"horizon": 0}, {"smoothing": 1.0}, {"risk": "best"}, {"decay": 0.5}, {"answer": "a"}]
+WRONG += [{"control_cost": 2.0}, {"keep": -1}]
+WRONG_VECTORS: list[dict[str, Any]] = [{"std": -1}, {"reuse_elites": -1}, {"include_mean": "first"}, {"min_std": -0.1}]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -448,15 +465,21 @@ def test_settings_that_make_no_sense_are_named(wrong: dict[str, Any]) -> None:
         MPPI(**wrong)
 
 
+@pytest.mark.parametrize("wrong", WRONG_VECTORS)
+def test_settings_for_vectors_that_make_no_sense_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        GaussianSettings(**wrong)
+
+
 # --- iCEM, and the control cost of MPPI ---------------------------------------------------------------------------
 
 
 def test_populations_fade_and_use_the_budget_up() -> None:
-    numbers = ICEM(horizon=10, iterations=4, decay=2.0, fewest=4).schedule(Size(3000)).populations
+    numbers = ICEM(horizon=10, iterations=4, decay=2.0, min_population=4).schedule(Size(3000)).populations
     assert numbers.tolist() == [160, 80, 40, 20]
-    numbers = ICEM(horizon=10, iterations=4, decay=2.0, fewest=30).schedule(Size(1003)).populations
+    numbers = ICEM(horizon=10, iterations=4, decay=2.0, min_population=30).schedule(Size(1003)).populations
     assert numbers.sum() == 100 and numbers.min() >= 30
-    given_one = ICEM(horizon=10, iterations=4, decay=2.0, population=50, fewest=10).schedule(Size(3000))
+    given_one = ICEM(horizon=10, iterations=4, decay=2.0, population=50, min_population=10).schedule(Size(3000))
     assert given_one.populations.tolist() == [50, 25, 12, 10]
     even = CEM(horizon=10, iterations=4).schedule(Size(1030)).populations
     assert even.tolist() == [26, 26, 26, 25]
@@ -466,27 +489,28 @@ def test_the_mean_is_a_candidate_in_the_last_iteration_only() -> None:
     search, remaining, seen = begin(ICEM(horizon=6, iterations=3), 2000), np.full(4, 2000), []
     while not search.done.all():
         query = search.ask(remaining)
-        seen.append(torch.equal(query.sequences[:, 0], search.law.mean))
+        seen.append(torch.equal(query.sequences[:, 0], search.proposal.mean))
         remaining[query.row] -= query.nodes
         search.tell(query, score(query))
     assert seen == [False, False, True]
 
 
 def test_elites_of_the_decision_before_are_tried_again_moved_on() -> None:
-    planner = ICEM(horizon=6, keep=3, carry=2)
+    planner = ICEM(horizon=6, keep=3, vectors=replace(ICEM.vectors, reuse_elites=2))
     first = finish(begin(planner, 1200), 1200)
-    elders = first.kept[:, :2]
+    elites = first.kept[:, :2]
     first.advance(torch.zeros(4, 1))
     second = begin(planner, 1200, after=first)
     asked = second.ask(np.full(4, 1200)).sequences[:, -2:]
-    assert torch.equal(asked[:, :, :-1], elders[:, :, 1:]) and torch.equal(asked[:, :, -1], elders[:, :, -1])
+    assert torch.equal(asked[:, :, :-1], elites[:, :, 1:]) and torch.equal(asked[:, :, -1], elites[:, :, -1])
     untold = begin(planner, 1200)
     assert torch.isfinite(begin(planner, 1200, after=untold).ask(np.full(4, 1200)).sequences).all()
 
 
 def test_icem_is_nearer_to_riccati_than_cem_where_candidates_are_few() -> None:
-    few = {"horizon": 10, "least_std": 0.005, "iterations": 5, "fewest": 8}
-    assert gaps(ICEM(**few), 600) < gaps(CEM(**few), 600)
+    few = {"horizon": 10, "iterations": 5, "min_population": 8}
+    icem, cem = (kind(**few, vectors=replace(kind.vectors, min_std=0.005)) for kind in (ICEM, CEM))
+    assert gaps(icem, 600) < gaps(cem, 600)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])

@@ -25,7 +25,7 @@ from forethought.planning import (
 )
 from forethought.planning.testing.check_model import check_search
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
-from forethought.planning.vectors.queries import Sloped
+from forethought.planning.vectors.queries import ReturnGradients
 
 
 def linear(bound: float = 4.0) -> LinearQuadratic:
@@ -122,11 +122,13 @@ def test_risk_is_climbed_through_the_members_it_counts() -> None:
         Expansion(zero, zero + 1, zero), linear().actions, Budget(nodes=90).size(), keys=keys_of(0, 1)
     )
     query = search.ask(np.array([90]))
-    search.tell(query, Sloped(torch.tensor([[[3.0, -2.0]]]), slopes=torch.tensor([[[[[9.0]], [[-1.0]]]]])))
+    search.tell(query, ReturnGradients(torch.tensor([[[3.0, -2.0]]]), gradients=torch.tensor([[[[[9.0]], [[-1.0]]]]])))
     assert search.plan().value.tolist() == [-2.0]
-    assert float(search.climbers[0].detach()) < 0
-    with pytest.raises(ModelError, match="slopes want shape"):
-        search.tell(search.ask(np.array([87])), Sloped(torch.zeros(1, 1, 2), slopes=torch.zeros(1, 1, 1, 1)))
+    assert float(search.x[0].detach()) < 0
+    with pytest.raises(ModelError, match="gradients must have shape"):
+        search.tell(
+            search.ask(np.array([87])), ReturnGradients(torch.zeros(1, 1, 2), gradients=torch.zeros(1, 1, 1, 1))
+        )
 
 
 @pytest.mark.parametrize(
@@ -165,12 +167,12 @@ def test_the_next_decision_goes_on_from_a_polished_plan() -> None:
     first = plan(planner, linear(), STARTS, Budget(nodes=1000))
     first.search.advance(first.plan.actions[:, 0])
     second = plan(replace(planner, share=0.5), linear(), STARTS, Budget(nodes=40), after=first)
-    torch.testing.assert_close(second.search.first.law.mean[:, : 10 - 1], first.plan.actions[:, 1:])
+    torch.testing.assert_close(second.search.first.proposal.mean[:, : 10 - 1], first.plan.actions[:, 1:])
 
 
-def test_polishing_wants_vectors_and_a_share() -> None:
+def test_warm_starting_needs_vectors_and_a_share() -> None:
     zero = np.zeros(1, np.float32)
-    with pytest.raises(ValueError, match="vectors within a BoxActions"):
+    with pytest.raises(ValueError, match="vectors within BoxActions"):
         WarmStarted(MCTS(), ILQR()).begin(
             Expansion(zero, zero + 1, zero), DiscreteActions(2), Budget(nodes=9).size(), keys=keys_of(0, 1)
         )

@@ -27,8 +27,8 @@ from forethought.planning import (
 from forethought.planning.rollout import rollout
 from forethought.planning.testing.check_model import check_search
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
-from forethought.planning.trajopt.backward import Quadratic, backward
-from forethought.planning.vectors.queries import Curves, Slopes, Walks, curves_nodes
+from forethought.planning.trajopt.backward import QuadraticModel, backward_pass
+from forethought.planning.vectors.queries import Gradients, Linearization, Rollouts, linearization_nodes
 
 BOTH = [ILQR(), DDP()]
 PLENTY = Budget(nodes=60_000)
@@ -102,18 +102,18 @@ def test_one_improvement_is_the_lqr_optimum(planner: ILQR) -> None:
     law = model.optimum(15)
     np.testing.assert_allclose(outcome.plan.value, -((starts @ law.cost[0]) * starts).sum(-1), rtol=1e-6)
     torch.testing.assert_close(outcome.plan.actions[:, 0], -starts @ law.gain[0].T)
-    assert outcome.search.improved.tolist() == [1, 1, 1] and outcome.plan.stop_reason == ["converged"] * 3
+    assert outcome.search.improvements.tolist() == [1, 1, 1] and outcome.plan.stop_reason == ["converged"] * 3
     assert outcome.plan.gradient is not None and outcome.plan.gradient.max() < 1e-9
-    assert (outcome.charged[:, 0] == 15 * 2 + 2 * curves_nodes(15, 4, 2 * planner.second)).all()
+    assert (outcome.charged[:, 0] == 15 * 2 + 2 * linearization_nodes(15, 4, 2 * planner.second)).all()
 
 
 def test_its_feedback_is_the_lqr_gain() -> None:
     model = linear()
     states = model.start(f64([[1.0, -1.0]]))[0]
     actions, row = torch.zeros(1, 1, 8, 2, dtype=torch.float64), np.zeros(1, np.int32)
-    around = rollout(model, states, Walks(row, actions)).states[:, 0, :-1]
-    told = rollout(model, states, Curves(row, actions, None, around))
-    law = backward(Quadratic.of(told, actions[:, 0], model.actions), torch.zeros(1, dtype=torch.float64))
+    around = rollout(model, states, Rollouts(row, actions)).states[:, 0, :-1]
+    told = rollout(model, states, Linearization(row, actions, None, around))
+    law = backward_pass(QuadraticModel.of(told, actions[:, 0], model.actions), torch.zeros(1, dtype=torch.float64))
     torch.testing.assert_close(law.feedback[0], -model.optimum(8).gain)
 
 
@@ -150,7 +150,7 @@ def test_it_swings_a_weak_pendulum_up_and_the_certificate_is_the_gradient(planne
     assert abs(math.remainder(float(end[0]), 2 * math.pi)) < 0.1 and abs(float(end[1])) < 0.3
     assert (found.actions.abs() <= 3).all() and (found.actions.abs() == 3).sum() > 5
     torch.testing.assert_close(returns_of(model, STARTS[:1], found.actions), f64(found.value), rtol=1e-5, atol=1e-5)
-    slope = rollout(model, STARTS[:1], Slopes(np.zeros(1, np.int32), found.actions[:, None])).slopes[0, 0, 0]
+    slope = rollout(model, STARTS[:1], Gradients(np.zeros(1, np.int32), found.actions[:, None])).gradients[0, 0, 0]
     held = ((found.actions[0] >= 3) & (slope > 0)) | ((found.actions[0] <= -3) & (slope < 0))
     assert found.gradient is not None
     np.testing.assert_allclose(found.gradient[0], float(torch.where(held, 0, 3 * slope.abs()).max()), rtol=1e-3)
@@ -162,9 +162,9 @@ def test_scipys_bounded_quasi_newton_finds_nothing_better_nearby() -> None:
     for b, start in enumerate(STARTS[1:]):
 
         def fall(u: Any, start: Any = start) -> tuple[float, Any]:
-            query = Slopes(np.zeros(1, np.int32), f64(u).view(1, 1, steps, 1))
+            query = Gradients(np.zeros(1, np.int32), f64(u).view(1, 1, steps, 1))
             told = rollout(model, start[None], query)
-            return -float(told.returns), -told.slopes.flatten().numpy()
+            return -float(told.returns), -told.gradients.flatten().numpy()
 
         best = optimize.minimize(
             fall, found.actions[b].flatten(), jac=True, method="L-BFGS-B", bounds=[(-2, 2)] * steps
@@ -173,7 +173,7 @@ def test_scipys_bounded_quasi_newton_finds_nothing_better_nearby() -> None:
 
 
 def test_second_derivatives_of_the_dynamics_take_fewer_improvements() -> None:
-    few, many = (plan(p, WEAK, STARTS[:1], PLENTY).search.improved for p in (DDP(horizon=60), ILQR(horizon=60)))
+    few, many = (plan(p, WEAK, STARTS[:1], PLENTY).search.improvements for p in (DDP(horizon=60), ILQR(horizon=60)))
     assert few < 0.8 * many
 
 
@@ -246,7 +246,7 @@ def test_derivatives_that_are_not_finite_are_a_model_error() -> None:
 
 def test_slots_and_settings_without_sense_are_refused() -> None:
     zero = np.zeros(1, np.float32)
-    with pytest.raises(ValueError, match="DDP wants vectors within a BoxActions"):
+    with pytest.raises(ValueError, match="DDP plans vectors within BoxActions"):
         DDP().begin(
             Expansion(zero, zero + 1, zero), DiscreteActions(3), Budget(nodes=5).size(), keys=np.zeros(1, np.uint64)
         )
@@ -303,7 +303,7 @@ def test_crocoddyls_box_ddp_swings_the_pendulum_no_better(start: int) -> None:
     again = returns_of(WEAK, STARTS[start : start + 1], f64(np.array(theirs.us)).view(1, steps, 1))
     assert float(again) == pytest.approx(-theirs.cost, rel=1e-4)
     print(f"pendulum {start}: crocoddyl {-theirs.cost:.4f} in {theirs.iter}, ours {ours.plan.value[0]:.4f} in "
-          f"{ours.search.improved[0]}")  # fmt: skip
+          f"{ours.search.improvements[0]}")  # fmt: skip
     assert ours.plan.value[0] >= -theirs.cost - 0.01 * theirs.cost
 
 
@@ -336,6 +336,6 @@ def test_crocoddyls_box_ddp_drives_the_unicycle_no_better() -> None:
     again = returns_of(Unicycle(), start, f64(np.array(theirs.us)).view(1, steps, 2))
     assert float(again) == pytest.approx(-theirs.cost, rel=1e-6)
     print(f"unicycle: crocoddyl {-theirs.cost:.4f} in {theirs.iter}, ours {ours.plan.value[0]:.4f} in "
-          f"{ours.search.improved[0]}")  # fmt: skip
+          f"{ours.search.improvements[0]}")  # fmt: skip
     assert ours.plan.value[0] >= -theirs.cost - 0.01 * theirs.cost
     assert (ours.plan.actions.abs() == f64([0.4, 0.6])).any()

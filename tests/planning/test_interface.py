@@ -21,6 +21,7 @@ from forethought.planning import (
     Budget,
     EliteActions,
     Expansion,
+    GaussianSettings,
     aplan,
     elites,
     plan,
@@ -103,7 +104,7 @@ def test_vectors_are_planned_the_same_over_a_model_with_unrelated_attributes(pla
 
 def test_a_policy_warm_starts_the_same_over_a_model_with_unrelated_attributes() -> None:
     plain, other = (
-        MPCPolicy(CEM(horizon=5, keep=3, carry=3), m, 200, seeds=[0, 1])
+        MPCPolicy(CEM(horizon=5, keep=3, vectors=GaussianSettings(reuse_elites=3)), m, 200, seeds=[0, 1])
         for m in (Integrator(), with_unrelated_attributes(Integrator()))
     )
     assert plain.warm and other.warm

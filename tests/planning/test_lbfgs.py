@@ -13,18 +13,18 @@ from torch import Tensor
 
 from forethought.planning import BoxActions, Budget, GradientShooting, plan
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
-from forethought.planning.trajopt.lbfgs import LBFGS, direction
+from forethought.planning.trajopt.lbfgs import LBFGS, two_loop
 
 Function = Callable[[Tensor], Tensor]
 
 
 def climbed(function: Function, start: Tensor, calls: int, **settings: Any) -> LBFGS:
-    """All climbers told of all their places `calls` times."""
+    """`calls` evaluations of every problem."""
     ascent, every = LBFGS(start, **settings), torch.arange(len(start))
     for _ in range(calls):
-        place = ascent.place.clone().requires_grad_()
-        value = function(place)
-        (slope,) = torch.autograd.grad(value.sum(), place)
+        x = ascent.trial.clone().requires_grad_()
+        value = function(x)
+        (slope,) = torch.autograd.grad(value.sum(), x)
         ascent.tell(every, value.detach(), slope)
     return ascent
 
@@ -50,7 +50,7 @@ def test_the_recursion_is_bfgs_written_out() -> None:
     s, y, g = draw.normal(size=(2, m, n)), draw.normal(size=(2, m, n)), draw.normal(size=(2, n))
     y = np.where((s * y).sum(-1, keepdims=True) > 0, y, -y)
     y[1, 2] = -y[1, 2]  # a pair that does not count
-    found = direction(torch.from_numpy(g), torch.from_numpy(s), torch.from_numpy(y))
+    found = two_loop(torch.from_numpy(g), torch.from_numpy(s), torch.from_numpy(y))
     for b in range(2):
         pairs = [(s[b, i], y[b, i]) for i in range(m) if s[b, i] @ y[b, i] > 0]
         last = pairs[-1]
@@ -77,7 +77,7 @@ def test_bounded_quadratics_end_where_scipy_s_end(seed: int) -> None:
         options={"ftol": 1e-15, "gtol": 1e-12},
     )
     assert (np.abs(known.x) == 1).any() and (np.abs(known.x) < 1).any()
-    np.testing.assert_allclose(found.at.numpy(), np.tile(known.x, (5, 1)), atol=1e-5)
+    np.testing.assert_allclose(found.x.numpy(), np.tile(known.x, (5, 1)), atol=1e-5)
 
 
 @pytest.mark.parametrize("top", [1.0, 0.4])
@@ -95,23 +95,23 @@ def test_a_curved_valley_is_followed_to_its_end_as_scipy_does(top: float) -> Non
     assert -float(found.value) <= known.fun + 1e-6
 
 
-def test_climbers_told_apart_and_in_any_order_climb_as_they_do_together() -> None:
+def test_problems_told_apart_are_solved_as_they_are_together() -> None:
     start = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, (4, 4)))
     together = climbed(valley, start, 40)
     for row in range(4):
         alone = climbed(valley, start[row : row + 1], 40)
-        torch.testing.assert_close(alone.at[0], together.at[row])
+        torch.testing.assert_close(alone.x[0], together.x[row])
 
 
 def test_values_never_fall_and_places_stay_in_the_box() -> None:
     ascent = LBFGS(torch.from_numpy(np.random.default_rng(2).uniform(-1, 1, (6, 4))))
     every, before = torch.arange(6), torch.full((6,), -torch.inf).double()
     for _ in range(60):
-        place = ascent.place.clone().requires_grad_()
-        value = valley(place)
-        (slope,) = torch.autograd.grad(value.sum(), place)
+        x = ascent.trial.clone().requires_grad_()
+        value = valley(x)
+        (slope,) = torch.autograd.grad(value.sum(), x)
         ascent.tell(every, value.detach(), slope)
-        assert (ascent.value >= before).all() and (ascent.place.abs() <= 1).all()
+        assert (ascent.value >= before).all() and (ascent.trial.abs() <= 1).all()
         before = ascent.value.clone()
 
 
@@ -119,7 +119,7 @@ def test_a_step_into_nan_is_shortened() -> None:
     """The best of log(x) / 10 - x is at 0.1; below 0, where the first step leads, it is NaN."""
     function = lambda x: 0.1 * x[:, 0].log() - x[:, 0]  # noqa: E731
     found = climbed(function, torch.tensor([[0.9]]).double(), 60, first_step=2.0)
-    assert float(found.at) == pytest.approx(0.1, abs=1e-6)
+    assert float(found.x) == pytest.approx(0.1, abs=1e-6)
 
 
 def linear(bound: float) -> LinearQuadratic:
@@ -147,7 +147,7 @@ def test_it_reaches_riccati_s_optimum_with_fewer_gradients_than_adam() -> None:
 def test_every_evaluation_is_paid_those_of_the_line_search_too(nodes: int) -> None:
     planner = GradientShooting(horizon=10, std=3.0, optimiser="lbfgs", tolerance=0.0)
     outcome = plan(planner, linear(0.3), STARTS, Budget(nodes=nodes))
-    each = outcome.search.climbers[0].shape[0] * 3 * outcome.plan.actions.shape[1]
+    each = outcome.search.x[0].shape[0] * 3 * outcome.plan.actions.shape[1]
     np.testing.assert_array_equal(outcome.charged[:, 0], outcome.search.iteration * each)
     ended = np.array(outcome.plan.stop_reason) == "budget"
     assert (outcome.charged[:, 0] <= nodes).all() and (outcome.charged[ended, 0] > nodes - each).all()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from spaces import indexed
 
-from forethought.planning import CEM, MPPI, BestOfN, Budget, Expansion, aplan, keys_of, plan
+from forethought.planning import CEM, MPPI, BestOfN, Budget, Expansion, PathSettings, aplan, keys_of, plan
 from forethought.planning.categorical import DRAWN, refit
 from forethought.planning.interface import DiscreteActions, Size, action_count
 from forethought.planning.noise import uniforms
@@ -197,7 +197,8 @@ def test_queries_say_whether_they_follow_and_what_is_to_be_judged(n, to_end, eva
     query = search.ask(np.array([50], np.int32))
     assert (query.to_end, query.evaluate) == (to_end, evaluate)
     assert len(query) == 1 if n is None else len(query) > 1
-    silent = BestOfN(evaluate="none").begin(world.start([0])[1], indexed(n), Size(50), keys=keys_of(0, 1))
+    unvalued = BestOfN(paths=PathSettings(evaluate="none"))
+    silent = unvalued.begin(world.start([0])[1], indexed(n), Size(50), keys=keys_of(0, 1))
     assert silent.ask(np.array([50], np.int32)).evaluate == "none"
 
 
@@ -256,7 +257,7 @@ def test_a_small_tree_is_exhausted_or_the_row_stalls(planner):
 
 
 def test_without_prior_mass_one_elite_is_where_it_converges():
-    out = plan(CEM(prior=0.0, elites=0.01), World(None, depth=3), range(3), Budget(nodes=500))
+    out = plan(CEM(elites=0.01, paths=PathSettings(prior=0.0)), World(None, depth=3), range(3), Budget(nodes=500))
     assert out.plan.stop_reason == ["converged"] * 3
 
 
@@ -269,7 +270,7 @@ def test_answer_mean_takes_the_most_weighted_first_action():
 
 def test_width_caps_the_distinct_children_of_a_node():
     world = World(None, depth=4)
-    search = plan(CEM(width=3), world, [0], Budget(nodes=60)).search
+    search = plan(CEM(paths=PathSettings(width=3)), world, [0], Budget(nodes=60)).search
     tree = search.tree
     assert max(len(tree.children(0, n)) for n in [0, *tree.told(0)]) == 3
 
@@ -305,7 +306,7 @@ def test_a_row_of_a_batch_is_the_row_alone(planner, n):
 )
 def test_any_order_of_tells_and_drops_keeps_the_contract(seed, budget, n, planner, parallel):
     world, rng = World(n, depth=4, ends=0.2), random.Random(seed)
-    chosen = planner(horizon=3, parallel=parallel, fewest=3)
+    chosen = planner(horizon=3, min_population=3, paths=PathSettings(parallel=parallel))
     search = chosen.begin(world.start(range(2))[1], indexed(n), Size(budget), keys=keys_of(seed, 2))
     states, opened, flying = ListStates([], 0), np.zeros(2, np.int32), []
     states.put(np.arange(2, dtype=np.int32), np.zeros(2, np.int32), [(0, ()), (1, ())])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.planning import CEM, BoxActions
+from forethought.planning import CEM, BoxActions, GaussianSettings
 from forethought.planning.testing import check_model as check
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
 from forethought.planning.trajopt.lqr import dare, lqr, unreachable
@@ -117,12 +117,12 @@ def test_the_regulator_does_not_care_whether_matrices_are_repeated() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"a": np.eye(3)}, r"a wants shape \[..., 2, 2\] beside b \[..., 2, 1\], got \[3, 3\]"),
-        ({"r": np.eye(2)}, r"r wants shape \[..., 1, 1\]"),
+        ({"a": np.eye(3)}, r"a must have shape \[..., 2, 2\] beside b \[..., 2, 1\], got \[3, 3\]"),
+        ({"r": np.eye(2)}, r"r must have shape \[..., 1, 1\]"),
         ({"q": np.array([[1.0, 1.0], [0.0, 1.0]])}, "q is not symmetric"),
         ({"b": np.array([[np.nan], [1.0]])}, "b holds NaN"),
         ({"r": np.array([[-1.0]])}, r"R \+ B'PB of step 4 has the eigenvalue"),
-        ({"horizon": None}, "wants a horizon"),
+        ({"horizon": None}, "needs a horizon"),
         ({"horizon": 0}, "at least one step"),
         ({"discount": 1.5}, r"discount is in \(0, 1\]"),
         ({"horizon": None, "a": np.stack([A] * 4), "b": np.stack([B] * 3)}, "4 steps of every matrix"),
@@ -142,7 +142,7 @@ def test_a_system_that_no_action_can_hold_is_refused_by_its_mode() -> None:
 
 
 def test_a_lasting_mode_that_costs_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="q must punish"):
+    with pytest.raises(ValueError, match="q must penalise"):
         dare(np.eye(1), np.eye(1), np.zeros((1, 1)), np.eye(1))
 
 
@@ -176,7 +176,8 @@ def test_a_sampling_planner_comes_near_the_optimum() -> None:
     from forethought.planning import Budget, plan
 
     world, starts = model(bound=4.0), [[1.0, 0.0], [-0.5, 0.5]]
-    found = plan(CEM(horizon=10, iterations=8, least_std=0.005), world, starts, Budget(nodes=10_000)).plan
+    planner = CEM(horizon=10, iterations=8, vectors=GaussianSettings(min_std=0.005))
+    found = plan(planner, world, starts, Budget(nodes=10_000)).plan
     states = world.start(starts)[0]
     best = -((states @ world.optimum(10).cost[0]) * states).sum(-1).numpy()
     assert ((found.value <= best + 1e-6) & (found.value > 1.01 * best)).all()
