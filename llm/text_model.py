@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..planning.interface import UNITS, Evaluate, Expansion, IndexedActions, Int, SampledActions
+from ..planning.interface import UNITS, Actions, Evaluate, Expansion, IndexedActions, SampledActions
 from .concurrency import gather_or_cancel
 from .critics import UNJUDGED, ClosableCritic, Critic, Judgement, NoCritic, SiblingCritic
 from .engines.base import Engine, Sampling, Tokens
@@ -141,7 +141,7 @@ class TextModel:
     async def expand(
         self,
         states: Sequence[TextState],
-        actions: Sequence[int] | Int,
+        actions: Sequence[int] | Actions,
         *,
         to_end: bool = False,
         evaluate: Evaluate = "all",

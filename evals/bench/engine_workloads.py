@@ -50,11 +50,11 @@ class SearchWorkload:
     value: str = "self"
     in_flight: int | None = None
 
-    async def run(self, model: Any, on_drain: Callable[[], None] = lambda: None) -> list[Outcome]:
+    async def run(self, model: Any, on_drain: Callable[[], None] = lambda: None) -> list[Outcome[Any]]:
         """One outcome per question. on_drain: called when the last question is started."""
         budget, gate = Budget(nodes=self.nodes), asyncio.Semaphore(self.in_flight or len(self.questions))
 
-        async def search(key: int, question: str) -> Outcome:
+        async def search(key: int, question: str) -> Outcome[Any]:
             async with gate:
                 if key == len(self.questions) - 1:
                     on_drain()

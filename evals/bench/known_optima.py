@@ -18,7 +18,7 @@ from torch import Tensor
 from ...control.dynamics import Pendulum
 from ...control.world_models.analytic import AnalyticModel
 from ...planning import ILQR, BoxActions, Budget, plan
-from ...planning.chained import Given
+from ...planning.chained import fixed_plan
 from ...planning.testing.linear_quadratic import LinearQuadratic, quadratic
 from ...planning.testing.problems import Table
 from ...planning.trajopt.lqr import Regulator, dare
@@ -130,9 +130,9 @@ def ilqr_returns(model: Any, states: Tensor, gain: Tensor, steps: int = 40) -> T
     for _ in range(steps):
         actions.append((-state @ gain.T).clamp(box.low, box.high).to(box.low))
         state = model.expand(state, actions[-1], evaluate="none")[0]
-    feedback = Given(torch.stack(actions, 1), box)
+    feedback = fixed_plan(torch.stack(actions, 1), box)
     planner, budget = ILQR(horizon=steps, tolerance=1e-6), Budget(nodes=65_536)
-    found = plan(planner, model, states, budget, after=feedback.outcome).plan
+    found = plan(planner, model, states, budget, after=feedback).plan
     if not isinstance(found.actions, Tensor):
         raise TypeError("iLQR plans vectors")
     total, weight = torch.zeros(len(states)).double(), torch.ones(len(states)).double()

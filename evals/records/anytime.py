@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class TruncatedSearch:
     charged: NDArray[np.float64]
 
 
-def truncate(outcome: Outcome, nodes: int) -> TruncatedSearch | None:
+def truncate(outcome: Outcome[Any], nodes: int) -> TruncatedSearch | None:
     """The first `nodes` nodes of a one-problem outcome; None where no solution is among them."""
     order = outcome.tree.told(0)
     if int(outcome.charged[0, NODES]) != len(order):
@@ -46,7 +47,7 @@ def truncate(outcome: Outcome, nodes: int) -> TruncatedSearch | None:
     return TruncatedSearch([_with_visits(outcome, leaf, first) for leaf in found], charged)
 
 
-def _with_visits(outcome: Outcome, leaf: Finished, first: Sequence[int]) -> Finished:
+def _with_visits(outcome: Outcome[Any], leaf: Finished, first: Sequence[int]) -> Finished:
     """The leaf with its visits at that time: its own, and those of its duplicates in a search that counts them."""
     merged = outcome.tree.I[0, first, words.STATUS] == words.MERGED
     twins = outcome.tree.I[0, first, words.SAME_AS] == leaf.node

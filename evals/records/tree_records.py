@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ...llm.text.state import TextState
 from ...planning import records as words
 from ...planning.driver import Outcome
 from ...planning.tree import Tree
@@ -36,7 +39,13 @@ is none; `terminal` is 1 for a solution, 2 for a dead end and 0 otherwise.
 _TOKENS = [GENERATED_TOKENS, PROMPT_TOKENS, VALUE_TOKENS]
 
 
-def tree_record(outcome: Outcome, text_of: Callable[[Any], str]) -> dict[str, Any] | None:
+def state_at(outcome: Outcome[list[TextState]], node: int) -> TextState:
+    """The state of a node of a one-problem outcome over text."""
+    (state,) = outcome.states.get(np.zeros(1, np.int32), np.array([node], np.int32))
+    return state
+
+
+def tree_record(outcome: Outcome[list[TextState]], text_of: Callable[[Any], str]) -> dict[str, Any] | None:
     """The tree of a one-problem outcome, None for a search without one. text_of: the step that leads to a state."""
     if not isinstance(outcome.search, TreeSearch):
         return None
@@ -45,7 +54,7 @@ def tree_record(outcome: Outcome, text_of: Callable[[Any], str]) -> dict[str, An
     for node in tree.told(0):
         usage = outcome.node_usage.get((0, node))
         tokens = 0.0 if usage is None else float(usage[_TOKENS].sum())
-        nodes.append(_node(tree, node, text_of(outcome.states.states[0, node]), tokens))
+        nodes.append(_node(tree, node, text_of(state_at(outcome, node)), tokens))
     return {"path": [int(node) for node in outcome.plan.path[0]], "columns": list(COLUMNS), "nodes": nodes}
 
 

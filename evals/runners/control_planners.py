@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...control.tasks import TASKS, ControlTask
-from ...planning import CEM, DDP, ICEM, ILQR, MCTS, MPPI, BestOfN, GradientShooting, Planner, WarmStarted
+from ...planning import (
+    CEM,
+    DDP,
+    ICEM,
+    ILQR,
+    MCTS,
+    MPPI,
+    BestOfN,
+    GaussianSettings,
+    GradientShooting,
+    Planner,
+    WarmStarted,
+)
 from ...planning.beam import Beam
 
 CONTROL_PLANNERS: dict[str, Callable[..., Planner]] = {
@@ -30,4 +42,4 @@ def cem_for_environment(env_id: str) -> CEM:
     for task in TASKS.values():
         if task.env_id == env_id and not task.discrete:
             return CEM(**task.settings["cem"])
-    return CEM(horizon=30, std=1.0, smoothing=0.1)
+    return CEM(horizon=30, smoothing=0.1, vectors=GaussianSettings(std=1.0))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...llm.text.state import TextState
 from ...llm.text_model import TextModel
 from ...planning import MCTS
 from ...planning.budget import Budget
@@ -16,7 +17,7 @@ from ...planning.noise import keys_of
 from ..planners import ANSWER_RULES, UNITS_OF_BUDGET, TextPlanner
 from ..records.answer_selection import Solution, select_answers
 from ..records.anytime import best_node, truncate
-from ..records.tree_records import tree_record
+from ..records.tree_records import state_at, tree_record
 from ..tasks.base import Problem, TextTask
 from .grid import Job, JobResult, usage_dicts
 
@@ -56,7 +57,7 @@ class TextSolver:
         selected = select_answers(found, outcome.tree, outcome.tree.told(0)) if found else {}
         rule = self._rule(planner)
         end = selected[rule]["node"] if rule in selected else None
-        state = outcome.states.states[0, end] if end is not None else outcome.ends[0] if outcome.ends else None
+        state = state_at(outcome, end) if end is not None else outcome.ends[0] if outcome.ends else None
         ledger = usage_dicts(outcome.charged[0], outcome.spent[0], outcome.completion[0])
         smaller = {}
         for budget in job.smaller_budgets:
@@ -68,7 +69,7 @@ class TextSolver:
     def _rule(self, planner: TextPlanner) -> str | None:
         return self.answer_by or ("majority" if planner.majority_vote else None)
 
-    def fields_at(self, outcome: Outcome, planner: TextPlanner, problem: Problem, budget: int) -> dict[str, Any] | None:
+    def fields_at(self, outcome: Outcome[list[TextState]], planner: TextPlanner, problem: Problem, budget: int) -> dict[str, Any] | None:
         """The row's fields at a smaller budget, None where that budget has to be run by itself."""
         cut = truncate(outcome, budget)
         if cut is None:
@@ -81,7 +82,7 @@ class TextSolver:
         end = selected[rule]["node"] if rule else best_node(cut.finished)
         nothing = np.zeros_like(cut.charged)
         ledger = usage_dicts(cut.charged, nothing, nothing)
-        return self._fields(problem, outcome.states.states[0, end], found, ledger, selected)
+        return self._fields(problem, state_at(outcome, end), found, ledger, selected)
 
     def _fields(
         self,
@@ -100,11 +101,11 @@ class TextSolver:
             "score": float(grade.correct), "ledger": ledger, "finished": found, "by_rule": by_rule,
         }  # fmt: skip
 
-    def finished(self, outcome: Outcome, leaves: Sequence[Finished], problem: Problem) -> list[dict[str, Any]]:
+    def finished(self, outcome: Outcome[list[TextState]], leaves: Sequence[Finished], problem: Problem) -> list[dict[str, Any]]:
         """Every finished solution with its grade, so that other rules of selection can be applied afterwards."""
         found = []
         for leaf in leaves:
-            state = outcome.states.states[0, leaf.node]
+            state = state_at(outcome, leaf.node)
             if self.model.answered(state):
                 grade = self.task.grade(problem, self.model.text(state))
                 found.append(
