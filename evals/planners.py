@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..planning import CEM, MCTS, MPPI, BestOfN, PathSettings, Planner
-from ..planning.beam import Beam
-from ..planning.rebase import Rebase
+from ..planning.trees.beam import Beam
+from ..planning.trees.mcts import WideningSettings
+from ..planning.trees.rebase import Rebase
 from .tasks.base import BadInput
 
 UNITS_OF_BUDGET = {"nodes": "nodes", "calls": "model_calls", "tokens": "generated_tokens", "seconds": "seconds"}
@@ -55,7 +56,7 @@ def _shooting(name: str) -> Callable[[int, int], TextPlanner]:
 
 def _mcts(name: str, **settings: Any) -> Callable[[int, int], TextPlanner]:
     def make(width: int, steps: int) -> TextPlanner:
-        return TextPlanner(name, MCTS(width=width, **settings), anytime=name != "gumbel")
+        return TextPlanner(name, MCTS(widening=WideningSettings(width=width), **settings), anytime=name != "gumbel")
 
     return make
 

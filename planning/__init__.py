@@ -1,6 +1,5 @@
 """The search core: planners, searches, trees and drivers that know nothing of any world."""
 
-from .beam import BFS, Beam
 from .budget import Budget, Ledger
 from .chained import WarmStarted, fixed_plan
 from .driver import Outcome, aplan, first_actions, plan, receding_horizon
@@ -23,13 +22,14 @@ from .interface import (
     SequenceQuery,
     Size,
 )
-from .mcts import MCTS
 from .noise import keys_of
 from .policy_prior import PolicyPrior
 from .shooting import CEM, ICEM, MPPI, BestOfN
 from .shooting_settings import GaussianSettings, PathSettings
 from .trajopt.gradient import GradientShooting
 from .trajopt.ilqr import DDP, ILQR
+from .trees.beam import BFS, Beam
+from .trees.mcts import MCTS, GumbelSettings, WideningSettings
 from .wrappers.constraints import Masked, Penalised
 from .wrappers.disturbance import NoisyActions
 from .wrappers.elite_actions import EliteActions, elites
@@ -56,6 +56,7 @@ __all__ = [
     "Finished",
     "GaussianSettings",
     "GradientShooting",
+    "GumbelSettings",
     "IndexedActions",
     "LambdaReturn",
     "Ledger",
@@ -75,6 +76,7 @@ __all__ = [
     "SequenceQuery",
     "Size",
     "WarmStarted",
+    "WideningSettings",
     "aplan",
     "elites",
     "first_actions",

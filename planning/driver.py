@@ -40,8 +40,8 @@ from .noise import keys_of
 from .rollout import rollout
 from .scoring import refuse_constrained_indices
 from .states import ListStates, StateStore, store_for
-from .tree import Tree
-from .tree_search import TreeSearch
+from .trees.base import TreeSearch
+from .trees.tree import Tree
 from .usage import ONE_STEP_USAGE, no_usage, usage_or_one_step
 
 State = TypeVar("State")
@@ -172,7 +172,7 @@ def _store(
         return states
     tree = search.tree
     reused = isinstance(after, Outcome) and isinstance(after.search, TreeSearch) and after.search.tree is tree
-    states = after.states if isinstance(after, Outcome) and reused else store_for(start, tree.nodes)
+    states = after.states if isinstance(after, Outcome) and reused else store_for(start, tree.capacity)
     states.put(row, tree.root, start)
     return states
 

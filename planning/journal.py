@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .event_log import Event
 from .interface import (
     ActionSpace,
     Answer,
     AnySearch,
     EdgeQuery,
-    Evaluate,
     Expansion,
     Int,
     Keys,
@@ -38,67 +38,6 @@ REMAINING = "remaining"
 """The kind of entry that is an array of remaining nodes per row."""
 KINDS = {kind.__name__: kind for kind in (EdgeQuery, SequenceQuery, Expansion, Returns)}
 Array = NDArray[np.generic]  # type: ignore[explicit-any]  # of any type
-Event = tuple[str, Query | Int, Query | Answer | None]
-
-PAGE, ROOM = 5, 4
-"""Lines of a page, and which of them holds the room."""
-BLOCK = 16_384
-"""Words of memory that pages are cut from at a time."""
-
-
-class Notes:
-    """The journal of a search over leaves as it is kept while the search runs.
-
-    A question of MCTS is written on a page, an array [5, most] cut from a larger block, and the answer to the latest
-    one is noted by itself: kept as events, ten thousand simulations would be a hundred thousand Python objects, and
-    making, missing in the cache and freeing them a third of the search. `events` makes them when they are wanted.
-
-    rows, most: how many rows a room has, and at most leaves a question on a page. asks: about how many questions come.
-    evaluate: which states all of them want a value of; none of them is to be followed.
-    """
-
-    def __init__(self, rows: int = 0, most: int = 0, asks: int = 0, evaluate: Evaluate = "all") -> None:
-        self.rows, self.evaluate = rows, evaluate
-        self.blocks = [np.empty((max(1, min(asks, BLOCK // (PAGE * max(1, most)))), PAGE, most), np.int32)]
-        self.used = 0
-        self.latest: EdgeQuery | None = None
-        self.kept: list[Any] = []
-
-    def page(self) -> Int:
-        """The next blank page [5, most]: row, parent, slot and node of each leaf, and the room of each row."""
-        block = self.blocks[-1]
-        if self.used == len(block):
-            self.blocks.append(block := np.empty_like(block))
-            self.used = 0
-        return block[self.used]
-
-    def asked(self, page: Int, count: int) -> EdgeQuery:
-        """The question of `count` leaves that was written on the blank page."""
-        self.used += 1
-        self.kept.append(count)
-        self.latest = query = self._question(page, count)
-        return query
-
-    def _question(self, page: Int, count: int) -> EdgeQuery:
-        if count < page.shape[1]:
-            page = page[:, :count]
-        return EdgeQuery(page[0], page[1], page[2], page[3], False, self.evaluate)
-
-    def told(self, query: EdgeQuery, answer: Expansion) -> None:
-        """`query` was answered."""
-        self.kept.append(answer if query is self.latest else ("tell", query, answer))
-
-    def events(self) -> list[Event]:
-        """All that has happened, in order; a query asked and told is one object."""
-        pages = (page for block in self.blocks for page in block)
-        asked, events = self.latest, []
-        for kept in self.kept:
-            if type(kept) is int:
-                page = next(pages)
-                asked = self._question(page, kept)
-                kept = ("ask", page[ROOM, : self.rows], asked)
-            events.append(kept if type(kept) is tuple else ("tell", asked, kept))
-        return events
 
 
 class JournalError(ValueError):

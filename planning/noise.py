@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .compiled import HAVE_NUMBA, njit
 from .interface import Keys
-from .jit import HAVE_NUMBA, njit
 
 Words = NDArray[np.uint64]
 Bits = NDArray[np.int64]

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .interface import ActionSpace, BoxActions, Expansion, Keys, Size, WarmStartable
-from .paths import PathsSearch
 from .sampling.gaussian import GaussianSearch
 from .sampling.weights import equal_weights, finite_std, soft_weights
 from .shooting_settings import Array, GaussianSettings, PathSettings, Schedule
+from .trees.paths import PathsSearch
 from .vectors.risk import Risk, at_risk, check_risk, check_setting, nan_to_neg_inf
 
 SMALLEST_ENDLESS_POPULATION = 64

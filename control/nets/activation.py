@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import silu
 
-from ...planning.jit import HAVE_NUMBA, fused
+from ...planning.compiled import HAVE_NUMBA, fused
 
 MINUS_LOG2E = -1.4426950408889634
 MAX_EXPONENT = np.float32(125)

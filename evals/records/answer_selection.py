@@ -18,8 +18,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ...planning import records as words
-from ...planning.tree import Tree
+from ...planning.trees.nodes import DUPLICATE
+from ...planning.trees.tree import Tree
 from ..planners import ANSWER_RULES
 
 Solution = Mapping[str, Any]
@@ -77,7 +77,7 @@ def visit_counts(tree: Tree, order: Sequence[int]) -> dict[int, int]:
     """
     counts: dict[int, int] = {}
     for node in order:
-        if tree.I[0, node, words.STATUS] != words.MERGED:
+        if tree.nodes["status"][0, node] != DUPLICATE:
             for above in tree.path(0, node):
                 counts[above] = counts.get(above, 0) + 1
     return counts

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...planning import records as words
 from ...planning.driver import Outcome
 from ...planning.interface import UNITS, Finished
+from ...planning.trees.nodes import DUPLICATE
 
 NODES = UNITS.index("nodes")
 
@@ -49,9 +49,9 @@ def truncate(outcome: Outcome[Any], nodes: int) -> TruncatedSearch | None:
 
 def _with_visits(outcome: Outcome[Any], leaf: Finished, first: Sequence[int]) -> Finished:
     """The leaf with its visits at that time: its own, and those of its duplicates in a search that counts them."""
-    merged = outcome.tree.I[0, first, words.STATUS] == words.MERGED
-    twins = outcome.tree.I[0, first, words.SAME_AS] == leaf.node
-    return Finished(leaf.node, leaf.value, min(leaf.visits, 1 + int((merged & twins).sum())))
+    nodes = outcome.tree.nodes[0, first]
+    duplicates = (nodes["status"] == DUPLICATE) & (nodes["duplicate_of"] == leaf.node)
+    return Finished(leaf.node, leaf.value, min(leaf.visits, 1 + int(duplicates.sum())))
 
 
 def best_node(finished: Sequence[Finished]) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ...llm.text.state import TextState
-from ...planning import records as words
 from ...planning.driver import Outcome
-from ...planning.tree import Tree
-from ...planning.tree_search import TreeSearch
+from ...planning.trees.base import TreeSearch
+from ...planning.trees.nodes import DUPLICATE
+from ...planning.trees.tree import Tree
 from ...planning.usage import GENERATED_TOKENS, PROMPT_TOKENS, VALUE_TOKENS
 
 COLUMNS = (
@@ -59,13 +59,12 @@ def tree_record(outcome: Outcome[list[TextState]], text_of: Callable[[Any], str]
 
 
 def _node(tree: Tree, node: int, text: str, tokens: float) -> list[Any]:
-    whole, real = tree.I[0, node], tree.F[0, node]
-    merged = whole[words.STATUS] == words.MERGED
+    here = tree.nodes[0, node]
     return [
-        node, int(whole[words.PARENT]), int(whole[words.SLOT]), int(whole[words.VISITS]),
-        _short(real[words.RAW]), _short(real[words.MEAN]), _short(real[words.REWARD]), _short(real[words.DISCOUNT]),
-        int(whole[words.ORDER]), text.strip("\n"), _short(tokens),
-        int(whole[words.SAME_AS]) if merged else -1, int(whole[words.TERMINAL]),
+        node, int(here.parent), int(here.action), int(here.visits),
+        _short(here.prior_value), _short(here.value), _short(here.reward), _short(here.discount),
+        int(here.event_index), text.strip("\n"), _short(tokens),
+        int(here.duplicate_of) if here.status == DUPLICATE else -1, int(here.terminal),
     ]  # fmt: skip
 
 

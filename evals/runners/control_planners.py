@@ -18,7 +18,7 @@ from ...planning import (
     Planner,
     WarmStarted,
 )
-from ...planning.beam import Beam
+from ...planning.trees.beam import Beam
 
 CONTROL_PLANNERS: dict[str, Callable[..., Planner]] = {
     "cem": CEM, "mppi": MPPI, "mcts": MCTS, "bfs": Beam, "best_of_n": BestOfN, "icem": ICEM,

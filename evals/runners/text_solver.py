@@ -69,7 +69,9 @@ class TextSolver:
     def _rule(self, planner: TextPlanner) -> str | None:
         return self.answer_by or ("majority" if planner.majority_vote else None)
 
-    def fields_at(self, outcome: Outcome[list[TextState]], planner: TextPlanner, problem: Problem, budget: int) -> dict[str, Any] | None:
+    def fields_at(
+        self, outcome: Outcome[list[TextState]], planner: TextPlanner, problem: Problem, budget: int
+    ) -> dict[str, Any] | None:
         """The row's fields at a smaller budget, None where that budget has to be run by itself."""
         cut = truncate(outcome, budget)
         if cut is None:
@@ -101,7 +103,9 @@ class TextSolver:
             "score": float(grade.correct), "ledger": ledger, "finished": found, "by_rule": by_rule,
         }  # fmt: skip
 
-    def finished(self, outcome: Outcome[list[TextState]], leaves: Sequence[Finished], problem: Problem) -> list[dict[str, Any]]:
+    def finished(
+        self, outcome: Outcome[list[TextState]], leaves: Sequence[Finished], problem: Problem
+    ) -> list[dict[str, Any]]:
         """Every finished solution with its grade, so that other rules of selection can be applied afterwards."""
         found = []
         for leaf in leaves:

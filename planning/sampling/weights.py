@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..jit import HAVE_NUMBA, njit
+from ..compiled import HAVE_NUMBA, njit
 
 DTYPES = torch.float32, torch.float64
 

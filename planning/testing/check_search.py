@@ -33,10 +33,10 @@ from ..interface import (
     Size,
     States,
 )
-from ..mcts import MCTS
 from ..noise import keys_of
 from ..states import store_for
-from ..tree_search import TreeSearch
+from ..trees.base import TreeSearch
+from ..trees.mcts import MCTS
 from ..usage import NODES
 from .problems import Table, TargetProblem, bandit, chain
 
@@ -139,7 +139,7 @@ def _run(
     rows = len(root.value)
     remaining = np.full(rows, nodes // model.cost, np.int32)
     begun = planner.begin(root, model.actions, Size(int(remaining[0])), keys=keys)
-    states = store_for(start, begun.tree.nodes if isinstance(begun, TreeSearch) else 1)
+    states = store_for(start, begun.tree.capacity if isinstance(begun, TreeSearch) else 1)
     states.put(np.arange(rows, dtype=np.int32), np.zeros(rows, np.int32), start)
     search = cast(AnySearch, begun)
     calls = 0

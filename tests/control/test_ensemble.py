@@ -37,8 +37,8 @@ from forethought.planning import (
     WarmStarted,
     plan,
 )
-from forethought.planning.beam import Beam
 from forethought.planning.testing.check_model import check_model
+from forethought.planning.trees.beam import Beam
 
 SEEN = torch.tensor([[-0.9, 0.43589, 0.5], [0.8, -0.6, -1.0], [1.0, 0.0, 3.0]])
 QUICK = Fit(epochs=25, patience=25)

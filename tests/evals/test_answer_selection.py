@@ -18,7 +18,7 @@ from forethought.evals.request import make_request
 from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.planning import MCTS, Budget, aplan
-from forethought.planning import records as words
+from forethought.planning.trees.nodes import DUPLICATE, EVALUATED, NODE
 
 
 class Tree:
@@ -26,9 +26,9 @@ class Tree:
 
     def __init__(self, parents, same=None):
         self.parents, self.root = parents, np.zeros(1, np.int32)
-        self.I = np.zeros((1, len(parents), words.R), np.int32)
+        self.nodes = np.zeros((1, len(parents)), NODE)
         for node, twin in (same or {}).items():
-            self.I[0, node, words.STATUS], self.I[0, node, words.SAME_AS] = words.MERGED, twin
+            self.nodes["status"][0, node], self.nodes["duplicate_of"][0, node] = DUPLICATE, twin
         self.merged = set(same or {})
 
     def path(self, row, node):
@@ -79,8 +79,8 @@ async def test_visits_are_those_that_monte_carlo_tree_search_counts(model, selec
     outcome = await aplan(MCTS(selection=selection), model(seed=seed), "What is 5 and 16?", Budget(nodes=40))
     tree = outcome.search.tree
     counts = visit_counts(tree, tree.told(0))
-    for node in [n for n in tree.told(0) if tree.I[0, n, words.STATUS] == words.OPENED]:
-        assert counts[node] == tree.I[0, node, words.VISITS]
+    for node in [n for n in tree.told(0) if tree.nodes["status"][0, n] == EVALUATED]:
+        assert counts[node] == tree.nodes["visits"][0, node]
 
 
 def run(questions, out, answer_by=None, **flags):

@@ -32,11 +32,12 @@ from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Generation, Sampling, Score
 from forethought.llm.engines.flops import flops_of_folder
 from forethought.planning import MCTS, BestOfN, Expansion, SampledActions
-from forethought.planning.beam import Beam
+from forethought.planning.trees.beam import Beam
+from forethought.planning.trees.mcts import WideningSettings
 
 QUESTIONS = ["Tom has 3 apples and buys 4 more. How many has he?", "Ann walks 2 miles a day. How many in a week?"]
 PLANNERS = pytest.mark.parametrize(
-    "planner", [MCTS(width=4), Beam(), Beam(beam=4, children=4)], ids=["mcts", "bfs", "beam"]
+    "planner", [MCTS(widening=WideningSettings(width=4)), Beam(), Beam(beam=4, children=4)], ids=["mcts", "bfs", "beam"]
 )
 
 
@@ -238,7 +239,11 @@ def test_the_ratio_in_flight_is_the_median_of_pairs():
 
 
 def test_a_second_planner_repeats_no_request_of_the_first(harness):
-    bill = second_planner(harness, SearchWorkload(Beam(), QUESTIONS, 12), SearchWorkload(MCTS(width=4), QUESTIONS, 12))
+    bill = second_planner(
+        harness,
+        SearchWorkload(Beam(), QUESTIONS, 12),
+        SearchWorkload(MCTS(widening=WideningSettings(width=4)), QUESTIONS, 12),
+    )
     assert bill["repeated"] == 0
     assert 0 < bill["requests"] < bill["nodes"] and bill["generated"] < bill["tokens"]
     same = second_planner(harness, SearchWorkload(Beam(), QUESTIONS, 8), SearchWorkload(Beam(), QUESTIONS, 8))
@@ -246,7 +251,7 @@ def test_a_second_planner_repeats_no_request_of_the_first(harness):
 
 
 def test_a_memoized_model_repeats_a_search_without_its_model(harness):
-    workload = SearchWorkload(MCTS(width=4), QUESTIONS, 8)
+    workload = SearchWorkload(MCTS(widening=WideningSettings(width=4)), QUESTIONS, 8)
     memoized = MemoizedModel(harness.model(harness.fresh_engine(), "self"))
     first = asyncio.run(workload.run(memoized))
     missed, memoized.model = memoized.missed, None
@@ -267,7 +272,7 @@ def test_shapes_have_the_sizes_of_the_models_they_are_named_for(tmp_path):
 
 
 def test_a_model_of_random_weights_ends_its_lines_and_its_solutions(harness):
-    search = SearchWorkload(MCTS(width=4), QUESTIONS, 24, "none").measure(harness)
+    search = SearchWorkload(MCTS(widening=WideningSettings(width=4)), QUESTIONS, 24, "none").measure(harness)
     ends = [call.answer.ended for call in search.calls]
     assert ends.count("stop") > ends.count("end") > 0
     assert len(harness.tokenizer) == harness.vocabulary == SHAPES["tiny"]["vocab_size"]

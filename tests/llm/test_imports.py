@@ -8,6 +8,7 @@ import pytest
 from forethought.llm.importing.import_trees import import_trees
 from forethought.llm.load import load_text_model
 from forethought.planning import MCTS, Beam, BestOfN, Budget, aplan
+from forethought.planning.trees.mcts import WideningSettings
 
 TWO = "What is 2 + 3 * 4?"
 ROWS = [
@@ -59,7 +60,9 @@ async def test_every_node_is_found_at_its_path_with_its_text_and_value(replay):
     assert missing.ended == "length" and expansion.dead_end[0] and text.engine.missing["steps"] == 1
 
 
-@pytest.mark.parametrize("planner, answer", [(Beam(beam=2, children=2), 14), (MCTS(width=2), 14), (BestOfN(), 20)])
+@pytest.mark.parametrize(
+    "planner, answer", [(Beam(beam=2, children=2), 14), (MCTS(widening=WideningSettings(width=2)), 14), (BestOfN(), 20)]
+)
 async def test_planners_find_the_best_solution_on_their_way(replay, planner, answer):
     text = await replay()
     outcome = await aplan(planner, text, TWO, Budget(nodes=12))

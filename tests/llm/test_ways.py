@@ -22,9 +22,9 @@ from forethought.llm.reasoning.propose import list_items
 from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import ChatFormat
 from forethought.planning import MCTS, BestOfN, Budget, aplan
-from forethought.planning.beam import Beam
 from forethought.planning.interface import UNITS
-from forethought.planning.rebase import Rebase
+from forethought.planning.trees.beam import Beam
+from forethought.planning.trees.rebase import Rebase
 
 FLOPS = DecoderFlops(parameters=10, layers=1, width=2)
 

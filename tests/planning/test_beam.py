@@ -13,18 +13,10 @@ from hypothesis import strategies as st
 from spaces import indexed
 
 from forethought.planning import BoxActions, Budget, Expansion, aplan, keys_of, plan
-from forethought.planning.beam import BFS, Beam, affordable
 from forethought.planning.interface import DiscreteActions, SampledActions, Size, action_count
-from forethought.planning.records import (
-    OPENED,
-    ORDER,
-    PARENT,
-    SLOT,
-    SOLVED,
-    STATUS,
-    TERMINAL,
-)
 from forethought.planning.states import ListStates
+from forethought.planning.trees.beam import BFS, Beam, affordable
+from forethought.planning.trees.nodes import EVALUATED, SOLVED
 
 Path = tuple[int, ...]
 
@@ -134,7 +126,7 @@ def edges(search, row=0):
     """(parent's path, slot) of every node of a row in the order of ids, which is that of opening."""
     tree = search.tree
     ids = sorted(tree.told(row))
-    return [(path_of(tree, row, int(tree.I[row, n, PARENT])), int(tree.I[row, n, SLOT])) for n in ids]
+    return [(path_of(tree, row, int(tree.nodes["parent"][row, n])), int(tree.nodes["action"][row, n])) for n in ids]
 
 
 def path_of(tree, row, node) -> Path:
@@ -265,8 +257,9 @@ def test_text_ends_at_its_best_solution_or_else_its_best_open_state():
         for b in range(10):
             solved = [f.value for f in out.plan.finished[b]]
             tree = out.search.tree
-            told = sorted(range(1, tree.nodes), key=lambda n: tree.I[b, n, ORDER])
-            ids = [n for n in told if tree.I[b, n, TERMINAL] == SOLVED and tree.I[b, n, STATUS] == OPENED]
+            nodes = tree.nodes[b]
+            told = sorted(range(1, tree.capacity), key=lambda n: nodes["event_index"][n])
+            ids = [n for n in told if nodes["terminal"][n] == SOLVED and nodes["status"][n] == EVALUATED]
             assert [f.node for f in out.plan.finished[b]] == ids
             assert out.plan.best[b] == (ids[int(np.argmax(solved))] if solved else tree.best_open(b))
             if solved:
@@ -349,7 +342,7 @@ def test_merged_children_carry_both_priors_and_one_value():
     out = plan(Beam(beam=4, children=4), world, [0], Budget(nodes=100))
     tree = out.search.tree
     assert len(tree.children(0, 0)) == 2
-    assert [tree.I[0, c, 20] for c in tree.children(0, 0)] == [4, 4]
+    assert [tree.nodes[0, c].multiplicity for c in tree.children(0, 0)] == [4, 4]
     assert len(set(path_of(tree, 0, f.node) for f in out.plan.finished[0])) == len(out.plan.finished[0]) == 8
 
 

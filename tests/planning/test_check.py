@@ -22,13 +22,10 @@ from forethought.planning import (
     ModelError,
     Size,
 )
-from forethought.planning.beam import Beam
-from forethought.planning.mcts import MCTSSearch
-from forethought.planning.records import (
-    WALKS,
-)
 from forethought.planning.testing.check_model import SearchError, check_model, check_search
 from forethought.planning.testing.problems import TargetProblem, bandit, chain
+from forethought.planning.trees.beam import Beam
+from forethought.planning.trees.mcts import MCTSSearch
 
 PLANNERS = [MCTS(), MCTS(leaves=3), MCTS(selection="uct"), MCTS(selection="gumbel"), MCTS(backup="max"), Beam()]
 PLANNERS += [BestOfN(horizon=4), CEM(horizon=4), MPPI(horizon=4)]
@@ -209,7 +206,7 @@ class Shrugging(MCTSSearch):
 class Forgetful(MCTSSearch):
     def drop(self, query: Any) -> None:
         super().drop(query)
-        self.tree.header(WALKS)[:] += 12
+        self.tree.headers["simulations"] += 12
 
 
 class Entangled(MCTSSearch):
@@ -230,7 +227,7 @@ class Ordered(MCTSSearch):
 class Fickle(MCTSSearch):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.tree.P[:, 0] = np.random.default_rng().dirichlet(np.ones(self.tree.slots)) if self.tree.slots else 0
+        self.tree.priors[:, 0] = np.random.default_rng().dirichlet(np.ones(self.tree.slots)) if self.tree.slots else 0
 
 
 class Secretive(MCTSSearch):

@@ -37,7 +37,6 @@ from forethought.planning import (
     plan,
 )
 from forethought.planning.interface import Stochastic
-from forethought.planning.records import DEPTH
 from forethought.planning.rollout import rollout
 from forethought.planning.testing.check_model import check_search
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
@@ -249,7 +248,7 @@ def test_behind_their_end_elites_repeat_their_last_action() -> None:
     _, sequences = elite_tree(2)
     short = EliteActions(linear(), sequences[:, :, :1])
     found = plan(MCTS(), short, STARTS, Budget(nodes=40))
-    assert (found.search.tree.I[:, :40, DEPTH] > 1).any()
+    assert (found.search.tree.nodes["depth"][:, :40] > 1).any()
     for line, vectors, of in zip(found.plan.actions, short.vectors(found.plan), sequences[:, :, 0]):
         torch.testing.assert_close(vectors, of[torch.from_numpy(line.astype(np.int64))])
 

@@ -17,17 +17,12 @@ from hypothesis import strategies as st
 
 from forethought.planning import CEM, MCTS, UNITS, BestOfN, Budget, IndexedActions, ModelError, aplan, keys_of, plan
 from forethought.planning import receding_horizon as drive
-from forethought.planning.beam import Beam
 from forethought.planning.budget import Ledger
-from forethought.planning.records import (
-    AWAITED,
-    FLYING,
-    PARENT,
-    PENDING,
-    STATUS,
-)
 from forethought.planning.states import ListStates, TensorStates, fields_of, store_for
 from forethought.planning.testing.problems import Table, TargetProblem, bandit, chain
+from forethought.planning.trees.beam import Beam
+from forethought.planning.trees.mcts import WideningSettings
+from forethought.planning.trees.nodes import AWAITED
 
 MakeTable = Callable[..., Table]
 NODES, CALLS, TOKENS = (UNITS.index(u) for u in ("nodes", "model_calls", "generated_tokens"))
@@ -91,8 +86,8 @@ async def test_aplan_with_one_call_in_flight_is_plan_node_for_node(planner: Any,
     model, key = table(5, sampled=True), keys_of(3, 1)
     together = plan(planner, model, [2], Budget(nodes=40), keys=key)
     awaited = await aplan(planner, Awaited(model), 2, Budget(nodes=40), key=int(key[0]), close=False)
-    np.testing.assert_array_equal(together.search.tree.I, awaited.search.tree.I)
-    np.testing.assert_array_equal(together.search.tree.P, awaited.search.tree.P)
+    np.testing.assert_array_equal(together.search.tree.block, awaited.search.tree.block)
+    np.testing.assert_array_equal(together.search.tree.priors, awaited.search.tree.priors)
     np.testing.assert_array_equal(together.charged, awaited.charged)
     assert together.plan.path == awaited.plan.path
 
@@ -112,7 +107,7 @@ def test_caps_hold_under_any_concurrency(seed: int, leaves: int, cap: int, unit:
     assert done.charged[0, column] <= cap
     assert done.charged[0, column] > cap - (3 if unit == "generated_tokens" else 1) or done.search.done[0]
     assert done.charged[0, CALLS] == model.opened
-    assert not done.search.tree.I[0, :-1, PENDING].any()
+    assert not done.search.tree.nodes["pending"][0].any()
     assert model.most_flying <= leaves or not isinstance(planner, MCTS)
     np.testing.assert_allclose(sum(done.node_usage.values()), done.charged[0])
 
@@ -139,7 +134,7 @@ def test_seconds_are_a_stop_time_after_which_nothing_starts(leaves: int, monkeyp
     model = Awaited(chain(60, sampled=True))
     done = asyncio.run(aplan(MCTS(leaves=leaves), model, 0, Budget(seconds=20.0), close=False))
     assert done.plan.stop_reason == ["budget"] and 0 < model.opened <= 20 * leaves
-    assert done.charged[0, NODES] == model.opened and not done.search.tree.header(FLYING).any()
+    assert done.charged[0, NODES] == model.opened and not done.search.tree.headers["in_flight"].any()
     many = plan(MCTS(), chain(60), [0, 0], Budget(seconds=20.0))
     assert many.plan.stop_reason == ["budget"] * 2 and 0 < many.charged[0, NODES] <= 20
 
@@ -187,8 +182,8 @@ def test_a_call_that_raises_reaches_the_caller_and_leaves_nothing_pending(fails:
     with pytest.raises(ConnectionError, match="the line is dead"):
         asyncio.run(aplan(Watched(leaves=4), Awaited(chain(30, sampled=True), fails=fails), 0, Budget(nodes=30)))
     [search] = kept
-    assert not search.tree.I[0, :-1, PENDING].any() and not search.tree.header(FLYING).any()
-    assert (search.tree.I[0, :-1, STATUS] != AWAITED).all()
+    assert not search.tree.nodes["pending"][0].any() and not search.tree.headers["in_flight"].any()
+    assert (search.tree.nodes["status"][0] != AWAITED).all()
     assert len(search.ask(np.full(1, 30, np.int32))) and np.isfinite(search.plan().value).all()
 
 
@@ -235,12 +230,12 @@ def test_a_reused_tree_keeps_ids_and_size_over_many_decisions(table: MakeTable) 
     before: dict[tuple[int, int], Any] = {}
     for outcome in drive(planner, model, starts, walk_on(model, starts, log), Budget(nodes=30), 25):
         tree = outcome.search.tree
-        sizes.add((tree.I.shape, tree.P.shape, outcome.states.blocks[0].shape))
+        sizes.add((tree.block.shape, tree.priors.shape, outcome.states.blocks[0].shape))
         for row in range(6):
             states = {n: int(outcome.states.get(np.array([row]), np.array([n]))[0]) for n in tree.told(row)}
             kept += sum(before.get((row, n)) == s for n, s in states.items())
             for n, s in states.items():
-                parent = int(outcome.states.get(np.array([row]), np.array([int(tree.I[row, n, PARENT])]))[0])
+                parent = int(outcome.states.get(np.array([row]), np.array([int(tree.nodes["parent"][row, n])]))[0])
                 if n != tree.root[row]:
                     assert model.next[parent, tree.slots_along(row, tree.path(row, n))[-1]] == s
                 before[row, n] = s
@@ -339,6 +334,6 @@ def test_equal_siblings_are_found_and_forgotten_with_the_parents_id() -> None:
 
 
 def test_twins_share_one_node_are_charged_and_draws_are_capped_at_twice_the_width() -> None:
-    outcome = plan(MCTS(width=3), bandit([0.5], sampled=True), [0], Budget(nodes=20))
+    outcome = plan(MCTS(widening=WideningSettings(width=3)), bandit([0.5], sampled=True), [0], Budget(nodes=20))
     assert outcome.charged[0, NODES] == 6 and outcome.plan.stop_reason == ["exhausted"]
     assert len(outcome.plan.finished[0]) == 1

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from forethought.planning import MCTS, BestOfN, Budget, Returns, SequenceQuery, Size, keys_of, plan
-from forethought.planning.beam import Beam
-from forethought.planning.journal import JournalError, Notes, load, rerun, save
+from forethought.planning.event_log import EventLog
+from forethought.planning.journal import JournalError, load, rerun, save
+from forethought.planning.trees.beam import Beam
 
 PLANNERS = [MCTS(), MCTS(selection="uct", leaves=4), MCTS(selection="gumbel"), Beam(), BestOfN()]
 
@@ -28,8 +29,8 @@ def test_replaying_a_journal_gives_the_identical_tree(
     save(search.journal, tmp_path / "journal.npz")
     for journal in (search.journal, load(tmp_path / "journal.npz")):
         again = rerun(planner, root, model.actions, Size(30), keys_of(1, 3), journal)
-        np.testing.assert_array_equal(again.tree.I, search.tree.I)
-        np.testing.assert_array_equal(again.tree.P, search.tree.P)
+        np.testing.assert_array_equal(again.tree.block, search.tree.block)
+        np.testing.assert_array_equal(again.tree.priors, search.tree.priors)
         assert again.stop_reason == search.stop_reason
 
 
@@ -44,14 +45,14 @@ def test_drops_and_partial_answers_are_replayed_too(table: Callable[..., Any]) -
     search.tell(part, model.expand(states[part.row], part.action)[1])
     search.ask(remaining)
     again = rerun(planner, root, model.actions, Size(20), keys_of(0, 2), search.journal)
-    np.testing.assert_array_equal(again.tree.I, search.tree.I)
+    np.testing.assert_array_equal(again.tree.block, search.tree.block)
 
 
-def test_what_is_asked_beyond_the_first_block_of_pages_is_in_the_journal_too(table: Callable[..., Any]) -> None:
+def test_what_is_asked_beyond_the_first_buffer_is_in_the_journal_too(table: Callable[..., Any]) -> None:
     model, planner = table(2), MCTS(leaves=2)
     states, root = model.start([0, 1])
     search = planner.begin(root, model.actions, Size(20), keys=keys_of(0, 2))
-    search.notes = Notes(rows=2, most=4, asks=2)
+    search.log = EventLog(rows=2, most=4, asks=2)
     remaining, seen = np.full(2, 20, np.int32), []
     known = {(b, 0): states[b] for b in range(2)}
     while len(query := search.ask(remaining)):
@@ -61,13 +62,13 @@ def test_what_is_asked_beyond_the_first_block_of_pages_is_in_the_journal_too(tab
         known.update(zip(zip(query.row, query.node), reached))
         search.tell(query, told)
     asks = [event for event in search.journal if event[0] == "ask"]
-    assert len(search.notes.blocks) > 2 and len(asks) == len(seen) + 1
+    assert len(search.log.buffers) > 2 and len(asks) == len(seen) + 1
     for (_, held, asked), (before, query) in zip(asks, seen):
         np.testing.assert_array_equal(held, before)
         for name in ("row", "parent", "action", "node"):
             np.testing.assert_array_equal(getattr(asked, name), getattr(query, name))
     again = rerun(planner, root, model.actions, Size(20), keys_of(0, 2), search.journal)
-    np.testing.assert_array_equal(again.tree.I, search.tree.I)
+    np.testing.assert_array_equal(again.tree.block, search.tree.block)
 
 
 def test_a_journal_of_other_settings_is_refused_with_the_event(table: Callable[..., Any]) -> None:

@@ -30,20 +30,10 @@ from forethought.planning import (
     keys_of,
     plan,
 )
-from forethought.planning.records import (
-    CLOSED,
-    MERGED,
-    NANS,
-    NEXT_NODE,
-    PARENT,
-    PENDING,
-    SLOT,
-    STATUS,
-    VISITS,
-    Q,
-)
-from forethought.planning.selection import halving
 from forethought.planning.testing.problems import Table, bandit, chain
+from forethought.planning.trees.mcts import GumbelSettings, WideningSettings
+from forethought.planning.trees.nodes import DUPLICATE
+from forethought.planning.trees.selection import halving_visits
 
 MakeTable = Callable[..., Table]
 
@@ -88,7 +78,7 @@ class Slow:
         self.p, self.model, self.limit, self.gumbel = planner, model, limit, gumbel
         self.unbounded = model.sampled
         self.closing = planner.terminal == "close" or (planner.terminal is None and self.unbounded)
-        self.widening = planner.widening
+        self.widening = planner.widening.progressive
         if self.widening == "auto":
             self.widening = (1.0, 0.5) if self.unbounded else None
         self.low, self.high = math.inf, -math.inf
@@ -109,7 +99,7 @@ class Slow:
     def fresh(self, node: Node) -> int | None:
         """The unopened slot that comes next, None where there is none."""
         if self.unbounded:
-            full = len(node.below()) >= self.p.width or len(node.children) >= 2 * self.p.width
+            full = len(node.below()) >= self.p.widening.width or len(node.children) >= 2 * self.p.widening.width
             return None if full else next(k for k in range(99) if k not in node.children)
         left = [(-p, a) for a, p in node.priors.items() if a not in node.children]
         return min(left)[1] if left else None
@@ -155,7 +145,7 @@ class Slow:
                 value += bonus * self.prior(node, child) / (1 + child.n())
             options.append((-value, child.slot, child))
         if slot is not None:
-            p = 1 / self.p.width if self.unbounded else node.priors[slot]
+            p = 1 / self.p.widening.width if self.unbounded else node.priors[slot]
             options.append((-(blank + bonus * p), slot, slot))
         return min(options, key=lambda o: o[:2])[2] if options else None
 
@@ -174,7 +164,8 @@ class Slow:
             mixed = (node.raw + visits * sum(node.priors[s] * c.q for s, c in seen.items()) / mass) / (1 + visits)
         every = [seen[a].q if a in seen else mixed for a in range(self.model.next.shape[1])]
         span = max(max(every) - min(every), 1e-8)
-        scale = (self.p.maxvisit_init + max([c.n() for c in node.below()], default=0)) * self.p.value_scale
+        gumbel, most = self.p.gumbel, max([c.n() for c in node.below()], default=0)
+        scale = (gumbel.maxvisit_init + most) * gumbel.value_scale
         return {a: (math.log(p), scale * (every[a] - min(every)) / span) for a, p in node.priors.items()}
 
     def choose_gumbel(self, node: Node) -> Node | int | None:
@@ -184,8 +175,8 @@ class Slow:
         if not free:
             return None
         if node is self.root:
-            considered = min(self.p.considered, len(node.priors))
-            due = halving(considered, self.limit)[min(node.n() - 1, self.limit - 1)]
+            considered = min(self.p.gumbel.considered, len(node.priors))
+            due = halving_visits(considered, self.limit)[min(node.n() - 1, self.limit - 1)]
             free = [a for a in free if n[a] == due] or free
             a = max(free, key=lambda a: (self.gumbel[a] + sum(better[a]), -a))
         else:
@@ -246,18 +237,18 @@ class Slow:
 
 def same_tree(slow: Slow, search: Any, row: int) -> None:
     """Node for node: where it hangs, how often it was visited, what it is worth, whether it is closed or merged."""
-    words = search.tree.I[row, : len(slow.order) + 1]
+    nodes = search.tree.nodes[row, : len(slow.order) + 1]
     ids = {id(slow.root): 0} | {id(n): i + 1 for i, n in enumerate(slow.order)}
-    assert [ids[id(n.parent)] for n in slow.order] == words[1:, PARENT].tolist()
-    assert [n.slot for n in slow.order] == words[1:, SLOT].tolist()
-    assert [len(n.returns) for n in [slow.root, *slow.order]] == words[:, VISITS].tolist()
-    assert [n.twin is not None for n in slow.order] == (words[1:, STATUS] == MERGED).tolist()
+    assert [ids[id(n.parent)] for n in slow.order] == nodes["parent"][1:].tolist()
+    assert [n.slot for n in slow.order] == nodes["action"][1:].tolist()
+    assert [len(n.returns) for n in [slow.root, *slow.order]] == nodes["visits"].tolist()
+    assert [n.twin is not None for n in slow.order] == (nodes["status"][1:] == DUPLICATE).tolist()
     own = [i for i, n in enumerate(slow.order, 1) if n.twin is None]
-    np.testing.assert_allclose(search.tree.F[row, own, Q], [slow.order[i - 1].q for i in own], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(nodes["q"][own], [slow.order[i - 1].q for i in own], rtol=1e-4, atol=1e-5)
     if slow.closing:
-        assert [slow.closed(slow.order[i - 1]) for i in own] == words[own, CLOSED].astype(bool).tolist()
-    assert search.tree.I[row, search.tree.nodes, NEXT_NODE] == len(words)
-    assert not words[:, PENDING].any()
+        assert [slow.closed(slow.order[i - 1]) for i in own] == nodes["exhausted"][own].astype(bool).tolist()
+    assert search.tree.headers["next_id"][row] == len(nodes)
+    assert not nodes["pending"].any()
 
 
 PLANNERS = {
@@ -272,22 +263,24 @@ PLANNERS = {
     "puct, max backup": MCTS(backup="max"),
     "puct, four leaves": MCTS(leaves=4),
     "puct, closing": MCTS(terminal="close"),
-    "puct, widening": MCTS(widening=(1.5, 0.4)),
+    "puct, widening": MCTS(widening=WideningSettings(progressive=(1.5, 0.4))),
     "uct": MCTS(selection="uct"),
     "uct, closing, three leaves": MCTS(selection="uct", terminal="close", leaves=3, c_uct=0.7),
     "uct, max, siblings": MCTS(selection="uct", backup="max", normalise="siblings"),
     "gumbel": MCTS(selection="gumbel"),
-    "gumbel, two considered": MCTS(selection="gumbel", considered=2, value_scale=0.3, maxvisit_init=20.0),
+    "gumbel, two considered": MCTS(
+        selection="gumbel", gumbel=GumbelSettings(considered=2, value_scale=0.3, maxvisit_init=20.0)
+    ),
     "gumbel, closing": MCTS(selection="gumbel", terminal="close"),
     "gumbel, max, four leaves": MCTS(selection="gumbel", backup="max", leaves=4),
 }
 ENDLESS = {
     "puct": MCTS(),
-    "puct, wide": MCTS(width=6, widening=None),
-    "puct, absorbing": MCTS(terminal="absorb", width=5),
-    "puct, five leaves": MCTS(leaves=5, width=5, widening=(2.0, 0.5)),
-    "uct": MCTS(selection="uct", width=5),
-    "uct, max, unwidened": MCTS(selection="uct", backup="max", widening=None),
+    "puct, wide": MCTS(widening=WideningSettings(width=6, progressive=None)),
+    "puct, absorbing": MCTS(terminal="absorb", widening=WideningSettings(width=5)),
+    "puct, five leaves": MCTS(leaves=5, widening=WideningSettings(width=5, progressive=(2.0, 0.5))),
+    "uct": MCTS(selection="uct", widening=WideningSettings(width=5)),
+    "uct, max, unwidened": MCTS(selection="uct", backup="max", widening=WideningSettings(progressive=None)),
 }
 
 
@@ -310,8 +303,8 @@ def test_trees_are_those_of_the_slow_reference(name: str, seed: int, table: Make
 @pytest.mark.parametrize("seed", range(3))
 def test_trees_over_unbounded_offers_are_those_of_the_slow_reference(name: str, seed: int, table: MakeTable) -> None:
     outcome = compared(ENDLESS[name], table(seed, slots=3, sampled=True, ends=0.3))
-    if ENDLESS[name].width > 4:
-        assert (outcome.search.tree.I[:, :-1, STATUS] == MERGED).any()
+    if ENDLESS[name].widening.width > 4:
+        assert (outcome.search.tree.nodes["status"] == DUPLICATE).any()
 
 
 @pytest.mark.parametrize("name", PLANNERS)
@@ -320,7 +313,7 @@ def test_a_row_of_a_batch_is_the_same_row_alone(name: str, table: MakeTable) -> 
     together = plan(planner, model, list(range(6)), Budget(nodes=40), keys=keys)
     for row in range(6):
         alone = plan(planner, model, [row], Budget(nodes=40), keys=keys[row : row + 1])
-        np.testing.assert_array_equal(alone.search.tree.I[0], together.search.tree.I[row])
+        np.testing.assert_array_equal(alone.search.tree.block[0], together.search.tree.block[row])
         np.testing.assert_array_equal(alone.plan.weights[0], together.plan.weights[row])
         assert alone.plan.path[0] == together.plan.path[row]
 
@@ -335,19 +328,19 @@ def test_visits_and_choices_are_those_of_mctx(case: dict[str, Any]) -> None:
     model, starts = Table(**arrays), case["starts"]
     _, root = model.start(starts)
     root.logits = np.where(np.array(case["invalid"]) == 1, -np.inf, root.logits).astype(np.float32)
-    planner = MCTS(
-        selection=case["kind"], normalise="siblings", first_play="lowest", considered=case.get("considered", 16)
-    )
+    gumbel = GumbelSettings(considered=case.get("considered", 16))
+    planner = MCTS(selection=case["kind"], normalise="siblings", first_play="lowest", gumbel=gumbel)
     search = planner.begin(root, model.actions, Size(case["simulations"]), keys=keys_of(0, len(starts)))
     if case["kind"] == "gumbel":
         search.noise[:] = case["gumbel"]
     drive(search, model, starts, case["simulations"])
     assert len({str(v) for v in case["visits"]}) > 3
     for row, visits in enumerate(case["visits"]):
-        children = {int(search.tree.I[row, c, SLOT]): c for c in search.tree.children(row, 0)}
-        assert [int(search.tree.I[row, children[a], VISITS]) if a in children else 0 for a in range(4)] == visits
+        nodes = search.tree.nodes[row]
+        children = {int(nodes["action"][c]): c for c in search.tree.children(row, 0)}
+        assert [int(nodes["visits"][children[a]]) if a in children else 0 for a in range(4)] == visits
         for a, c in children.items():
-            assert search.tree.F[row, c, Q] == pytest.approx(case["qvalues"][row][a], abs=1e-3)
+            assert nodes["q"][c] == pytest.approx(case["qvalues"][row][a], abs=1e-3)
     assert [int(a[0]) for a in search.plan().actions] == case["action"]
     if "action_weights" in case:
         np.testing.assert_allclose(search.plan().weights, case["action_weights"], atol=2e-3)
@@ -390,7 +383,8 @@ def test_one_edge_far_worse_than_all_others_does_not_blind_puct_to_what_it_has_n
 
 
 def test_gumbel_halves_a_bandit_down_to_the_best_arms() -> None:
-    outcome = plan(MCTS(selection="gumbel", value_scale=1.0), bandit([0.3, 0.9, 0.5, 0.1]), [0] * 5, Budget(nodes=32))
+    planner = MCTS(selection="gumbel", gumbel=GumbelSettings(value_scale=1.0))
+    outcome = plan(planner, bandit([0.3, 0.9, 0.5, 0.1]), [0] * 5, Budget(nodes=32))
     assert [a.tolist() for a in outcome.plan.actions] == [[1]] * 5
     assert (outcome.plan.weights.argmax(1) == 1).all() and (outcome.plan.weights[:, 1] > 0.9).all()
 
@@ -420,15 +414,15 @@ def test_mean_backup_takes_an_optimal_first_action(selection: Any, table: MakeTa
     q = model.reward + model.discount * model.optimum()[model.next]
     if selection == "gumbel":  # below the root it opens nothing that the values speak against, so these must be right
         model.value = model.optimum().astype(np.float32)
-    planner = MCTS(selection=selection, value_scale=1.0)
+    planner = MCTS(selection=selection, gumbel=GumbelSettings(value_scale=1.0))
     found = plan(planner, model, list(range(6)), Budget(nodes=800)).plan
     for row, actions in enumerate(found.actions):
         assert q[row, int(actions[0])] > q[row].max() - 0.05
 
 
 def test_halving_gives_equal_visits_to_the_survivors_of_each_round() -> None:
-    assert halving(4, 16) == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
-    assert halving(1, 3) == [0, 1, 2]
+    assert halving_visits(4, 16) == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert halving_visits(1, 3) == [0, 1, 2]
 
 
 # answers that break the contract, and those that come late, twice or never
@@ -462,7 +456,7 @@ def test_answers_may_be_tensors_lists_and_half_precision(convert: Any) -> None:
     query = search.ask(ROOM)
     plain = answer(2)
     search.tell(query, Expansion(convert(plain.reward), convert(plain.discount), convert(plain.value)))
-    assert search.tree.I[:, 0, VISITS].tolist() == [2, 2]
+    assert search.tree.nodes["visits"][:, 0].tolist() == [2, 2]
 
 
 @pytest.mark.parametrize("field", ["reward", "discount", "value"])
@@ -474,15 +468,15 @@ def test_a_number_that_is_not_finite_closes_the_node_at_the_worst_value_seen(fie
     query = search.ask(ROOM[:1])
     search.tell(query, answer(1, **{field: [odd]}))
     node = int(query.node[0])
-    assert search.tree.F[0, node, Q] == pytest.approx(-0.25)
-    assert search.tree.I[0, node, CLOSED] == 1 and search.tree.header(NANS).tolist() == [1]
+    assert search.tree.nodes["q"][0, node] == pytest.approx(-0.25)
+    assert search.tree.nodes["exhausted"][0, node] == 1 and search.tree.headers["non_finite"].tolist() == [1]
     assert np.isfinite(search.plan().value).all() and node not in [f.node for f in search.plan().finished[0]]
 
 
 def test_logits_that_are_not_finite_are_no_slots() -> None:
     search = begun(MCTS(), rows=1)
     search.tell(search.ask(ROOM[:1]), answer(1, logits=[[np.nan, np.inf, 0.5]]))
-    np.testing.assert_array_equal(search.tree.P[0, 1], [-1, -1, 1])
+    np.testing.assert_array_equal(search.tree.priors[0, 1], [-1, -1, 1])
 
 
 @pytest.mark.parametrize("planner", [MCTS(), MCTS(leaves=3), MCTS(selection="gumbel")], ids=["one", "three", "gumbel"])
@@ -513,7 +507,7 @@ def test_a_dropped_call_leaves_the_search_as_if_it_had_not_been_made(name: str, 
             calls += 1
             if failing and calls % 3 == 1:
                 search.drop(query)
-                assert not search.tree.I[:, :-1, PENDING].any()
+                assert not search.tree.nodes["pending"].any()
                 query = search.ask(remaining)
             parents = torch.stack([known[b, p] for b, p in zip(query.row.tolist(), query.parent.tolist())])
             reached, said = model.expand(parents, query.action)
@@ -528,8 +522,8 @@ def test_a_dropped_call_leaves_the_search_as_if_it_had_not_been_made(name: str, 
 
 def shape_of(tree: Any, row: int, node: int) -> Any:
     """A tree without its ids."""
-    inner = [(int(tree.I[row, c, SLOT]), shape_of(tree, row, c)) for c in tree.children(row, node)]
-    return int(tree.I[row, node, VISITS]), float(tree.F[row, node, Q]), inner
+    inner = [(int(tree.nodes["action"][row, c]), shape_of(tree, row, c)) for c in tree.children(row, node)]
+    return int(tree.nodes["visits"][row, node]), float(tree.nodes["q"][row, node]), inner
 
 
 def strided(x: torch.Tensor) -> torch.Tensor:
@@ -564,20 +558,20 @@ def test_the_tree_is_the_same_in_whatever_form_its_numbers_come(form: str, rows:
             shapes = ((rows,), (rows,), (rows,), (rows, 2))
             search.tell(query, Expansion(*(convert(numbers(*shape)) for shape in shapes)))
         trees.append(search.tree)
-    np.testing.assert_array_equal(trees[0].I, trees[1].I)
-    np.testing.assert_array_equal(trees[0].P, trees[1].P)
+    np.testing.assert_array_equal(trees[0].block, trees[1].block)
+    np.testing.assert_array_equal(trees[0].priors, trees[1].priors)
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda search: pickle.loads(pickle.dumps(search))])
 def test_a_copy_of_a_search_goes_on_by_itself(again: Callable[[Any], Any], table: MakeTable) -> None:
     search = begun(MCTS())
     search.tell(query := search.ask(ROOM), answer(len(query)))
-    twin, before = again(search), search.tree.I.copy()
+    twin, before = again(search), search.tree.block.copy()
     asked = twin.ask(ROOM)
     twin.tell(asked, Expansion(*(torch.zeros(len(asked)) for _ in range(3)), torch.zeros(len(asked), 3)))
-    np.testing.assert_array_equal(search.tree.I, before)
+    np.testing.assert_array_equal(search.tree.block, before)
     np.testing.assert_array_equal(search.ask(ROOM).node, asked.node)
-    assert len(twin.journal) == 4 and (before != twin.tree.I).any()
+    assert len(twin.journal) == 4 and (before != twin.tree.block).any()
 
 
 @pytest.mark.parametrize("selection", ["puct", "uct", "gumbel"])
@@ -611,8 +605,10 @@ def test_settings_that_do_not_exist_are_value_errors_that_list_what_does() -> No
     ):
         with pytest.raises(ValueError, match="there are"):
             MCTS(**wrong)
-    for wrong in ({"leaves": 0}, {"width": 0}, {"simulations": 0}, {"normalise": (1.0, 1.0)}, {"normalise": "row"}):
+    for wrong in ({"leaves": 0}, {"simulations": 0}, {"normalise": (1.0, 1.0)}, {"normalise": "row"}):
         with pytest.raises(ValueError):
             MCTS(**wrong)
+    with pytest.raises(ValueError, match="width"):
+        WideningSettings(width=0)
     with pytest.raises(ValueError, match="fresh root"):
         MCTS(selection="gumbel", reuse=True)

@@ -14,15 +14,11 @@ from scipy.stats import chisquare
 from spaces import indexed
 
 from forethought.planning import CEM, MPPI, BestOfN, Budget, Expansion, PathSettings, aplan, keys_of, plan
-from forethought.planning.categorical import DRAWN, refit
 from forethought.planning.interface import DiscreteActions, Size, action_count
 from forethought.planning.noise import uniforms
-from forethought.planning.records import (
-    PARENT,
-    SLOT,
-    STATUS,
-)
 from forethought.planning.states import ListStates
+from forethought.planning.trees.categorical import refit
+from forethought.planning.trees.nodes import AWAITED
 
 
 class World:
@@ -103,7 +99,10 @@ def nodes_of(search, row=0):
 def in_order(search):
     """(parent's path, slot) in the order of opening."""
     tree = search.tree
-    return [(path_of(tree, 0, int(tree.I[0, n, PARENT])), int(tree.I[0, n, SLOT])) for n in sorted(tree.told(0))]
+    return [
+        (path_of(tree, 0, int(tree.nodes["parent"][0, n])), int(tree.nodes["action"][0, n]))
+        for n in sorted(tree.told(0))
+    ]
 
 
 def merging(planner, world, budget):
@@ -206,7 +205,7 @@ def test_candidates_begin_only_where_the_room_holds_them_whole():
     world = World(3, depth=10)
     search = BestOfN(horizon=5).begin(world.start([0, 1])[1], DiscreteActions(3), Size(100), keys=keys_of(0, 2))
     query = search.ask(np.array([17, 3], np.int32))
-    assert search.iterations[:, DRAWN].tolist() == [3, 1]
+    assert search.iterations["drawn"].tolist() == [3, 1]
     assert np.bincount(query.row).tolist() == [len(set(query.action[query.row == 0])), 1]
 
 
@@ -229,8 +228,8 @@ def test_counts_are_weights_scaled_by_the_effective_number_and_added_along_paths
     search, tree = out.search, out.search.tree
     leaves = np.array([c for r in tree.children(0, 0) for c in tree.children(0, r)][:3], np.int32)
     weights = np.array([0.5, 0.25, 0.25])
-    counts = np.full((1, tree.nodes), 8.0)
-    refit(tree.I, counts, 0, leaves, weights, 0.25)
+    counts = np.full((1, tree.capacity), 8.0)
+    refit(tree.block, counts, 0, leaves, weights, 0.25)
     number = 1 / (weights**2).sum()
     expected = Counter()
     for leaf, weight in zip(leaves, weights):
@@ -335,7 +334,7 @@ def test_any_order_of_tells_and_drops_keeps_the_contract(seed, budget, n, planne
                 search.tell(leaf, said)
     plain = plan(chosen, world, range(2), Budget(nodes=budget), keys=keys_of(seed, 2))
     for b in range(2):
-        assert (search.tree.I[b, : search.tree.nodes, STATUS] != 1).all()
+        assert (search.tree.nodes["status"][b] != AWAITED).all()
         assert opened[b] == len(nodes_of(search, b))
         assert search.stop_reason[b] != "budget" or opened[b] == budget
         if parallel == 1:
@@ -363,7 +362,7 @@ def test_replaying_the_journal_gives_the_same_tree():
             assert (asked.node == second.node).all() and (asked.action == second.action).all()
         else:
             again.tell(first, second)
-    assert (again.tree.I == search.tree.I).all()
+    assert (again.tree.block == search.tree.block).all()
 
 
 def test_a_row_that_begins_at_its_end_is_done_and_a_row_without_room_too():

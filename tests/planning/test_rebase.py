@@ -8,8 +8,8 @@ from spaces import indexed
 
 from forethought.planning import Budget, plan
 from forethought.planning.interface import Expansion
-from forethought.planning.rebase import Rebase, shared_out
 from forethought.planning.testing.check_model import check_search
+from forethought.planning.trees.rebase import Rebase, shared_out
 
 
 class Letters:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from ....planning.jit import HAVE_NUMBA, vectorised
+from ....planning.compiled import HAVE_NUMBA, vectorised
 from .exponentials import exponentials
 
 NAME = "forethought_paged"

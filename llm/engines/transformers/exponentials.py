@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ....planning.jit import HAVE_NUMBA, forget_stale, vectorised
+from ....planning.compiled import HAVE_NUMBA, forget_stale, vectorised
 
 if HAVE_NUMBA:
     forget_stale(Path(__file__).parent)

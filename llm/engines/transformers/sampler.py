@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....planning.jit import HAVE_NUMBA, njit
+from ....planning.compiled import HAVE_NUMBA, njit
 from .exponentials import exponentials
 
 _WEYL = np.uint64(0x9E3779B97F4A7C15)  # splitmix64, Steele, Lea and Flood 2014
