@@ -47,8 +47,8 @@ class TextSolver:
         method = self.methods[job.planner]
         model = self._cold if method.greedy else self.model
         key = int(keys_of(self.seed, [job.number])[0])
-        budget = Budget(**{self.unit: job.budget})
-        outcome: Any = await aplan(method.planner, model, job.problem.question, budget, key=key)
+        cap = Budget(**{self.unit: job.budget})
+        outcome: Any = await aplan(method.planner, model, job.problem.question, cap, key=key)
         found = self.finished(outcome, outcome.plan.finished[0], job.problem)
         picks = chosen(found, outcome.tree, outcome.tree.told(0)) if found else {}
         rule = self.answer_by or ("majority" if method.vote else None)

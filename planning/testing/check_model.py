@@ -50,8 +50,8 @@ def check_model(
 
     problems: at least two, in what `model.start` takes. gradients: also compare the derivatives of a `BoxActions` model
     by its actions with finite differences. Checked: shapes, types, finiteness; values of 0 at ends; masks; usage
-    against `model.cost`; that the same query has the same answer, and a row of a batch the same as alone; that states are not
-    changed in place; and that `evaluate="none"` changes neither reward nor discount.
+    against `model.cost`; that the same query has the same answer, and a row of a batch the same as alone; that states
+    are not changed in place; and that `evaluate="none"` changes neither reward nor discount.
 
     Errors: ModelError for a broken contract, ValueError for too few problems.
     """
