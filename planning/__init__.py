@@ -1,4 +1,29 @@
-"""The search core: planners, searches, trees and drivers that know nothing of any world."""
+"""The search core: planners, searches and drivers, which know the contract of a model and no particular model.
+
+interface.py     the contract between models, planners, searches and drivers; read it first
+messages.py      queries, answers and plans
+spaces.py        action spaces
+usage.py         the units of cost
+noise.py         random numbers as functions of a key and of counters
+compiled.py      numba's compiler where it is installed
+states.py        where states are stored
+budget.py        budgets, and the ledger of what was reserved, charged and spent
+rollout.py       stepping a model along action sequences
+scoring.py       how candidates rank under a constraint
+event_log.py     the compact log of a running tree search
+journal.py       journals of searches: run again, saved and loaded
+vectors/         what searches over sequences of action vectors share
+sampling/        the Gaussian over sequences
+trajopt/         planners that use derivatives
+trees/           planners that search trees
+shooting_settings.py  settings of the shooting planners by kind of action
+shooting.py      best-of-N, CEM, iCEM and MPPI
+chained.py       one planner warm-started by another's plan
+policy_prior.py  a policy's plan to begin a search with
+wrappers/        models that change one thing of another model
+driver.py        `plan`, `aplan` and `receding_horizon`
+testing/         conformance checks, and problems with known answers
+"""
 
 from .budget import Budget, Ledger
 from .chained import WarmStarted, fixed_plan
@@ -30,10 +55,14 @@ from .trajopt.gradient import GradientShooting
 from .trajopt.ilqr import DDP, ILQR
 from .trees.beam import BFS, Beam
 from .trees.mcts import MCTS, GumbelSettings, WideningSettings
+from .wrappers.action_repeat import ActionRepeat
 from .wrappers.constraints import Masked, Penalised
+from .wrappers.discretized_actions import DiscretizedActions
 from .wrappers.disturbance import NoisyActions
 from .wrappers.elite_actions import EliteActions, elites
 from .wrappers.lambda_return import LambdaReturn
+from .wrappers.rollout_value import RolloutValue
+from .wrappers.terminal_value import TerminalValue
 
 __all__ = [
     "BFS",
@@ -44,12 +73,14 @@ __all__ = [
     "MCTS",
     "MPPI",
     "UNITS",
+    "ActionRepeat",
     "AsyncModel",
     "Beam",
     "BestOfN",
     "BoxActions",
     "Budget",
     "DiscreteActions",
+    "DiscretizedActions",
     "EdgeQuery",
     "EliteActions",
     "Expansion",
@@ -71,10 +102,12 @@ __all__ = [
     "Planner",
     "PolicyPrior",
     "Returns",
+    "RolloutValue",
     "SampledActions",
     "Search",
     "SequenceQuery",
     "Size",
+    "TerminalValue",
     "WarmStarted",
     "WideningSettings",
     "aplan",

@@ -1,7 +1,6 @@
 """The drivers: they pass a search's queries to a model and the answers back. `plan` in lock step, `aplan` with asyncio.
 
-A driver owns the states and the ledger. Both loops use only what `interface.py` promises, so a reader can write his
-own.
+A driver owns the states and the ledger. Both loops use only the contract of `interface.py`, so a reader can write one.
 """
 
 from __future__ import annotations
@@ -49,8 +48,7 @@ State = TypeVar("State")
 NodeUsage = dict[tuple[int, int], Usage]
 """The usage [units] that each (row, node) was charged."""
 
-MAX_COMPLETION_STEPS = 1000
-"""Steps after which a completion gives up, in a world that has no end (most control problems)."""
+MAX_COMPLETION_STEPS = 1000  # then a completion gives up: the world has no end, like most control problems
 
 
 @dataclass
@@ -102,7 +100,7 @@ def answer_query(model: Model[States], states: StateStore[States], query: Query)
 def store_reached(states: StateStore[States], query: EdgeQuery, reached: States) -> Int | None:
     """Store the states that a query reached, and find earlier equal siblings of each.
 
-    States of a query `to_end` have no duplicates: they are independent samples, each with its own noise to the end.
+    States of a query `to_end` have no duplicates: they are independent samples, each with its own noise.
     """
     return states.put(query.row, query.node, reached, None if query.to_end else query.parent)
 
@@ -222,7 +220,7 @@ class _Conversation(Generic[State]):
     ) -> None:
         self.search, self.model, self.states, self.ledger = search, model, states, ledger
         self.node_usage: NodeUsage = {}
-        # None is the call that is awaited without a task of its own
+        # the key None is the call that is awaited without a task
         self.in_flight: dict[asyncio.Task[tuple[list[State], Expansion]] | None, EdgeQuery] = {}
 
     async def run(self) -> None:
