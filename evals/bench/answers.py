@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from ...control.dynamics import Pendulum
 from ...control.world_models.analytic import AnalyticModel
-from ...planning import ILQR, BoxActions, Budget, plan
+from ...planning import ILQR, BoxActions, Budget, fixed_plan, plan
 from ...planning.testing.linear_quadratic import LinearQuadratic, quadratic
 from ...planning.testing.problems import Table
 from ...planning.trajopt.lqr import Regulator, dare
@@ -129,10 +128,8 @@ def by_ilqr(model: Any, states: Tensor, gain: Tensor, steps: int = 40) -> Tensor
     for _ in range(steps):
         walked.append((-at @ gain.T).clamp(box.low, box.high).to(box.low))
         at = model.expand(at, walked[-1], evaluate="none")[0]
-    law = SimpleNamespace(actions=torch.stack(walked, 1))
-    given = SimpleNamespace(box=box, rows=len(states), taken=0, plan=lambda: law)
     planner, budget = ILQR(horizon=steps, tolerance=1e-6), Budget(nodes=65_536)
-    found = plan(planner, model, states, budget, after=SimpleNamespace(search=given)).plan  # type: ignore[arg-type]
+    found = plan(planner, model, states, budget, after=fixed_plan(torch.stack(walked, 1), box)).plan
     total, weight = torch.zeros(len(states)).double(), torch.ones(len(states)).double()
     for t in range(steps):
         states, said = model.expand(states, found.vectors[:, t])
