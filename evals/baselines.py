@@ -1,6 +1,6 @@
-"""`forethought train baseline`: SAC, PPO and DQN of stable-baselines3, logged as PETS is.
+"""`forethought train baseline`: SAC, PPO and DQN of stable-baselines3, with the same log as PETS.
 
-Their settings are those that rl-baselines3-zoo tuned for the two environments of the studies, the library's elsewhere.
+Settings are those of rl-baselines3-zoo for the two environments of the studies and the library's defaults elsewhere.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from rich.console import Console
 
 from ..control.agents.log import Row, tensorboard, write_csv
-from .cli_common import check_out
+from .cli_common import check_output_folder
 from .tasks import BadInput
 
-NEED = "baselines want stable-baselines3: pip install 'forethought[baselines]'"
+NEED = "baselines need stable-baselines3: pip install 'forethought[baselines]'"
 TUNED: dict[tuple[str, str], dict[str, Any]] = {
     ("sac", "Pendulum-v1"): {"learning_rate": 1e-3},
     ("ppo", "Pendulum-v1"): {
@@ -33,21 +33,20 @@ TUNED: dict[tuple[str, str], dict[str, Any]] = {
         "exploration_final_eps": 0.04, "policy_kwargs": {"net_arch": [256, 256]},
     },
 }  # fmt: skip
-"""rl-baselines3-zoo, hyperparams/{sac,ppo,dqn}.yml; one environment each."""
+"""From rl-baselines3-zoo, hyperparams/{sac,ppo,dqn}.yml, for one environment each."""
 
 
 Probe = Callable[[int, Callable[[np.ndarray], Any]], None]
-"""Told the steps taken and the policy as it is now, without exploration."""
+"""Called with the number of environment steps so far and the current policy without exploration."""
 
 
 def train(
     algorithm: str, env: str, steps: int, *, seed: int = 0, every: int | None = None, probe: Probe | None = None
 ) -> list[Row]:
-    """Train for so many real steps; a row per finished episode: round, steps, episode_return, episode_length.
+    """Train for `steps` environment steps; one row per finished episode: round, steps, episode_return, episode_length.
 
     probe: called after each `every` steps.
-
-    Errors: BadInput where stable-baselines3 is missing, has no such algorithm, or the two do not fit.
+    Errors: BadInput where stable-baselines3 is missing, has no such algorithm, or the algorithm does not fit `env`.
     """
     try:
         import stable_baselines3 as library
@@ -66,27 +65,28 @@ def train(
                 if "episode" in info:
                     rows.append(row_of(len(rows) + 1, self.num_timesteps, info["episode"]))
             if probe is not None and every and self.num_timesteps % every == 0:
-                probe(self.num_timesteps, lambda seen: self.model.predict(seen, deterministic=True)[0])
+                probe(self.num_timesteps, lambda obs: self.model.predict(obs, deterministic=True)[0])
             return self.num_timesteps < steps
 
     try:
-        world = Monitor(gymnasium.make(env))
-        kind("MlpPolicy", world, seed=seed, **TUNED.get((algorithm, env), {})).learn(steps, Episodes())
+        monitored = Monitor(gymnasium.make(env))
+        kind("MlpPolicy", monitored, seed=seed, **TUNED.get((algorithm, env), {})).learn(steps, Episodes())
     except (AssertionError, gymnasium.error.Error) as error:
         raise BadInput(f"{algorithm} does not fit {env}: {' '.join(str(error).split())}") from error
     return rows
 
 
 def row_of(number: int, steps: int, episode: dict[str, float]) -> Row:
+    """The row of a finished episode, from the record of stable-baselines3's `Monitor`."""
     return {"round": number, "steps": steps, "episode_return": float(episode["r"]), "episode_length": episode["l"]}
 
 
 def main(
     algorithm: str, env: str, steps: int, out: Path, *, seed: int = 0, console: Console | None = None
 ) -> list[Row]:
-    """Train, write `progress.csv` (and TensorBoard's events where it is installed), print the last episodes' mean."""
+    """Train, write `progress.csv` (and TensorBoard events if it is installed), and print the last mean return."""
     console = console or Console()
-    check_out(out)
+    check_output_folder(out)
     rows = train(algorithm, env, steps, seed=seed)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "progress.csv", rows)
@@ -94,6 +94,6 @@ def main(
     for row in rows:
         board(row)
     last = [row["episode_return"] for row in rows[-10:]]
-    told = f"mean return {sum(last) / len(last):.1f} over the last {len(last)}" if last else "none of them finished"
-    console.print(f"{algorithm}, {steps:,} steps of {env}, {len(rows)} episodes: {told}; written to {out}")
+    result = f"mean return {sum(last) / len(last):.1f} over the last {len(last)}" if last else "none of them finished"
+    console.print(f"{algorithm}, {steps:,} steps of {env}, {len(rows)} episodes: {result}; written to {out}")
     return rows

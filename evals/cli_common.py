@@ -1,4 +1,4 @@
-"""What every command of the shell shares: bad input is one line, and what is heavy is imported when it is wanted."""
+"""What all commands share: one-line errors, lazy imports of heavy modules, and plain printing and writing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,25 +18,24 @@ Out = Annotated[Path | None, typer.Option(help="Folder or file to write to.")]
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Bad input is one line on stderr and exit code 2; a run that could not go on says why and how, exit code 1; Ctrl-C
-    says how to go on."""
-    from .tasks.base import BadInput, Stopped
+    """Print known errors as one line on stderr: bad input exits with 2, a stopped run with 1, Ctrl-C with 130."""
+    from .tasks.base import BadInput, RunStopped
 
     try:
         yield
     except BadInput as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(2) from None
-    except Stopped as error:
+    except RunStopped as error:
         Console(stderr=True).print(f"stopped: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; the same command goes on from here")
+        Console(stderr=True).print("stopped; the same command continues from here")
         raise typer.Exit(130) from None
 
 
-def check_out(out: Path) -> None:
-    """Errors: BadInput where the folder to write to is a file."""
+def check_output_folder(out: Path) -> None:
+    """Errors: BadInput where the output folder is a file."""
     from .tasks.base import BadInput
 
     if out.exists() and not out.is_dir():
@@ -43,14 +43,17 @@ def check_out(out: Path) -> None:
 
 
 @contextmanager
-def trainable(
+def training_errors(
     out: Path, steps: int | None, *, least: int = 1, errors: tuple[type[Exception], ...] = (ValueError,)
 ) -> Iterator[None]:
-    """Around a training: BadInput, on one line, for an `out` that is a file, for fewer than `least` steps (None is the
-    usual number) and for `errors` of what is within."""
+    """Turn what can go wrong in a training into one-line errors.
+
+    steps: the number that was asked for, None for the default number.
+    Errors: BadInput where `out` is a file, `steps` is below `least`, or one of `errors` is raised inside the block.
+    """
     from .tasks.base import BadInput
 
-    check_out(out)
+    check_output_folder(out)
     if steps is not None and steps < least:
         raise BadInput(f"--steps must be at least {least}, got {steps}")
     try:
@@ -59,15 +62,13 @@ def trainable(
         raise BadInput(" ".join(str(error).split())) from error
 
 
-def teller(console: Console | None) -> Callable[[str], None]:
-    """Prints lines as they are, neither coloured nor wrapped."""
+def printer(console: Console | None) -> Callable[[str], None]:
+    """A function that prints lines without highlighting or wrapping them."""
     return partial((console or Console()).print, highlight=False, soft_wrap=True)
 
 
-def module(name: str) -> Any:
-    """A module of this package. Errors: BadInput where something it wants is not installed."""
-    from importlib import import_module
-
+def load_module(name: str) -> Any:
+    """Import a module of `evals`. Errors: BadInput where a package that it needs is not installed."""
     from .tasks.base import BadInput
 
     try:
@@ -76,9 +77,8 @@ def module(name: str) -> Any:
         raise BadInput(f"this installation has no {error.name}") from None
 
 
-def write(result: Mapping[str, Any], out: Path | None, console: Console) -> None:
-    """`result` as JSON in the file `out`, whose folder is made, or as `result.json` in a folder that is there; nothing
-    where `out` is None."""
+def write_json(result: Mapping[str, Any], out: Path | None, console: Console) -> None:
+    """Write `result` to the file `out`, or to `result.json` where `out` is a folder; do nothing where it is None."""
     if out is None:
         return
     if out.is_dir():

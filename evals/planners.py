@@ -1,4 +1,4 @@
-"""Planners by the names of the command line, with the settings that text wants; no model is called here."""
+"""Planners over text by their command-line names, and the names of budget units and answer rules; calls no model."""
 
 from __future__ import annotations
 
@@ -6,71 +6,77 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..planning import CEM, MCTS, MPPI, BestOfN, PathSettings
+from ..planning import CEM, MCTS, MPPI, BestOfN, PathSettings, Planner
 from ..planning.beam import Beam
 from ..planning.rebase import Rebase
 from .tasks.base import BadInput
 
 UNITS_OF_BUDGET = {"nodes": "nodes", "calls": "model_calls", "tokens": "generated_tokens", "seconds": "seconds"}
-"""The units of the command line and what the ledger calls them."""
+"""The units of `--unit` and their names in a usage ledger."""
+
+ANSWER_RULES = ("best", "majority", "weighted", "visits")
+"""The values of `--answer-by`; `records/answer_selection.py` defines what each of them selects."""
 
 
 @dataclass(frozen=True)
-class Method:
-    """A planner over text.
+class TextPlanner:
+    """A planner over text with what the runner has to know about it.
 
-    vote: the answer is the most frequent one of all finished solutions, not the plan's. greedy: temperature 0.
-    steady: its course does not depend on the budget in nodes, so that a smaller one can be read off a larger run.
-    siblings: it asks for all children of a state at once, as a value that compares them wants it.
+    majority_vote: the answer is the most frequent one among all finished solutions, not the plan's.
+    greedy: the model samples at temperature 0.
+    anytime: decisions do not depend on the node budget, so results at smaller budgets can be read from a larger run.
+    expands_siblings: it asks for all children of a state at once, as values that compare siblings require.
     """
 
     name: str
-    planner: Any
-    vote: bool = False
+    planner: Planner
+    majority_vote: bool = False
     greedy: bool = False
-    steady: bool = False
-    siblings: bool = False
+    anytime: bool = False
+    expands_siblings: bool = False
 
 
-def _greedy(width: int, steps: int) -> Method:
-    return Method("greedy", BestOfN(population=1, paths=PathSettings(evaluate="none")), greedy=True, steady=True)
+def _greedy(width: int, steps: int) -> TextPlanner:
+    return TextPlanner("greedy", BestOfN(population=1, paths=PathSettings(evaluate="none")), greedy=True, anytime=True)
 
 
-def _self_consistency(width: int, steps: int) -> Method:
-    return Method("self_consistency", BestOfN(paths=PathSettings(evaluate="none")), vote=True, steady=True)
+def _self_consistency(width: int, steps: int) -> TextPlanner:
+    return TextPlanner(
+        "self_consistency", BestOfN(paths=PathSettings(evaluate="none")), majority_vote=True, anytime=True
+    )
 
 
-def _shooting(name: str) -> Callable[[int, int], Method]:
-    def make(width: int, steps: int) -> Method:
-        return Method(name, {"best_of_n": BestOfN, "cem": CEM, "mppi": MPPI}[name](), steady=name == "best_of_n")
-
-    return make
-
-
-def _mcts(name: str, **settings: Any) -> Callable[[int, int], Method]:
-    def make(width: int, steps: int) -> Method:
-        return Method(name, MCTS(width=width, **settings), steady=name != "gumbel")
+def _shooting(name: str) -> Callable[[int, int], TextPlanner]:
+    def make(width: int, steps: int) -> TextPlanner:
+        return TextPlanner(name, {"best_of_n": BestOfN, "cem": CEM, "mppi": MPPI}[name](), anytime=name == "best_of_n")
 
     return make
 
 
-def _bfs(width: int, steps: int) -> Method:
-    return Method("bfs", Beam())
+def _mcts(name: str, **settings: Any) -> Callable[[int, int], TextPlanner]:
+    def make(width: int, steps: int) -> TextPlanner:
+        return TextPlanner(name, MCTS(width=width, **settings), anytime=name != "gumbel")
+
+    return make
 
 
-def _beam(width: int, steps: int) -> Method:
-    return Method("beam", Beam(beam=width, children=width), siblings=True)
+def _bfs(width: int, steps: int) -> TextPlanner:
+    return TextPlanner("bfs", Beam())
 
 
-def _dvts(width: int, steps: int) -> Method:
-    return Method("dvts", Beam(trees=width))
+def _beam(width: int, steps: int) -> TextPlanner:
+    return TextPlanner("beam", Beam(beam=width, children=width), expands_siblings=True)
 
 
-def _rebase(width: int, steps: int) -> Method:
-    return Method("rebase", Rebase(), siblings=True)
+def _dvts(width: int, steps: int) -> TextPlanner:
+    return TextPlanner("dvts", Beam(trees=width))
 
 
-METHODS: dict[str, Callable[[int, int], Method]] = {
+def _rebase(width: int, steps: int) -> TextPlanner:
+    return TextPlanner("rebase", Rebase(), expands_siblings=True)
+
+
+TEXT_PLANNERS: dict[str, Callable[[int, int], TextPlanner]] = {
     "greedy": _greedy,
     "self_consistency": _self_consistency,
     "best_of_n": _shooting("best_of_n"),
@@ -85,10 +91,11 @@ METHODS: dict[str, Callable[[int, int], Method]] = {
     "cem": _shooting("cem"),
     "mppi": _shooting("mppi"),
 }
+"""Each makes its planner from the width of a tree search and the most steps of a solution."""
 
 
 def check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
-    """BadInput that lists what exists, for the first name that does not, and for one given twice."""
+    """Errors: BadInput for the first name that is not known, listing those that are, and for a repeated name."""
     for name in names:
         if name not in known:
             raise BadInput(f"no {what} {name!r}; there are {', '.join(known)}")

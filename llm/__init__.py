@@ -1,0 +1,16 @@
+"""Planning over text: inference engines, a tape of their answers, critics, and the text model that planners search.
+
+Imports go one way; each line may import those above it, and `planning` besides:
+
+- `engines/`: inference engines. They know token ids only, and are therefore the lowest layer.
+- `text/`: states, steps, formats and answers; uses the engines' messages and `engines/stops.py`.
+- `tape/`: record and replay of generations; puts `CachedEngine` in front of an `Engine`.
+- `critics/`: values of partial and finished solutions; they ask through a `CachedEngine`.
+- `step_result.py`: the answer for one edge with its usage. `concurrency.py`: concurrent calls that fail together.
+- `text_model.py`: `TextModel`, which implements `planning.AsyncModel`.
+- `reasoning/`: other thought generators, subclasses of `TextModel`.
+- `load.py`: from names to a `TextModel`; the table of engines.
+- `importing/`: trees of other programs as a tape.
+- `builtin/`: the built-in model, its stories and its training; it imports none of the above.
+- `prm/`: training of process reward models, also on the stories of `builtin/`.
+"""

@@ -1,4 +1,4 @@
-"""What the text model answers of one edge: the state reached, its numbers, and what it is charged and was spent."""
+"""The answer of the text model for one edge: the state reached, its numbers, and its charged and spent usage."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from ..planning.interface import Expansion, Usage
 from ..planning.usage import no_usage
 from .critics import UNJUDGED, Judgement
 from .engines.base import Generation
-from .engines.flops import UNKNOWN, Work
-from .text.steps import Step, TextState
+from .engines.flops import UNKNOWN_FLOPS, DecoderFlops
+from .text.state import TextState
+from .text.steps import Step
 
 
-class Row(NamedTuple):
-    """An amount of each of `UNITS`, in their order."""
+class UsageRow(NamedTuple):
+    """An amount of each of `UNITS`, in their order; faster to make than an array."""
 
     nodes: float = 0.0
     model_calls: float = 0.0
@@ -29,14 +30,14 @@ class Row(NamedTuple):
     flops: float = 0.0
 
 
-NOTHING = Row()
+NO_USAGE = UsageRow()
 
-ALIVE = ("", "answer")
-"""How a state is `ended` that is no dead end."""
+OPEN_OR_ANSWERED = ("", "answer")
+"""Values of `TextState.ended` that are no dead end."""
 
 
-class Reached(NamedTuple):
-    """One answer: the state, its numbers, its rows of charged and spent usage, [units] each."""
+class EvaluatedStep(NamedTuple):
+    """The answer for one edge: the state, its numbers, and its charged and spent usage, [len(UNITS)] each."""
 
     state: TextState
     reward: float
@@ -47,37 +48,39 @@ class Reached(NamedTuple):
 
 
 @dataclass(slots=True)
-class Written:
-    """A child before it is judged: its last step, the calls charged for it, the request made just now if one was.
+class GeneratedStep:
+    """A child before the critic has evaluated it.
 
-    work: of the model that wrote it.
+    parent, child: states. step: the child's last step. calls: model calls charged for it.
+    made: what the engine generated in this very expansion, None where the tape answered.
+    flops: sizes of the model that wrote the step.
     """
 
     parent: TextState
     child: TextState
     step: Step
     calls: int
-    done: Generation | None
-    work: Work = UNKNOWN
+    made: Generation | None
+    flops: DecoderFlops = UNKNOWN_FLOPS
 
-    def judged(self, judgement: Judgement) -> Reached:
-        """The answer with the critic's word: the reward of a finished state, the value of an open one."""
+    def judged(self, judgement: Judgement) -> EvaluatedStep:
+        """The answer with the critic's judgement: the reward of a finished state, the value of an open one."""
         if self.parent.ended:
-            return Reached(self.child, 0.0, 0.0, 0.0, NOTHING, NOTHING)
-        usage = _charged(self.parent, self.step, self.calls, judgement, self.work)
-        spent = _spent(self.parent, self.done, judgement, self.work)
+            return EvaluatedStep(self.child, 0.0, 0.0, 0.0, NO_USAGE, NO_USAGE)
+        usage = _charged(self.parent, self.step, self.calls, judgement, self.flops)
+        spent = _spent(self.parent, self.made, judgement, self.flops)
         if self.child.ended:
-            return Reached(self.child, judgement.value, 0.0, 0.0, usage, spent)
-        return Reached(self.child, 0.0, 1.0, judgement.value, usage, spent)
+            return EvaluatedStep(self.child, judgement.value, 0.0, 0.0, usage, spent)
+        return EvaluatedStep(self.child, 0.0, 1.0, judgement.value, usage, spent)
 
 
-def expansion_of(reached: Sequence[Reached]) -> Expansion:
+def expansion_of(steps: Sequence[EvaluatedStep]) -> Expansion:
     """The numbers of K answers as arrays [K]."""
-    if not reached:
-        nothing, free = np.empty(0, np.float32), no_usage(0)
-        return Expansion(nothing, nothing, nothing, usage=free, spent=free)
-    states, reward, discount, value, usage, spent = zip(*reached)
-    dead_end = [state.ended not in ALIVE for state in states]
+    if not steps:
+        empty, free = np.empty(0, np.float32), no_usage(0)
+        return Expansion(empty, empty, empty, usage=free, spent=free)
+    states, reward, discount, value, usage, spent = zip(*steps)
+    dead_end = [state.ended not in OPEN_OR_ANSWERED for state in states]
     return Expansion(
         np.array(reward, np.float32),
         np.array(discount, np.float32),
@@ -88,22 +91,26 @@ def expansion_of(reached: Sequence[Reached]) -> Expansion:
     )
 
 
-def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, work: Work) -> Row:
-    """What the step would have cost this planner alone."""
+def _charged(parent: TextState, step: Step, calls: int, judgement: Judgement, flops: DecoderFlops) -> UsageRow:
+    """What the step would have cost if this planner had run alone."""
     before, new = len(parent.tokens), len(step.tokens)
-    seconds, flops = step.seconds + judgement.seconds, work.of(before, new) + judgement.flops
-    return Row(1, calls, new, 0, calls * before, judgement.tokens, seconds, flops)
+    operations = flops.of_tokens(before, new) + judgement.flops
+    seconds = step.seconds + judgement.seconds
+    return UsageRow(1, calls, new, 0, calls * before, judgement.tokens, seconds, operations)
 
 
-def _spent(parent: TextState, done: Generation | None, judgement: Judgement, work: Work) -> Row:
-    """What the engine did just now; `done` is None where it was not asked."""
-    if done is None:
-        return Row(1, 0, 0, 0, 0, judgement.computed, judgement.busy, judgement.flops_spent)
-    return spent_on(len(parent.tokens), done, work, 1, judgement)
+def _spent(parent: TextState, made: Generation | None, judgement: Judgement, flops: DecoderFlops) -> UsageRow:
+    """What the engine did in this very expansion; `made` is None where it was not called."""
+    if made is None:
+        return UsageRow(1, 0, 0, 0, 0, judgement.tokens_spent, judgement.seconds_spent, judgement.flops_spent)
+    return spent_on(len(parent.tokens), made, flops, 1, judgement)
 
 
-def spent_on(prompt: int, done: Generation, work: Work, nodes: int = 0, judgement: Judgement = UNJUDGED) -> Row:
-    """What the engine did for one request after `prompt` tokens and for the critic."""
-    written, cached = sum(map(len, done.steps)), done.cached
-    flops = work.of(cached, prompt - cached + written) + judgement.flops_spent
-    return Row(nodes, 1, written, prompt - cached, cached, judgement.computed, done.seconds + judgement.busy, flops)
+def spent_on(
+    prompt: int, made: Generation, flops: DecoderFlops, nodes: int = 0, judgement: Judgement = UNJUDGED
+) -> UsageRow:
+    """What the engine did for one generation after `prompt` tokens and for the critic."""
+    generated, cached = sum(map(len, made.steps)), made.cached
+    operations = flops.of_tokens(cached, prompt - cached + generated) + judgement.flops_spent
+    seconds = made.seconds + judgement.seconds_spent
+    return UsageRow(nodes, 1, generated, prompt - cached, cached, judgement.tokens_spent, seconds, operations)

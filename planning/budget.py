@@ -81,7 +81,8 @@ class Ledger:
         self._caps = [Cap(unit, cap, most) for unit, cap, most in caps if cap is not None and most > 0]
         self._started = time.perf_counter()
         self._largest = MAX_NODES if budget.nodes is None else min(budget.nodes // cost, np.iinfo(np.int32).max)
-        self._counted: tuple[Query | None, Counts] = (None, 0)
+        self._query: Query | None = None
+        self._query_counts: Counts = 0
         self._every_row = np.arange(rows, dtype=np.int32).tobytes()
         self._remaining: Int = np.zeros(rows, np.int32)
         self._update_remaining()
@@ -134,20 +135,17 @@ class Ledger:
 
     def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
         """Charge rows for what was not reserved, such as the start."""
-        index = self._index(row)
+        # adding all rows in order, as in lock step, is much faster than adding them by index
+        index = None if row.tobytes() == self._every_row else row
         add_rows(self._charged, index, usage)
         add_rows(self._spent, index, usage if spent is None else spent)
 
-    def _index(self, row: Int) -> Int | None:
-        """The rows, or None where each is there once and in order, as in lock step, which is much faster."""
-        return None if row.tobytes() == self._every_row else row
-
     def _counts(self, query: Query) -> Counts:
         """How many entries of the query each row has; computed once for the reservation and the charge."""
-        if self._counted[0] is not query:
-            every = self._index(query.row) is None
-            self._counted = (query, 1 if every else np.bincount(query.row, minlength=self.rows))
-        return self._counted[1]
+        if self._query is not query:
+            every = query.row.tobytes() == self._every_row
+            self._query, self._query_counts = query, 1 if every else np.bincount(query.row, minlength=self.rows)
+        return self._query_counts
 
     def _update_remaining(self) -> None:
         """Set how many calls of each row fit under every cap beside those in flight."""

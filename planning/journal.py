@@ -37,7 +37,7 @@ FORMAT = "forethought journal 2"
 REMAINING = "remaining"
 """The kind of entry that is an array of remaining nodes per row."""
 KINDS = {kind.__name__: kind for kind in (EdgeQuery, SequenceQuery, Expansion, Returns)}
-Array = NDArray[np.generic]
+Array = NDArray[np.generic]  # type: ignore[explicit-any]  # of any type
 Event = tuple[str, Query | Int, Query | Answer | None]
 
 PAGE, ROOM = 5, 4

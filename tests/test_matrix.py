@@ -1,4 +1,4 @@
-"""Every planner runs on every model and closes half of the gap that the column has.
+"""Every planner runs on every model and closes half of the column's gap.
 
 The gap is that between chance and the best cell of the column, paired over the same episodes or problems. Chance is a
 random policy in control and one sampled solution of the language model.
@@ -14,8 +14,8 @@ from forethought.control.data.collector import collect
 from forethought.control.episodes import random_episodes, run_episodes
 from forethought.control.tasks import task_named, view
 from forethought.control.world_models.mlp.fit import Fit, config_for, fit_mlp
-from forethought.evals.planners import METHODS, Method
-from forethought.evals.runners.control_runner import planner_for
+from forethought.evals.planners import TEXT_PLANNERS, TextPlanner
+from forethought.evals.runners.control_planners import planner_for
 from forethought.evals.runners.grid import Job
 from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks import make_task
@@ -39,7 +39,7 @@ def one_thread():
 def model_of(world, kind):
     if kind == "analytic":
         return world.analytic()
-    data = collect(world.env_id, 1000, seed=1, hold=4)
+    data = collect(world.env_id, 1000, seed=1, action_repeat=4)
     return fit_mlp(data, config_for(world.env_id), Fit(seed=1))[0]
 
 
@@ -58,12 +58,12 @@ def control_column(request):
 
 @pytest.fixture(scope="module")
 def text_column():
-    """What each planner brings back for each problem on the built-in model, all walking one random tree."""
+    """The rows of each planner on the built-in model, all searching the same random tree of each problem."""
 
     async def solve():
         model, task = load_text_model("builtin", value="self", temperature=0.8, seed=3), make_task("stories")
-        methods = {name: METHODS[name](4, model.max_steps) for name in PLANNERS}
-        methods["chance"] = Method("chance", BestOfN(population=1, paths=PathSettings(evaluate="none")))
+        methods = {name: TEXT_PLANNERS[name](4, model.max_steps) for name in PLANNERS}
+        methods["chance"] = TextPlanner("chance", BestOfN(population=1, paths=PathSettings(evaluate="none")))
         solver = TextSolver(model, task, methods, seed=3)
         problems = task.problems(PROBLEMS)
         column = {}
@@ -102,7 +102,7 @@ def test_a_planner_reasons_within_its_budget_and_answers(text_column, planner):
     answered = [row["answer"] is not None for row in rows]
     assert np.mean(answered) >= 0.9
     assert all(row["answer"] is not None for row in rows if row["finished"])
-    # the answer is that of the best finished solution, wherever the search found one
+    # where the search found a solution, the answer is that of the best one
     for row in rows:
         if row["finished"]:
             best = max(row["finished"], key=lambda leaf: leaf["score"])

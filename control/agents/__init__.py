@@ -1,5 +1,6 @@
-"""Agents: from observations to actions, by planning."""
+"""Agents: settings with a method `train` that learns a model from an environment.
 
-from ..policies.mpc import MPCPolicy
-
-__all__ = ["MPCPolicy"]
+pets.py: `PETS`, planning with an ensemble that is trained on what planning did.
+checkpoint.py: the state of a training in rounds, saved after each.
+log.py: figures of a training as CSV and for TensorBoard.
+"""

@@ -1,4 +1,4 @@
-"""Figures of a training as they come: a CSV file, and TensorBoard where it is installed."""
+"""Figures of a training: a CSV file, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, float]
-"""Figures by name, among them `steps`: real steps taken when they were measured."""
+"""Figures by name. `steps` is the number of environment steps taken before they were measured."""
 
 
 def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
-    """One line a row, with a head of all names in the order in which they first come; nothing for no rows."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    """Write a header of all names in order of first occurrence, and one line per row; no file for no rows."""
     if not rows:
         return
+    names = list(dict.fromkeys(name for row in rows for name in row))
     with Path(path).open("w", newline="") as file:
-        sheet = csv.DictWriter(file, names, lineterminator="\n")
-        sheet.writeheader()
-        sheet.writerows(rows)
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def tensorboard(folder: str | Path) -> Callable[[Row], None]:
-    """Takes rows and writes each figure but `steps` as a scalar at that step; does nothing without TensorBoard."""
+    """A function that writes each figure of a row except `steps` as a scalar at that step.
+
+    Without TensorBoard the function does nothing.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return lambda row: None
-    writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    writer: Any = SummaryWriter(str(folder))
 
     def watch(row: Row) -> None:
         for name, figure in row.items():

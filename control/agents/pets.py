@@ -1,9 +1,9 @@
-"""PETS: plan with an ensemble, learn from what happened, plan better (Chua et al. 2018, algorithm 1).
+"""PETS: plan with an ensemble, train it on what happened, plan better (Chua et al. 2018, algorithm 1).
 
-A round steps all environments at once to their ends, then a fresh ensemble is trained on every step so far. Rounds are
-functions of (settings, number of the round, steps so far): environments begin anew, and training, planning and resets
-draw from streams of their own. So the steps are all there is to keep: no optimiser, no generator and no half episode
-outlives a round, and a training that was stopped goes on to the same weights (`checkpoint.py`).
+A round steps all environments in lock step to the end of their episodes; then a new ensemble is trained on all steps so
+far. A round is a function of the settings, its number and the steps so far: environments are reset, and training,
+planning and resets have random streams of their own. So only the steps are saved; no optimiser, generator or unfinished
+episode outlives a round, and a training that was stopped goes on to bit-equal weights (`checkpoint.py`).
 """
 
 from __future__ import annotations
@@ -16,38 +16,45 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from ...planning.interface import Planner
 from ...planning.shooting import CEM
 from ...planning.shooting_settings import GaussianSettings
-from ..data.collector import collect, tensors
-from ..data.transitions import Transitions, join
-from ..episodes import BatchedEnv, steps_of
+from ..data.collector import collect
+from ..data.transitions import Row as Step
+from ..data.transitions import Transitions, join, transitions_of
+from ..envs import BatchedEnv
+from ..episodes import iterate_decisions
 from ..policies.mpc import MPCPolicy
 from ..world_models.ensemble.fit import EnsembleReport, fit_ensemble
 from ..world_models.ensemble.model import EnsembleModel
 from ..world_models.ensemble.net import EnsembleConfig
 from ..world_models.mlp.fit import Fit, config_for
-from .checkpoint import Progress, Row, recall, remember
+from .checkpoint import TrainingState, load_state, save_state
+from .log import Row
 
 Watch = Callable[[Row, EnsembleModel], None]
+"""Called after each round of planning with its figures and the model that planned."""
 
 
 @dataclass(frozen=True)
 class PETS:
     """Settings of a training.
 
-    env_id: gymnasium's name of the environment. steps: real steps in all; first: those of them under random actions,
-        each held `hold` steps on average. envs: environments stepped at once.
-    planner: of each decision, over vectors or slots as the environment has them. nodes: its cap; one step of one
-        member is one. members: networks in the ensemble. fit: how they are trained. config: other fields of
-        `EnsembleConfig`. settings: for `gymnasium.make`.
+    env_id: gymnasium's name of the environment. steps: environment steps in all. random_steps: how many of them are
+        taken under random actions first, each repeated `action_repeat` steps on average. envs: environments stepped in
+        lock step.
+    planner: of each decision. nodes: its cap per decision; one step of one member is one node. members: networks in the
+        ensemble. fit: how they are trained. config: other fields of `EnsembleConfig`. settings: for `gymnasium.make`.
+
+    Errors: ValueError for numbers that are too small.
     """
 
     env_id: str = "Pendulum-v1"
     steps: int = 1000
-    first: int = 200
-    hold: int = 4
+    random_steps: int = 200
+    action_repeat: int = 4
     envs: int = 1
-    planner: Any = field(default_factory=lambda: CEM(horizon=20, smoothing=0.1, vectors=GaussianSettings(std=1.0)))
+    planner: Planner = field(default_factory=lambda: CEM(horizon=20, smoothing=0.1, vectors=GaussianSettings(std=1.0)))
     nodes: int = 4096
     members: int = 5
     fit: Fit = field(default_factory=Fit)
@@ -56,74 +63,80 @@ class PETS:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("first", 20), ("steps", self.first), ("envs", 1), ("nodes", 1), ("hold", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name, number, least in (
+            ("random_steps", self.random_steps, 20),
+            ("steps", self.steps, self.random_steps),
+            ("envs", self.envs, 1),
+            ("nodes", self.nodes, 1),
+            ("action_repeat", self.action_repeat, 1),
+        ):
+            if number < least:
+                raise ValueError(f"{name} must be at least {least}, got {number}")
 
     def train(
         self, folder: str | Path | None = None, watch: Watch | None = None
     ) -> tuple[EnsembleModel, EnsembleReport]:
-        """Collect, train and plan in turn until all steps are taken; the ensemble trained on all of them, and how well.
+        """Collect, train and plan in turn until all steps are taken.
 
-        folder: keeps every finished round there and goes on from it; the model is saved there at the end.
-        watch: called after each round of planning with its figures and the model that planned: round, steps the model
-            was trained on, its held_out and train (shares of variance unexplained), episode_return and episode_length,
-            means over environments.
+        Returns the ensemble trained on all steps, and how well it fits.
+        folder: every finished round is saved there, and training goes on from it; the model is saved there at the end.
+        watch: its figures are round, steps the model was trained on, its held_out and train (shares of variance
+            unexplained), and episode_return and episode_length, means over environments.
 
         Errors: ValueError for an environment that cannot be planned in, a folder of other settings, a NaN in a step.
         """
         config = config_for(self.env_id, EnsembleConfig, members=self.members, **self.config)
-        found = Progress([], []) if folder is None else recall(folder, repr(self))
+        state = TrainingState([], []) if folder is None else load_state(folder, repr(self))
         while True:
-            model, report = self._fit(found, config)
-            if sum(map(len, found.parts)) >= self.steps:
+            model, report = self._fit(state, config)
+            if state.steps >= self.steps:
                 break
-            self._play(model, report, found, watch)
+            self._play(model, report, state, watch)
             if folder is not None:
-                remember(folder, repr(self), found)
+                save_state(folder, repr(self), state)
         if folder is not None:
             model.save(folder)
         return model, report
 
-    def _fit(self, found: Progress, config: EnsembleConfig) -> tuple[EnsembleModel, EnsembleReport]:
-        """An ensemble of all steps so far, the first of them taken now where there are none."""
-        if not found.parts:
-            found.parts.append(self._random())
-        number = len(found.parts)
-        fit = self.fit if number == 1 else replace(self.fit, seed=stream(self.fit.seed, number))
-        return fit_ensemble(join(found.parts), config, fit)
+    def _fit(self, state: TrainingState, config: EnsembleConfig) -> tuple[EnsembleModel, EnsembleReport]:
+        """An ensemble of all steps so far; where there are none, random steps are collected first."""
+        if not state.rounds:
+            state.rounds.append(self._random())
+        number = len(state.rounds)
+        fit = self.fit if number == 1 else replace(self.fit, seed=derived_seed(self.fit.seed, number))
+        return fit_ensemble(join(state.rounds), config, fit)
 
     def _random(self) -> Transitions:
         env = gymnasium.make(self.env_id, **self.settings)
-        return collect(env, self.first, seed=self.seed, hold=self.hold)
+        return collect(env, self.random_steps, seed=self.seed, action_repeat=self.action_repeat)
 
-    def _play(self, model: EnsembleModel, report: EnsembleReport, found: Progress, watch: Watch | None) -> None:
-        """One episode of every environment, or as much of it as steps are left."""
-        number, taken = len(found.parts), sum(map(len, found.parts))
-        part, returns, lengths = self._round(model, number, self.steps - taken)
-        found.parts.append(part)
+    def _play(self, model: EnsembleModel, report: EnsembleReport, state: TrainingState, watch: Watch | None) -> None:
+        """One episode of every environment, or as much of it as steps remain."""
+        number, taken = len(state.rounds), state.steps
+        steps, env = self._round(model, number, self.steps - taken)
+        state.rounds.append(steps)
         row: Row = {"round": number, "steps": taken, "held_out": report.held_out, "train": report.train}
-        row |= {"episode_return": float(returns.mean()), "episode_length": float(lengths.mean())}
-        found.rows.append(row)
+        row |= {"episode_return": float(env.returns.mean()), "episode_length": float(env.lengths.mean())}
+        state.rows.append(row)
         if watch is not None:
             watch(row, model)
 
-    def _round(self, model: EnsembleModel, number: int, most: int) -> tuple[Transitions, Any, Any]:
-        """At most so many steps under the planner, with returns [E] and lengths [E] as far as they came."""
-        seeds = [stream(self.seed, number, i) for i in range(self.envs)]
-        worlds = BatchedEnv(self.env_id, seeds, **self.settings)
-        agent = MPCPolicy(self.planner, model, self.nodes, seeds=seeds, seed=self.seed)
-        rows: list[tuple[Any, ...]] = []
-        for step in steps_of(agent, worlds):
-            for i in np.flatnonzero(step.live)[: most - len(rows)].tolist():
-                action = step.actions[i]
-                rows.append((step.seen[i], action, step.rewards[i], step.reached[i], step.ended[i]))
+    def _round(self, model: EnsembleModel, number: int, most: int) -> tuple[Transitions, BatchedEnv]:
+        """At most `most` steps under the planner, and the environments with their returns and lengths so far."""
+        seeds = [derived_seed(self.seed, number, i) for i in range(self.envs)]
+        env = BatchedEnv(self.env_id, seeds, **self.settings)
+        policy = MPCPolicy(self.planner, model, self.nodes, seeds=seeds, seed=self.seed)
+        rows: list[Step] = []
+        for decision in iterate_decisions(policy, env):
+            for i in np.flatnonzero(decision.alive)[: most - len(rows)].tolist():
+                before = decision.obs[i], decision.actions[i], float(decision.reward[i])
+                rows.append((*before, decision.next_obs[i], decision.terminated[i], decision.truncated[i]))
             if len(rows) == most:
                 break
-        worlds.close()
-        return tensors(rows), worlds.returns, worlds.lengths
+        env.close()
+        return transitions_of(rows), env
 
 
-def stream(*numbers: int) -> int:
-    """A seed below 2^31 made from others, so that no two rounds or environments share one."""
+def derived_seed(*numbers: int) -> int:
+    """A seed below 2^31 derived from several numbers, so that no two rounds or environments share one."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1)

@@ -1,72 +1,85 @@
-"""What every physical system here offers; no equation of any of them."""
+"""The interface of the physical systems, and checks of the tensors that they are given."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...planning.interface import ActionSpace
 
 
 class Dynamics(Protocol):
-    """Batched equations of motion, reward and termination of one system, without state of its own.
+    """Batched equations of motion, reward and termination of one system; it holds parameters and no state.
 
-    env_id: gymnasium's name of the environment it agrees with.
-    size: how many numbers a physical state has. observed: how many an observation has.
-    A system that no state ends may say so by `endless = True`, which spares models the question.
+    env_id: gymnasium's name of the environment with the same dynamics.
+    state_dim: numbers in a physical state. obs_dim: O, numbers in an observation.
+    continuing: whether no state terminates an episode (Sutton and Barto 2018, section 3.3), so that models need not
+        check for termination.
     """
 
     env_id: str
-    size: int
-    observed: int
+    state_dim: int
+    obs_dim: int
+    continuing: bool
 
     @property
     def actions(self) -> ActionSpace: ...
 
     def step(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[K, size] and [K, D] (or indices [K]) -> next states [K, size], rewards [K], discounts [K] (0 or 1).
+        """States [K, state_dim] and actions [K, D], or indices [K], to next states, rewards [K] and discounts [K].
 
-        An ended state absorbs: it stays where it is, with reward 0 and discount 0.
+        The discount is 0 where the next state is terminal, else 1. A terminal state is absorbing: it stays as it is,
+        with reward 0 and discount 0.
         """
         ...
 
-    def reward(self, seen: Tensor, actions: Tensor, reached: Tensor) -> Tensor:
-        """[K] reward of a step from `seen` to `reached`, both states or both observations."""
+    def reward(self, obs: Tensor, actions: Tensor, next_obs: Tensor) -> Tensor:
+        """[K] reward of a step from `obs` to `next_obs`, both physical states or both observations."""
         ...
 
-    def ended(self, states: Tensor) -> Tensor:
-        """bool [K]: whether the episode is over in these physical states or observations."""
+    def terminated(self, states: Tensor) -> Tensor:
+        """bool [K]: whether these physical states or observations are terminal."""
         ...
 
     def observe(self, states: Tensor) -> Tensor:
-        """[K, size] -> [K, observed], what gymnasium shows of them."""
+        """Physical states [K, state_dim] to the observations [K, O] that gymnasium returns for them."""
         ...
 
-    def physical(self, seen: Tensor) -> Tensor:
-        """Physical states [K, size] of observations [K, observed]; what is physical already is returned as it is."""
+    def to_states(self, obs: Tensor) -> Tensor:
+        """Observations [K, O] to physical states [K, state_dim]; physical states are returned unchanged."""
         ...
 
 
-def wants(name: str, tensor: Tensor, *widths: int) -> Tensor:
-    """The tensor, if it is [K, width] with one of these widths; else a ValueError that says what was given."""
+class Startable(Dynamics, Protocol):
+    """Dynamics with a distribution of initial states."""
+
+    def initial_state(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """A physical state [state_dim] for an episode to start in."""
+        ...
+
+
+def check_width(name: str, tensor: Tensor, *widths: int) -> Tensor:
+    """The tensor unchanged. Errors: ValueError unless its shape is [K, width] with one of `widths`."""
     if tensor.ndim != 2 or tensor.shape[1] not in widths:
         allowed = " or ".join(f"[K, {width}]" for width in dict.fromkeys(widths))
-        raise ValueError(f"{name} wants {allowed}, got {list(tensor.shape)}")
+        raise ValueError(f"{name} must have shape {allowed}, got {list(tensor.shape)}")
     return tensor
 
 
-def rows_of(problems: object, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+def as_batch(problems: object, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     """Problems as one tensor [B, width]: a tensor, an array, or a list of vectors.
 
-    Errors: ValueError when they are not of one width, or hold a number that is not finite.
+    Errors: ValueError where the vectors differ in width, or a number is not finite.
     """
     if isinstance(problems, (list, tuple)):
         problems = torch.stack([torch.as_tensor(p) for p in problems])
     rows = torch.as_tensor(problems).to(dtype=dtype, device=device)
     if rows.ndim != 2:
-        raise ValueError(f"problems are rows [B, width] of states or observations, got {list(rows.shape)}")
+        raise ValueError(f"problems must be states or observations of shape [B, width], got {list(rows.shape)}")
     if not bool(torch.isfinite(rows).all()):
         raise ValueError("a problem holds NaN or infinity")
     return rows

@@ -1,7 +1,7 @@
 """Gymnasium's CartPole-v1 as batched torch dynamics.
 
 The optimal control problem, from a state s0 = (x, v, theta, omega) with theta = 0 upright, over T = 500 steps of
-dt = 0.02 s, is to stay inside as long as one can:
+dt = 0.02 s, is to stay within the bounds for as long as possible:
 
     maximise    sum_t  1[ s_0 .. s_t inside ]       inside: |x| <= 2.4 m and |theta| <= 12 degrees
     subject to  a     = (F_t + m_p l omega^2 sin theta) / (m_c + m_p)
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ...planning.interface import DiscreteActions
-from .base import wants
+from .base import check_width
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,23 @@ class CartPole:
     max_theta: float = 12 * 2 * math.pi / 360
 
     env_id = "CartPole-v1"
-    size = 4
-    observed = 4
+    state_dim = 4
+    obs_dim = 4
+    continuing = False
 
     @property
     def actions(self) -> DiscreteActions:
         return DiscreteActions(2)
 
     def step(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Next states [K, 4], rewards [K], discounts [K]; a state outside the bounds stays there for nothing."""
-        over = self.ended(wants("CartPole.step states", states, 4))
-        moved = self.move(states, self.force * (2 * actions.to(states.dtype) - 1))
-        moved = torch.where(over[:, None], states, moved)
-        return moved, (~over).to(states.dtype), (~self.ended(moved)).to(states.dtype)
+        """Next states [K, 4], rewards [K] and discounts [K]; a state outside the bounds is terminal and absorbing."""
+        over = self.terminated(check_width("CartPole.step states", states, 4))
+        next_states = self.euler_step(states, self.force * (2 * actions.to(states.dtype) - 1))
+        next_states = torch.where(over[:, None], states, next_states)
+        return next_states, (~over).to(states.dtype), (~self.terminated(next_states)).to(states.dtype)
 
-    def move(self, states: Tensor, force: Tensor) -> Tensor:
-        """One Euler step under forces [K] in N, wherever the cart is."""
+    def euler_step(self, states: Tensor, force: Tensor) -> Tensor:
+        """Next states [K, 4] under forces [K] in N, without termination."""
         _, v, theta, omega = states.unbind(-1)
         cos, sin, total = torch.cos(theta), torch.sin(theta), self.cart + self.pole
         push = (force + self.pole * self.length * omega.square() * sin) / total
@@ -71,24 +72,24 @@ class CartPole:
         rates = torch.stack((v, acceleration, omega, alpha), -1)
         return states + self.dt * rates
 
-    def reward(self, seen: Tensor, actions: Tensor, reached: Tensor) -> Tensor:
-        """[K] reward of a step out of `seen`: 1 while the episode runs."""
-        return (~self.ended(seen)).to(seen.dtype)
+    def reward(self, obs: Tensor, actions: Tensor, next_obs: Tensor) -> Tensor:
+        """[K] reward of a step out of `obs`: 1 unless `obs` is terminal."""
+        return (~self.terminated(obs)).to(obs.dtype)
 
-    def ended(self, states: Tensor) -> Tensor:
-        """bool [K]; a NaN in a bounded coordinate is outside."""
+    def terminated(self, states: Tensor) -> Tensor:
+        """bool [K]; a NaN in a bounded coordinate counts as outside the bounds."""
         inside = (states[:, 0].abs() <= self.max_x) & (states[:, 2].abs() <= self.max_theta)
         return ~inside
 
     def observe(self, states: Tensor) -> Tensor:
-        return wants("CartPole.observe", states, 4)
+        return check_width("CartPole.observe", states, 4)
 
-    def from_observation(self, observed: Tensor) -> Tensor:
-        return wants("CartPole.from_observation", observed, 4)
+    def from_observation(self, obs: Tensor) -> Tensor:
+        return check_width("CartPole.from_observation", obs, 4)
 
-    def physical(self, seen: Tensor) -> Tensor:
-        return wants("CartPole", seen, 4)
+    def to_states(self, obs: Tensor) -> Tensor:
+        return check_width("CartPole", obs, 4)
 
     def state_of(self, env: Any) -> Tensor:
-        """Physical state [4], float64, of a running gymnasium environment."""
+        """Physical state [4], float64, of a running CartPole-v1 environment."""
         return torch.as_tensor(np.array(env.unwrapped.state, dtype=np.float64))

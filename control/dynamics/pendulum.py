@@ -7,7 +7,7 @@ The optimal control problem, from a state s0 = (theta, omega) with theta = 0 upr
                 theta_{t+1} = theta_t + omega_{t+1} dt                                    (semi-implicit Euler)
                 u_t in [-2, 2] N m
 
-Rewards are of the state before the step. No state ends an episode. Source: gymnasium 1.4,
+The reward of a step depends on the state before it. No state terminates an episode. Source: gymnasium 1.4,
 `envs/classic_control/pendulum.py`.
 """
 
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ...planning.interface import BoxActions
-from .base import wants
+from .base import check_width
 
 
 def wrap(angle: Tensor) -> Tensor:
@@ -45,9 +45,9 @@ class Pendulum:
     max_torque: float = 2.0
 
     env_id = "Pendulum-v1"
-    size = 2
-    observed = 3
-    endless = True
+    state_dim = 2
+    obs_dim = 3
+    continuing = True
 
     @property
     def actions(self) -> BoxActions:
@@ -56,7 +56,7 @@ class Pendulum:
 
     def step(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Next states [K, 2], rewards [K] and discounts [K], which are 1. Torques beyond the bounds are clipped."""
-        theta, omega = wants("Pendulum.step states", states, 2).unbind(-1)
+        theta, omega = check_width("Pendulum.step states", states, 2).unbind(-1)
         torque = actions[..., 0].clamp(-self.max_torque, self.max_torque)
         reward = self._reward(theta, omega, torque)
         pull, push = 1.5 * self.gravity / self.length * self.dt, 3.0 / (self.mass * self.length**2) * self.dt
@@ -64,32 +64,32 @@ class Pendulum:
         omega = omega.clamp(-self.max_speed, self.max_speed)
         return torch.stack((torch.add(theta, omega, alpha=self.dt), omega), -1), reward, torch.ones_like(reward)
 
-    def reward(self, seen: Tensor, actions: Tensor, reached: Tensor) -> Tensor:
-        """[K] reward of a step out of states or observations `seen`; where it led does not matter here."""
-        theta, omega = self.physical(seen).unbind(-1)
+    def reward(self, obs: Tensor, actions: Tensor, next_obs: Tensor) -> Tensor:
+        """[K] reward of a step out of states or observations `obs`; it does not depend on `next_obs`."""
+        theta, omega = self.to_states(obs).unbind(-1)
         return self._reward(theta, omega, actions[..., 0].clamp(-self.max_torque, self.max_torque))
 
     def _reward(self, theta: Tensor, omega: Tensor, torque: Tensor) -> Tensor:
         swing = torch.addcmul(wrap(theta).square(), omega, omega, value=0.1)
         return torch.addcmul(swing, torque, torque, value=0.001).neg_()
 
-    def ended(self, states: Tensor) -> Tensor:
+    def terminated(self, states: Tensor) -> Tensor:
         return torch.zeros(len(states), dtype=torch.bool, device=states.device)
 
     def observe(self, states: Tensor) -> Tensor:
         """[K, 3] = (cos theta, sin theta, omega)."""
-        theta, omega = wants("Pendulum.observe", states, 2).unbind(-1)
+        theta, omega = check_width("Pendulum.observe", states, 2).unbind(-1)
         return torch.stack((torch.cos(theta), torch.sin(theta), omega), -1)
 
-    def from_observation(self, observed: Tensor) -> Tensor:
-        """[K, 2] of [K, 3]; theta comes back in [-pi, pi], the whole turns are lost (and do not matter)."""
-        cos, sin, omega = wants("Pendulum.from_observation", observed, 3).unbind(-1)
+    def from_observation(self, obs: Tensor) -> Tensor:
+        """States [K, 2] of observations [K, 3], with theta in [-pi, pi]."""
+        cos, sin, omega = check_width("Pendulum.from_observation", obs, 3).unbind(-1)
         return torch.stack((torch.atan2(sin, cos), omega), -1)
 
-    def physical(self, seen: Tensor) -> Tensor:
-        wants("Pendulum", seen, 2, 3)
-        return seen if seen.shape[1] == 2 else self.from_observation(seen)
+    def to_states(self, obs: Tensor) -> Tensor:
+        check_width("Pendulum", obs, 2, 3)
+        return obs if obs.shape[1] == 2 else self.from_observation(obs)
 
     def state_of(self, env: Any) -> Tensor:
-        """Physical state [2], float64, of a running gymnasium environment."""
+        """Physical state [2], float64, of a running Pendulum-v1 environment."""
         return torch.as_tensor(np.array(env.unwrapped.state, dtype=np.float64))

@@ -1,4 +1,4 @@
-"""An arm of two links in a horizontal plane that is to bring its tip to a target.
+"""An arm of two links in a horizontal plane that moves its tip to a target.
 
     maximise    sum_t  -( |tip(q_t) - target|^2 + 0.01 |w_t|^2 + 0.001 |u_t|^2 )            u_t in [-1, 1]^2 N m
     subject to  M(q) dw/dt + C(q, w) = u - b w,  dq/dt = w
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...planning.interface import BoxActions
-from .base import wants
+from .base import check_width
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Reacher:
     dt: float = 0.05
 
     env_id = "forethought/Reacher-v0"
-    size = 6
-    observed = 8
-    endless = True
+    state_dim = 6
+    obs_dim = 8
+    continuing = True
     substeps = 5
 
     @property
@@ -48,7 +49,7 @@ class Reacher:
         """Next states [K, 6], rewards [K] and discounts [K], which are 1. Torques beyond the bounds are clipped."""
         reward = self.reward(states, actions, states)
         push = actions.clamp(-self.torque, self.torque)
-        q, w, target = wants("Reacher.step states", states, 6).split(2, -1)
+        q, w, target = torch.split(check_width("Reacher.step states", states, 6), 2, -1)
         h = self.dt / self.substeps
         for _ in range(self.substeps):
             w = w + h * self.acceleration(q, w, push)
@@ -59,42 +60,42 @@ class Reacher:
         """dw/dt [K, 2] of angles, speeds and torques [K, 2]: M^-1 (u - b w - C)."""
         inertia = self.mass * self.length**2
         cos, sin = torch.cos(q[:, 1]), torch.sin(q[:, 1])
-        far, near = inertia / 3, inertia * cos / 2
-        m11, m12, m22 = inertia * 5 / 3 + 2 * near, far + near, torch.full_like(near, far)
+        own, coupling = inertia / 3, inertia * cos / 2
+        m11, m12, m22 = inertia * 5 / 3 + 2 * coupling, own + coupling, torch.full_like(coupling, own)
         h = inertia * sin / 2
-        turn = torch.stack((-h * (2 * w[:, 0] + w[:, 1]) * w[:, 1], h * w[:, 0].square()), -1)
-        force = push - self.damping * w - turn
+        coriolis = torch.stack((-h * (2 * w[:, 0] + w[:, 1]) * w[:, 1], h * w[:, 0].square()), -1)
+        force = push - self.damping * w - coriolis
         first, second = force.unbind(-1)
-        apart = m11 * m22 - m12.square()
-        return torch.stack((m22 * first - m12 * second, m11 * second - m12 * first), -1) / apart[:, None]
+        determinant = m11 * m22 - m12.square()
+        return torch.stack((m22 * first - m12 * second, m11 * second - m12 * first), -1) / determinant[:, None]
 
     def tip(self, q: Tensor) -> Tensor:
-        """[K, 2] where the arm ends, in m."""
+        """[K, 2] position of the tip in m."""
         both = q[:, 0] + q[:, 1]
         x = torch.cos(q[:, 0]) + torch.cos(both)
         return self.length * torch.stack((x, torch.sin(q[:, 0]) + torch.sin(both)), -1)
 
-    def reward(self, seen: Tensor, actions: Tensor, reached: Tensor) -> Tensor:
-        """[K] reward of a step out of states or observations `seen`."""
-        q, w, target = self.physical(seen).split(2, -1)
+    def reward(self, obs: Tensor, actions: Tensor, next_obs: Tensor) -> Tensor:
+        """[K] reward of a step out of states or observations `obs`."""
+        q, w, target = torch.split(self.to_states(obs), 2, -1)
         effort = actions.clamp(-self.torque, self.torque).square().sum(-1)
         return -((self.tip(q) - target).square().sum(-1) + 0.01 * w.square().sum(-1) + 0.001 * effort)
 
-    def ended(self, states: Tensor) -> Tensor:
+    def terminated(self, states: Tensor) -> Tensor:
         return torch.zeros(len(states), dtype=torch.bool, device=states.device)
 
     def observe(self, states: Tensor) -> Tensor:
-        q, rest = wants("Reacher.observe", states, 6).split((2, 4), -1)
+        q, rest = torch.split(check_width("Reacher.observe", states, 6), [2, 4], -1)
         return torch.cat((torch.cos(q), torch.sin(q), rest), -1)
 
-    def physical(self, seen: Tensor) -> Tensor:
-        if wants("Reacher", seen, 6, 8).shape[1] == 6:
-            return seen
-        cos, sin, rest = seen.split((2, 2, 4), -1)
+    def to_states(self, obs: Tensor) -> Tensor:
+        if check_width("Reacher", obs, 6, 8).shape[1] == 6:
+            return obs
+        cos, sin, rest = torch.split(obs, [2, 2, 4], -1)
         return torch.cat((torch.atan2(sin, cos), rest), -1)
 
-    def begin(self, draw: np.random.Generator) -> np.ndarray:
-        """A state [6] to start from: any angles, at rest, a target within reach."""
-        turn, far = draw.uniform(-np.pi, np.pi), draw.uniform(0.3, 0.9) * 2 * self.length
-        target = far * np.array([np.cos(turn), np.sin(turn)])
-        return np.concatenate((draw.uniform(-np.pi, np.pi, 2), np.zeros(2), target))
+    def initial_state(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """A state [6] at rest, with uniform angles and a target within reach."""
+        bearing, distance = rng.uniform(-np.pi, np.pi), rng.uniform(0.3, 0.9) * 2 * self.length
+        target = distance * np.array([np.cos(bearing), np.sin(bearing)])
+        return np.concatenate((rng.uniform(-np.pi, np.pi, 2), np.zeros(2), target))

@@ -1,4 +1,4 @@
-"""The cart-pole of `cartpole.py` with any force and no ends, hanging at first: swing the pole up and hold it there.
+"""Cart-pole swing-up: the equations of `cartpole.py` with a continuous force, no termination and the pole hanging down.
 
     maximise    sum_t  -( 1 - cos theta_t + 0.02 x_t^2 + 0.01 v_t^2 + 0.01 omega_t^2 + 0.001 (u_t / 10)^2 )
     subject to  the equations of `cartpole.py`, in 5 Euler steps of 0.01 s a step;  u_t in [-10, 10] N
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...planning.interface import BoxActions
-from .base import wants
+from .base import check_width
 from .cartpole import CartPole
 
 
@@ -36,9 +37,9 @@ class SwingUp:
     dt: float = 0.05
 
     env_id = "forethought/SwingUp-v0"
-    size = 4
-    observed = 5
-    endless = True
+    state_dim = 4
+    obs_dim = 5
+    continuing = True
     substeps = 5
 
     @property
@@ -47,38 +48,38 @@ class SwingUp:
         return BoxActions(-bound, bound)
 
     @property
-    def body(self) -> CartPole:
-        """The equations, for one substep."""
+    def substep_dynamics(self) -> CartPole:
+        """The cart-pole with the time step of one substep."""
         return CartPole(self.gravity, self.cart, self.pole, self.length, self.force, self.dt / self.substeps)
 
     def step(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Next states [K, 4], rewards [K] and discounts [K], which are 1. Forces beyond the bounds are clipped."""
-        reward, body = self.reward(states, actions, states), self.body
+        reward, cartpole = self.reward(states, actions, states), self.substep_dynamics
         push = actions[..., 0].clamp(-self.force, self.force)
         for _ in range(self.substeps):
-            states = body.move(states, push)
+            states = cartpole.euler_step(states, push)
         return states, reward, torch.ones_like(reward)
 
-    def reward(self, seen: Tensor, actions: Tensor, reached: Tensor) -> Tensor:
-        """[K] reward of a step out of states or observations `seen`."""
-        x, v, theta, omega = self.physical(seen).unbind(-1)
+    def reward(self, obs: Tensor, actions: Tensor, next_obs: Tensor) -> Tensor:
+        """[K] reward of a step out of states or observations `obs`."""
+        x, v, theta, omega = self.to_states(obs).unbind(-1)
         push = actions[..., 0].clamp(-self.force, self.force) / 10
         still = 0.02 * x.square() + 0.01 * v.square() + 0.01 * omega.square()
         return -(1 - torch.cos(theta) + still + 0.001 * push.square())
 
-    def ended(self, states: Tensor) -> Tensor:
+    def terminated(self, states: Tensor) -> Tensor:
         return torch.zeros(len(states), dtype=torch.bool, device=states.device)
 
     def observe(self, states: Tensor) -> Tensor:
-        x, v, theta, omega = wants("SwingUp.observe", states, 4).unbind(-1)
+        x, v, theta, omega = check_width("SwingUp.observe", states, 4).unbind(-1)
         return torch.stack((x, v, torch.cos(theta), torch.sin(theta), omega), -1)
 
-    def physical(self, seen: Tensor) -> Tensor:
-        if wants("SwingUp", seen, 4, 5).shape[1] == 4:
-            return seen
-        x, v, cos, sin, omega = seen.unbind(-1)
+    def to_states(self, obs: Tensor) -> Tensor:
+        if check_width("SwingUp", obs, 4, 5).shape[1] == 4:
+            return obs
+        x, v, cos, sin, omega = obs.unbind(-1)
         return torch.stack((x, v, torch.atan2(sin, cos), omega), -1)
 
-    def begin(self, draw: np.random.Generator) -> np.ndarray:
-        """A state [4] to start from: hanging, nearly at rest."""
-        return np.array([0.0, 0.0, math.pi, 0.0]) + draw.uniform(-0.1, 0.1, 4)
+    def initial_state(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """A state [4] with the pole hanging down, nearly at rest."""
+        return np.array([0.0, 0.0, math.pi, 0.0]) + rng.uniform(-0.1, 0.1, 4)

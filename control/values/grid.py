@@ -1,4 +1,4 @@
-"""A rectangular grid over states, read with multilinear interpolation. What stands in its table is others' affair."""
+"""A regular grid over states with multilinear interpolation; the interpolated table belongs to the caller."""
 
 from __future__ import annotations
 
@@ -10,56 +10,62 @@ import torch
 from torch import Tensor
 
 
-class Grid:
-    """Points evenly spaced over a box of states of `size` coordinates.
+class RegularGrid:
+    """Evenly spaced points over a box of states with n coordinates.
 
-    low, high: [size] the box. points: [size] how many along each. periodic: [size] whether high means low again (then
-    high itself is no point). Beyond an axis that is not periodic, the nearest border counts.
+    low, high: [n] the box. points: [n] numbers of points along each coordinate, at least 2. periodic: [n] whether high
+    is the same state as low (then high itself is no point). Beyond a coordinate that is not periodic, values are those
+    of the nearest border.
 
-    Every axis has one cell more than it needs, a repetition of its begin or end, so that no state needs a case of its
-    own: a table has prod(points + 1) entries, `home` says which point each of them repeats.
+    Every coordinate is padded by one cell that repeats its begin or end, so that all states are treated alike: a padded
+    table has prod(points + 2) entries, and `source` [prod(points + 2)] is the point that each of them repeats.
+
+    Errors: ValueError for sequences of unequal length, or fewer than 2 points.
     """
 
     def __init__(
         self, low: Sequence[float], high: Sequence[float], points: Sequence[int], periodic: Sequence[bool]
     ) -> None:
         if not len(low) == len(high) == len(points) == len(periodic) or min(points) < 2:
-            raise ValueError(f"a grid wants one low, high, points >= 2 and periodic each, got {low} {high} {points}")
-        turns, counts = torch.tensor(periodic), torch.tensor(points)
+            raise ValueError(f"a grid needs one low, high, points >= 2 and periodic each, got {low} {high} {points}")
+        wraps, counts = torch.tensor(periodic), torch.tensor(points)
         self.low = torch.tensor(low, dtype=torch.float64)
-        self.scale = torch.where(turns, counts, counts - 1) / (torch.tensor(high, dtype=torch.float64) - self.low)
-        self.floor = torch.where(turns, -math.inf, 0.0).double()
-        self.ceiling = torch.where(turns, math.inf, counts - 1.0).double()
-        self.period = torch.where(turns, counts, 2 * counts).double()
+        self.scale = torch.where(wraps, counts, counts - 1) / (torch.tensor(high, dtype=torch.float64) - self.low)
+        self.floor = torch.where(wraps, -math.inf, 0.0).double()
+        self.ceiling = torch.where(wraps, math.inf, counts - 1.0).double()
+        self.period = torch.where(wraps, counts, 2 * counts).double()
         padded = [n + 2 for n in points]
         self.strides = torch.tensor([math.prod(padded[i + 1 :]) for i in range(len(padded))]).double()
         bits = torch.tensor(list(itertools.product((0, 1), repeat=len(padded)))).double()
         self.offsets = (bits @ self.strides).long()
         self.base, self.sign = 1 - bits, 2 * bits - 1
-        axes = [[(i % n if turn else min(i, n - 1)) for i in range(n + 2)] for n, turn in zip(points, periodic)]
-        plain = torch.tensor([math.prod(points[i + 1 :]) for i in range(len(points))])
-        self.home = (torch.tensor(list(itertools.product(*axes))) * plain).sum(1)
+        axes = [[(i % n if wrap else min(i, n - 1)) for i in range(n + 2)] for n, wrap in zip(points, periodic)]
+        unpadded = torch.tensor([math.prod(points[i + 1 :]) for i in range(len(points))])
+        self.source = (torch.tensor(list(itertools.product(*axes))) * unpadded).sum(1)
         self.counts = tuple(points)
 
-    def states(self) -> Tensor:
-        """All points, float64 [prod(points), size], the last coordinate turning fastest."""
+    def points(self) -> Tensor:
+        """All points, float64 [prod(points), n]; the last coordinate varies fastest."""
         index = torch.tensor(list(itertools.product(*(range(n) for n in self.counts))), dtype=torch.float64)
         return self.low + index / self.scale
 
-    def to(self, like: Tensor) -> Grid:
-        """The same grid in another precision or place."""
-        other = object.__new__(Grid)
+    def to(self, like: Tensor) -> RegularGrid:
+        """A copy with the type and device of `like`."""
+        other = object.__new__(RegularGrid)
         for name, part in vars(self).items():
-            moves = isinstance(part, Tensor)
-            floats = moves and part.is_floating_point()
-            setattr(other, name, part.to(like) if floats else part.to(like.device) if moves else part)
+            if isinstance(part, Tensor):
+                part = part.to(like) if part.is_floating_point() else part.to(like.device)
+            setattr(other, name, part)
         return other
 
     def corners(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Entries of a table and their weights, [K, 2^size] each, around states [K, size]; NaN has weights NaN."""
-        place = torch.remainder(((states - self.low) * self.scale).clamp(self.floor, self.ceiling), self.period)
-        lower = place.floor()
-        share = (place - lower)[:, None]
-        weights = torch.addcmul(self.base, self.sign, share).prod(-1)
+        """The 2^n entries of a padded table around each of K states [K, n], and their weights, [K, 2^n] each.
+
+        A state with NaN has weights NaN.
+        """
+        position = torch.remainder(((states - self.low) * self.scale).clamp(self.floor, self.ceiling), self.period)
+        lower = position.floor()
+        fraction = (position - lower)[:, None]
+        weights = torch.addcmul(self.base, self.sign, fraction).prod(-1)
         first = (torch.nan_to_num(lower) * self.strides).sum(-1).long()
         return first[:, None] + self.offsets, weights

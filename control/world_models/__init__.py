@@ -1,17 +1,32 @@
-"""Models of systems that planners ask: equations, networks, and wrappers of either."""
+"""World models: what planners ask about the next state and the reward. One folder for each family of learned models.
+
+analytic.py: `AnalyticModel`, known equations of motion.
+mlp/: a deterministic multilayer perceptron.
+ensemble/: ensembles of networks with uncertainty (PETS), and the penalty on their disagreement (MOPO).
+residual/: known equations corrected by an ensemble.
+load.py: `load_model`, for a model of any kind from its folder.
+
+What the families share:
+base.py: `OptionalValue`, models with an exchangeable value function.
+config.py: `MLPConfig`, the configuration of a network.
+normalized_net.py: `NormalizedNet`, networks with normalised inputs and outputs.
+episode_rules.py: `EpisodeRules`, rewards, termination and discounts around a network's prediction.
+fused_rollout.py: the returns of whole action sequences through one network.
+storage.py: saving models to folders and reading them.
+"""
 
 from ...planning.wrappers.action_repeat import ActionRepeat
 from ...planning.wrappers.discretized_actions import DiscretizedActions
 from ...planning.wrappers.terminal_value import TerminalValue, ValueFn
 from .analytic import AnalyticModel
+from .config import MLPConfig
 from .ensemble.disagreement_penalty import DisagreementPenalty
 from .ensemble.fit import EnsembleReport, fit_ensemble
 from .ensemble.model import EnsembleModel, Particles
 from .ensemble.net import EnsembleConfig, StackedNet
-from .load import load_model
-from .mlp.fit import Fit, Report, config_for, fit_mlp
+from .load import LearnedModel, load_model
+from .mlp.fit import Fit, MLPReport, config_for, fit_mlp
 from .mlp.model import MLPModel
-from .network import MLPConfig
 from .residual.fit import fit_residual
 from .residual.model import ResidualModel
 
@@ -24,10 +39,11 @@ __all__ = [
     "EnsembleModel",
     "EnsembleReport",
     "Fit",
+    "LearnedModel",
     "MLPConfig",
     "MLPModel",
+    "MLPReport",
     "Particles",
-    "Report",
     "ResidualModel",
     "StackedNet",
     "TerminalValue",

@@ -10,12 +10,12 @@ from torch import Tensor
 from ...planning.interface import ActionSpace, DiscreteActions, Evaluate, Expansion, Steppable, action_count
 from ...planning.spaces import action_indices
 from ...planning.wrappers.terminal_value import ValueFn, value_of
-from ..dynamics.base import Dynamics, rows_of
+from ..dynamics.base import Dynamics, as_batch
 from .base import OptionalValue
 
 
 class AnalyticModel(OptionalValue, Steppable[Tensor]):
-    """The dynamics themselves. States are physical, tensors [K, size].
+    """Equations of motion as a model. States are physical, tensors [K, state_dim].
 
     value: return still to come of physical states; None means 0, with which shallow leaves look best wherever rewards
         are negative: give tree searches on Pendulum a value or equal depths.
@@ -41,23 +41,23 @@ class AnalyticModel(OptionalValue, Steppable[Tensor]):
         self.actions: ActionSpace = dynamics.actions
 
     def start(self, problems: Any) -> tuple[Tensor, Expansion]:
-        """A problem is a physical state or an observation."""
-        states = self.dynamics.physical(rows_of(problems, self.dtype, self.device))
-        alive = (~self.dynamics.ended(states)).to(self.dtype)
+        """Problems are physical states or observations [B, width]. Errors: ValueError for another width."""
+        states = self.dynamics.to_states(as_batch(problems, self.dtype, self.device))
+        alive = (~self.dynamics.terminated(states)).to(self.dtype)
         value = value_of(self.value, states, alive, "all")
         return states, Expansion(torch.zeros_like(alive), alive, value)
 
     def expand(
         self, states: Tensor, actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[Tensor, Expansion]:
-        reached, reward, discount = self.step(states, actions)
-        return reached, Expansion(reward, discount, value_of(self.value, reached, discount, evaluate))
+        next_states, reward, discount = self.step(states, actions)
+        return next_states, Expansion(reward, discount, value_of(self.value, next_states, discount, evaluate))
 
     def step(self, states: Tensor, actions: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """[K, size] and actions -> next states [K, size], rewards [K], discounts [K]."""
+        """States [K, state_dim] and actions to next states [K, state_dim], rewards [K] and discounts [K]."""
         if isinstance(self.actions, DiscreteActions):
             actions = action_indices(actions, action_count(self.actions), states.device)
         else:
             actions = torch.as_tensor(actions).to(dtype=states.dtype, device=states.device)
-        reached, reward, alive = self.dynamics.step(states, actions)
-        return reached, reward, alive if self.gamma == 1.0 else self.gamma * alive
+        next_states, reward, alive = self.dynamics.step(states, actions)
+        return next_states, reward, alive if self.gamma == 1.0 else self.gamma * alive

@@ -1,4 +1,4 @@
-"""Many steps of one perceptron as dynamics at once, without derivatives, for `Vectorised` models."""
+"""The returns of whole action sequences through one perceptron, without derivatives, for `Vectorised` models."""
 
 from __future__ import annotations
 
@@ -9,63 +9,72 @@ import torch
 from torch import Tensor
 
 from ...planning.wrappers.terminal_value import ValueFn
-from ..nets.fused import Folded
-from .network import Rules, bounds_of
+from ..nets.fused import FusedMLP
+from .episode_rules import EpisodeRules
+from .normalized_net import action_bounds
 
-Chance = Callable[[int, Tensor], Tensor]
-"""The step, from 0, and what the last layer is given, [hidden + 1, N] -> what chance adds to observations, [O, N]."""
+NoiseFn = Callable[[int, Tensor], Tensor]
+"""(step t from 0, input of the last layer [hidden + 1, N]) to the noise [O, N] that is added to observations."""
 
 
 @torch.no_grad()
-def walked(
-    rules: Rules, net: Folded, states: Tensor, actions: Tensor, value: ValueFn | None, chance: Chance | None = None
+def fused_returns(
+    rules: EpisodeRules,
+    net: FusedMLP,
+    obs: Tensor,
+    actions: Tensor,
+    value: ValueFn | None,
+    noise: NoiseFn | None = None,
 ) -> Tensor:
-    """Returns [N] of as many steps from states [N, O] as there are actions [H, N, D], and of the value there.
+    """Returns [N] of actions [H, N, D] from observations [N, O], the value of the last observation included.
 
-    net: a single member. rules: `plain` ones.
+    net: a single member. rules: those of a model that `supports_fused_rollout`.
     """
-    given, moved = net.inputs(states), net.room[: states.shape[1] + 1]
-    moved[0], moved[1:] = 0.0, states.mT
-    factor = _move(rules, net, moved, given, actions, chance)
-    total = moved[0].clone()
-    return total if value is None else total.add_(value(moved[1:].mT.clone()), alpha=factor)
+    inputs = net.input_buffer(obs)
+    outputs = net.padded_inputs[: obs.shape[1] + 1]
+    outputs[0], outputs[1:] = 0.0, obs.mT
+    discount = _take_steps(rules, net, outputs, inputs, actions, noise)
+    returns = outputs[0].clone()
+    return returns if value is None else returns.add_(value(outputs[1:].mT.clone()), alpha=discount)
 
 
-def _move(rules: Rules, net: Folded, moved: Tensor, given: Tensor, actions: Tensor, chance: Chance | None) -> float:
-    """Take all steps: `moved` [1 + O, N] are returns so far and observations, which `given` has among its rows.
+def _take_steps(
+    rules: EpisodeRules, net: FusedMLP, outputs: Tensor, inputs: Tensor, actions: Tensor, noise: NoiseFn | None
+) -> float:
+    """Take all steps in place and return the discount of what comes after them.
 
-    The last layer's product adds its result to them, rewards being discounted by its weights. The factor on what comes
-    after is returned.
+    outputs: [1 + O, N] running returns and observations; the observations share memory with `inputs` [I + 1, N]. The
+    product of the last layer accumulates into them; discounting scales the layer's row of reward weights.
     """
-    learned, gamma, factor = rules.learned, rules.gamma, 1.0
-    total, seen, push = moved[0], moved[1:], host(given[len(moved) - 1 : -1])
-    last = net.final if learned and gamma == 1 else net.final.clone()
+    learned, gamma, discount = rules.learned_reward, rules.gamma, 1.0
+    returns, obs, action_rows = outputs[0], outputs[1:], as_array(inputs[len(outputs) - 1 : -1])
+    last_layer = net.mean_weights if learned and gamma == 1 else net.mean_weights.clone()
     if not learned:
-        last[0] = 0
-    for t, pushed in enumerate(_clipped(rules, actions)):
-        before = seen if learned else seen.clone()
-        push[:] = pushed
-        hidden = net.last(given)
-        if hidden is given:  # no hidden layer: what moves would be read while it is written
-            hidden = given.clone()
-        noise = None if chance is None else chance(t, hidden)
-        moved.addmm_(last, hidden)
-        if noise is not None:
-            seen.add_(noise)
+        last_layer[0] = 0
+    for t, clipped in enumerate(_clipped(rules, actions)):
+        previous = obs if learned else obs.clone()
+        action_rows[:] = clipped
+        hidden = net.last_hidden(inputs)
+        if hidden is inputs:  # without a hidden layer the product below would overwrite its own input
+            hidden = inputs.clone()
+        added = None if noise is None else noise(t, hidden)
+        outputs.addmm_(last_layer, hidden)
+        if added is not None:
+            obs.add_(added)
         if not learned:
-            total.add_(rules.rewarded(before.mT, actions[t], seen.mT, total), alpha=factor)
+            returns.add_(rules.reward(previous.mT, actions[t], obs.mT, returns), alpha=discount)
         if gamma != 1:
-            last[0] *= gamma
-            factor *= gamma
-    return factor
+            last_layer[0] *= gamma
+            discount *= gamma
+    return discount
 
 
-def _clipped(rules: Rules, actions: Tensor) -> Any:
-    """Actions [H, N, D] within the bounds as [H, D, N], on a CPU an array."""
-    low, high = bounds_of(rules.config.low, rules.config.high, actions.dtype, actions.device)
-    return host(torch.minimum(torch.maximum(actions, low), high).mT)
+def _clipped(rules: EpisodeRules, actions: Tensor) -> Any:
+    """Actions [H, N, D] clipped to the bounds, as [H, D, N]; a numpy array on a CPU."""
+    low, high = action_bounds(rules.config.low, rules.config.high, actions.dtype, actions.device)
+    return as_array(torch.minimum(torch.maximum(actions, low), high).mT)
 
 
-def host(x: Tensor) -> Any:
-    """A tensor as an array where it can be one: copying a row into another takes a fifth of the time."""
+def as_array(x: Tensor) -> Any:
+    """On a CPU the tensor as a numpy array: numpy copies one row into another in a fifth of torch's time."""
     return x.numpy() if x.device.type == "cpu" else x

@@ -1,4 +1,4 @@
-"""From a folder to the model that was saved in it, of whatever kind."""
+"""Load a learned model of any kind from its folder."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 from .ensemble.model import EnsembleModel
 from .mlp.model import MLPModel
 from .residual.model import ResidualModel
-from .storage import read
+from .storage import read_settings
 
-Learned = MLPModel | EnsembleModel | ResidualModel
+LearnedModel = MLPModel | EnsembleModel | ResidualModel
 
 
-def load_model(folder: str | Path) -> Learned:
-    """A model made by `forethought train` or saved by its own `save`.
+def load_model(folder: str | Path) -> LearnedModel:
+    """The model that `forethought train`, or a model's own `save`, wrote to `folder`.
 
-    Errors: ValueError when the folder holds none, or one of another kind or format, or of another architecture.
+    Errors: ValueError where the folder holds none, or one of another kind, format or architecture.
     """
-    kind = read(folder, "mlp", "ensemble", "residual")["kind"]
+    kind = read_settings(folder, "mlp", "ensemble", "residual")["kind"]
     if kind == "mlp":
         return MLPModel.load(folder)
     return EnsembleModel.load(folder) if kind == "ensemble" else ResidualModel.load(folder)

@@ -1,4 +1,4 @@
-"""A learned dynamics in a folder: its settings as JSON, its weights as safetensors."""
+"""A learned model as a folder: its settings as JSON, its weights as safetensors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 
 from safetensors.torch import load_file, save_file
 
-from .network import MLPConfig, Scaled
+from .config import MLPConfig
+from .normalized_net import NormalizedNet
 
-FORMAT = 1
+FORMAT = 2
+"""The number of the format, written to `config.json`. Format 1 had other names of settings and weights."""
 
 
-def save(folder: str | Path, kind: str, config: MLPConfig, net: Scaled, **settings: Any) -> None:
-    """`config.json` and `weights.safetensors` in `folder`, made if absent. Value functions are not saved."""
+def save_model(folder: str | Path, kind: str, config: MLPConfig, net: NormalizedNet, **settings: Any) -> None:
+    """Write `config.json` and `weights.safetensors` to `folder`, made if absent. Value functions are not saved."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(net.state_dict(), folder / "weights.safetensors")
@@ -23,25 +25,32 @@ def save(folder: str | Path, kind: str, config: MLPConfig, net: Scaled, **settin
     (folder / "config.json").write_text(json.dumps(written, indent=1) + "\n")
 
 
-def read(folder: str | Path, *kinds: str) -> dict[str, Any]:
-    """The settings in `folder`. Errors: ValueError when it holds no model, or one of another kind or format."""
+def read_settings(folder: str | Path, *kinds: str) -> dict[str, Any]:
+    """The settings in `folder`.
+
+    kinds: the kinds of models that are allowed.
+
+    Errors: ValueError where the folder holds no model, or one of another kind or format.
+    """
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise ValueError(f"{folder} holds no trained model: config.json is missing")
     settings: dict[str, Any] = json.loads(path.read_text())
-    if settings.get("format") != FORMAT or settings.get("kind") not in kinds:
-        found = settings.get("format"), settings.get("kind")
-        raise ValueError(f"{path} has (format, kind) {found}, wanted {FORMAT} and {' or '.join(kinds)}")
+    number, kind = settings.get("format"), settings.get("kind")
+    if isinstance(number, int) and number < FORMAT:
+        raise ValueError(f"{path} has the older format {number}, this version reads format {FORMAT}; train it again")
+    if number != FORMAT or kind not in kinds:
+        raise ValueError(f"{path} has (format, kind) {(number, kind)}, expected {FORMAT} and {' or '.join(kinds)}")
     config = settings["config"]
     settings["config"] = config | {"low": tuple(config["low"]), "high": tuple(config["high"])}
     return settings
 
 
-Net = TypeVar("Net", bound=Scaled)
+Net = TypeVar("Net", bound=NormalizedNet)
 
 
-def filled(net: Net, folder: str | Path) -> Net:
-    """`net` with the weights in `folder`, frozen. Errors: ValueError when they are of another architecture."""
+def load_weights(net: Net, folder: str | Path) -> Net:
+    """`net` with the weights in `folder`, frozen. Errors: ValueError where they belong to another architecture."""
     path = Path(folder) / "weights.safetensors"
     try:
         net.load_state_dict(load_file(path))

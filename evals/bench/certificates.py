@@ -1,8 +1,8 @@
-"""`forethought bench certificates`: every planner's gap to what is known to be best, in three worlds.
+"""`forethought bench certificates`: every planner's optimality gap on three problems with known optima.
 
-The linear-quadratic regulator by Riccati's equation, random tables by value iteration, the pendulum by iLQR
-(`answers.py` says what a gap is). *decision*: of the first action alone, which is all that control by replanning
-carries out. *plan*: of all actions. Every planner has the same nodes for each of the 16 starts of a world.
+The problems are the linear-quadratic regulator (Riccati's equation), random tables (value iteration) and the pendulum
+(iLQR); `known_optima.py` defines the gap. *decision* is the gap of the first action, the only one that receding-horizon
+control applies, and *plan* that of all actions. Every planner has the same nodes for each of the 16 initial states.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from ...planning import (
     BestOfN,
     Budget,
     GradientShooting,
+    Planner,
     WarmStarted,
     keys_of,
     plan,
 )
-from ..cli_common import write
+from ..cli_common import write_json
 from ..records.summary import versions
-from .answers import TORQUES, WORLDS, Answered
-from .threads import one_thread
+from ..threads import one_thread
+from .known_optima import BINS, PROBLEMS, BenchmarkProblem
 
 HORIZON = 10
 
-PLANNERS: dict[str, Any] = {
+PLANNERS: dict[str, Planner] = {
     "best_of_n": BestOfN(horizon=HORIZON),
     "cem": CEM(horizon=HORIZON),
     "icem": ICEM(horizon=HORIZON),
@@ -53,32 +54,32 @@ PLANNERS: dict[str, Any] = {
 }
 
 Gap = dict[str, float]
-"""Of one planner in one world with one seed: decision and plan, and the certificate where the planner has one."""
+"""Of one planner on one problem with one seed: decision and plan, and the certificate where the planner has one."""
 
 
-def gap_of(planner: Any, world: Answered, nodes: int, seed: int) -> Gap | None:
-    """Mean gaps over the starts; None for a planner that wants vectors where there are slots."""
-    slots = isinstance(planner, MCTS | Beam)
-    if not world.vectors and isinstance(planner, ILQR | GradientShooting | WarmStarted):
+def gap_of(planner: Planner, problem: BenchmarkProblem, nodes: int, seed: int) -> Gap | None:
+    """Mean gaps over the initial states; None for a planner over vectors where actions are indices."""
+    discrete = isinstance(planner, MCTS | Beam)
+    if not problem.has_vector_actions and isinstance(planner, ILQR | GradientShooting | WarmStarted):
         return None
-    model, keys = world.offered(slots), keys_of(seed, len(world.starts))
-    found = plan(planner, model, world.starts, Budget(nodes=nodes), keys=keys).plan
+    model, keys = problem.model_for(discrete), keys_of(seed, len(problem.starts))
+    found = plan(planner, model, problem.starts, Budget(nodes=nodes), keys=keys).plan
     first = [actions[:1] for actions in found.actions]
-    gap = {"decision": world.gaps(model, first), "plan": world.gaps(model, list(found.actions))}
-    told: Gap = {name: float(each.mean()) for name, each in gap.items()}
+    gap = {"decision": problem.gaps(model, first), "plan": problem.gaps(model, list(found.actions))}
+    means: Gap = {name: float(each.mean()) for name, each in gap.items()}
     if found.gradient is not None:
-        told["certificate"] = float(np.max(found.gradient))
-    return told
+        means["certificate"] = float(np.max(found.gradient))
+    return means
 
 
 def measure(names: Sequence[str], nodes: int, seeds: Sequence[int]) -> dict[str, dict[str, list[Gap] | None]]:
-    """Per planner and world the gaps of every seed, which draws the world's starts and the planner's noise alike."""
+    """Per planner and problem the gaps of every seed, which determines initial states and the planner's noise."""
     result: dict[str, dict[str, list[Gap] | None]] = {name: {} for name in names}
-    for make in WORLDS:
-        worlds = [make(seed) for seed in seeds]
+    for make in PROBLEMS:
+        problems = [make(seed) for seed in seeds]
         for name in names:
-            gaps = [gap_of(PLANNERS[name], world, nodes, seed) for world, seed in zip(worlds, seeds)]
-            result[name][worlds[0].name] = None if None in gaps else [g for g in gaps if g is not None]
+            gaps = [gap_of(PLANNERS[name], problem, nodes, seed) for problem, seed in zip(problems, seeds)]
+            result[name][problems[0].name] = None if None in gaps else [g for g in gaps if g is not None]
     return result
 
 
@@ -90,31 +91,33 @@ def main(
     with one_thread():
         gaps = measure(list(PLANNERS), nodes, range(seeds))
     result = {
-        "unit": "share of the mean best return", "nodes": nodes, "seeds": seeds, "torques": TORQUES,
+        "unit": "share of the mean optimal return", "nodes": nodes, "seeds": seeds, "bins": BINS,
         "planners": {name: repr(planner) for name, planner in PLANNERS.items()},
         "versions": versions(), "gaps": gaps,
     }  # fmt: skip
     _show(result, console)
-    write(result, out, console)
+    write_json(result, out, console)
     return result
 
 
 def _show(result: Mapping[str, Any], console: Console) -> None:
-    heading = f"gap as a share of the best return, {result['nodes']:,} nodes, mean and worst of {result['seeds']} seeds"
+    heading = (
+        f"gap as a share of the optimal return, {result['nodes']:,} nodes, mean and worst of {result['seeds']} seeds"
+    )
     screen = Screen(title=heading, box=None, pad_edge=False)
     screen.add_column("planner")
-    worlds = list(next(iter(result["gaps"].values())))
-    for world in worlds:
+    problems = list(next(iter(result["gaps"].values())))
+    for problem in problems:
         for kind in ("decision", "plan"):
-            screen.add_column(f"{world}\n{kind}", justify="right")
+            screen.add_column(f"{problem}\n{kind}", justify="right")
     screen.add_column("certificate", justify="right")
     for name, gaps in result["gaps"].items():
-        cells = [_cell(gaps[world], kind) for world in worlds for kind in ("decision", "plan")]
+        cells = [_cell(gaps[problem], kind) for problem in problems for kind in ("decision", "plan")]
         sure = [g["certificate"] for each in gaps.values() for g in each or () if "certificate" in g]
         screen.add_row(name, *cells, f"{max(sure):.1g}" if sure else "-")
     console.print(screen)
-    told = "LQ by Riccati, table by value iteration, pendulum by iLQR; trees see"
-    console.print(f"{told} {result['bins']} torques; certificate: the largest `Plan.gradient`", highlight=False)
+    line = "optima: LQ by Riccati, table by value iteration, pendulum by iLQR; tree searches use"
+    console.print(f"{line} {result['bins']} action bins; certificate: the largest `Plan.gradient`", highlight=False)
 
 
 def _cell(gaps: Sequence[Gap] | None, kind: str) -> str:

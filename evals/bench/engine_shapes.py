@@ -1,22 +1,21 @@
-"""Models of given sizes with random weights, and a tokenizer made here, so that speed is measured without a download.
+"""Models of given sizes with random weights and a generated tokenizer, to measure speed without a download.
 
-Random weights draw every token about equally often. So the made tokenizer has ids whose text ends a line, one in
-`LINE`, and one such line in `LAST` answers: steps and solutions come to ends as those of a real model do.
+Random weights sample every token about equally often. One in `LINE` ids of the generated tokenizer therefore ends a
+line, and one in `LAST` of these lines is an answer, so that steps and solutions end as those of a real model do.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config
 
-from ...llm.text.formats import SETTINGS
+from ...llm.text.formats import SETTINGS_FILE, write_settings
 
 LINE, LAST = 48, 5
-"""Mean tokens of a step and mean steps of a solution; steps of a small vocabulary are shorter."""
+"""Mean tokens per step and mean steps per solution; steps are shorter with a small vocabulary."""
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -32,11 +31,14 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 4, "vocab_size": 152064, "max_position_embeddings": 4096, "tie_word_embeddings": False,
     },
 }  # fmt: skip
-"""Sizes by name: those of the published configurations of Qwen2.5, with a context of 4,096 that stories fit into."""
+"""Sizes by name: those of the published configurations of Qwen2.5, with a context of 4,096, and a tiny one."""
 
 
 def write_shape(name: str, folder: Path) -> Path:
-    """Configuration, tokenizer and way of asking of a shape, without weights, in `folder`; ValueError for no shape."""
+    """Write configuration, tokenizer and prompt format of a shape to `folder`, without weights.
+
+    Errors: ValueError for an unknown shape.
+    """
     if name not in SHAPES:
         raise ValueError(f"no shape {name!r}; there are {', '.join(SHAPES)}")
     config = Qwen2Config(
@@ -45,17 +47,17 @@ def write_shape(name: str, folder: Path) -> Path:
     )  # fmt: skip
     config.save_pretrained(folder)
     size = SHAPES[name]["vocab_size"]
-    made_tokenizer(size).save_pretrained(folder)
-    asked: dict[str, Any] = {"format": "plain", "critique": "Is every step right?", "yes": "y", "no": "n"}
-    asked["max_step_tokens"] = 4 * _line(size)
-    (folder / SETTINGS).write_text(json.dumps(asked))
+    make_tokenizer(size).save_pretrained(folder)
+    prompts: dict[str, Any] = {"format": "plain", "critique": "Is every step right?", "yes": "y", "no": "n"}
+    prompts["max_step_tokens"] = 4 * _line(size)
+    write_settings(folder / SETTINGS_FILE, prompts)
     return folder
 
 
-def made_tokenizer(size: int) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer of `size` ids: the bytes, and words that it decodes and never writes itself.
+def make_tokenizer(size: int) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer of `size` ids: the bytes, and words that it decodes but never encodes.
 
-    The end of sequence is named as in Qwen2, whose tokenizer class would else add an id for it.
+    The end of sequence has the name that Qwen2's tokenizer class expects, which would otherwise add an id for it.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = [_word(i, _line(size)) for i in range(size - 1 - len(alphabet))]
@@ -63,7 +65,7 @@ def made_tokenizer(size: int) -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE(vocabulary, []))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>")
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>")  # type: ignore[no-untyped-call]
 
 
 def _line(size: int) -> int:
@@ -71,7 +73,7 @@ def _line(size: int) -> int:
 
 
 def _word(number: int, line: int) -> str:
-    """The n-th word in byte-level letters, in which Ċ is the end of a line and Ġ a space."""
+    """The n-th word in the byte-level alphabet, in which Ċ stands for a line break and Ġ for a space."""
     if number % line:
         return f"Ġ{number}"
     return f"####Ġ{number}Ċ" if number % (line * LAST) == 0 else f"Ġ{number}Ċ"

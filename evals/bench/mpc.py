@@ -1,8 +1,9 @@
-"""`forethought bench mpc`: milliseconds of a decision in learned models, one thread, float32.
+"""`forethought bench mpc`: milliseconds per decision in learned models, one thread, float32.
 
-Untrained networks of two hidden layers of 200 with the shapes of Pendulum-v1, whose work is that of trained ones: one
-network, and an ensemble of five walked by one particle a member. Peers (`mpc_peers.py`) roll out the same weights with
-the same activation for the same number of evaluations. The limit is what the matrix products alone take.
+The models are untrained networks of two hidden layers of 200 with the shapes of Pendulum-v1, which cost as much as
+trained ones: one network, and an ensemble of five with one particle per member. Other libraries (`mpc_peers.py`) roll
+out the same weights with the same activation for the same number of evaluations. The lower bound is the time of the
+matrix products alone.
 """
 
 from __future__ import annotations
@@ -20,22 +21,24 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from ...control.world_models.config import MLPConfig
 from ...control.world_models.ensemble.model import EnsembleModel
 from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
-from ...control.world_models.mlp.model import MLPConfig, MLPModel, MLPNet
+from ...control.world_models.mlp.model import MLPModel
+from ...control.world_models.mlp.net import MLPNet
 from ...planning import CEM, MPPI, Budget, plan
-from ..cli_common import write
+from ..cli_common import write_json
 from ..records.summary import versions
+from ..threads import one_thread
 from .mpc_peers import PEERS, Net
-from .threads import one_thread
 
 HIDDEN, MEMBERS, ITERATIONS = 200, 5, 5
 SHAPE: dict[str, Any] = {
-    "env_id": "Pendulum-v1", "observed": 3, "slots": None, "low": (-2.0,), "high": (2.0,), "hidden": HIDDEN,
+    "env_id": "Pendulum-v1", "obs_dim": 3, "n_actions": None, "low": (-2.0,), "high": (2.0,), "hidden": HIDDEN,
 }  # fmt: skip
-SEEN = torch.tensor([[-1.0, 0.0, 0.5]])
-Way = tuple[str, str]
-"""Who decides, and by what method."""
+OBSERVATION = torch.tensor([[-1.0, 0.0, 0.5]])
+Contender = tuple[str, str]
+"""An implementation and its planning method."""
 
 
 def models() -> dict[str, Any]:
@@ -48,7 +51,7 @@ def models() -> dict[str, Any]:
 
 
 def net_of(model: Any) -> Net:
-    """What peers walk: observations [K, E, 3] and actions [K, E, 1] to the next ones and rewards [K, E]."""
+    """The network that other libraries roll out, as a `Net`."""
     if isinstance(model, MLPModel):
         call = lambda x: model.net(x.flatten(0, 1)).view(*x.shape[:2], -1)  # noqa: E731
         return Net(1, call)
@@ -56,25 +59,25 @@ def net_of(model: Any) -> Net:
 
 
 def ours(model: Any, candidates: int, horizon: int) -> dict[str, Callable[[], Any]]:
-    """One decision by MPPI (one iteration) and by CEM (as many as peers make), from a fresh distribution."""
+    """One decision by MPPI (one iteration) and by CEM (as many iterations as the other libraries), from scratch."""
     each = candidates * horizon * model.cost
     mppi = MPPI(horizon=horizon, population=candidates, iterations=1)
     cem = CEM(horizon=horizon, population=candidates, iterations=ITERATIONS)
     return {
-        "MPPI": lambda: plan(mppi, model, SEEN, Budget(nodes=each)),
-        "CEM": lambda: plan(cem, model, SEEN, Budget(nodes=ITERATIONS * each)),
+        "MPPI": lambda: plan(mppi, model, OBSERVATION, Budget(nodes=each)),
+        "CEM": lambda: plan(cem, model, OBSERVATION, Budget(nodes=ITERATIONS * each)),
     }
 
 
-def limit(members: int, candidates: int, horizon: int, *, across: bool = False) -> Callable[[], Any]:
+def matrix_products(members: int, candidates: int, horizon: int, *, transposed: bool = False) -> Callable[[], Any]:
     """The matrix products of one iteration: H times those of all candidates through all members.
 
-    across: with candidates as the last dimension, as `folded.py` lays them, and not as the first, as peers do.
+    transposed: with candidates as the last dimension, as `nets/fused.py` has them, and not as the first.
     """
     sizes = (4, HIDDEN, HIDDEN, 4)
     weights = [torch.randn(members, a, b) for a, b in itertools.pairwise(sizes)]
     pairs = [(torch.randn(members, candidates, len(weight[0])), weight) for weight in weights]
-    if across:
+    if transposed:
         pairs = [(weight.mT.contiguous(), x.mT.contiguous()) for x, weight in pairs]
     if members == 1:
         pairs = [(a[0], b[0]) for a, b in pairs]
@@ -88,37 +91,38 @@ def limit(members: int, candidates: int, horizon: int, *, across: bool = False) 
     return products
 
 
-def timed(works: dict[Way, Callable[[], Any]], repeats: int) -> dict[Way, float]:
-    """Median processor milliseconds of each, taken in turns, so that a machine's moods fall on all alike."""
+def timed(works: dict[Contender, Callable[[], Any]], repeats: int) -> dict[Contender, float]:
+    """Median processor milliseconds of each; they alternate, so that drifts in the machine's speed affect all alike."""
     for work in works.values():
         work()
-    taken: dict[Way, list[float]] = {name: [] for name in works}
+    milliseconds: dict[Contender, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():
             gc.collect()
             begun = time.process_time()
             work()
-            taken[name].append(1e3 * (time.process_time() - begun))
-    return {name: statistics.median(each) for name, each in taken.items()}
+            milliseconds[name].append(1e3 * (time.process_time() - begun))
+    return {name: statistics.median(each) for name, each in milliseconds.items()}
 
 
 @torch.no_grad()
 def measure(name: str, model: Any, candidates: int, horizon: int, repeats: int) -> list[dict[str, Any]]:
-    """A row for each way to decide with this model: ms, evaluations a second, ms against ours."""
+    """A row per implementation and method: milliseconds, evaluations per second, and the time as a multiple of ours."""
     net = net_of(model)
-    works = {("ours", who): work for who, work in ours(model, candidates, horizon).items()}
-    works["limit", "MPPI"] = limit(net.members, candidates, horizon)
-    works["limit, across", "MPPI"] = limit(net.members, candidates, horizon, across=True)
-    for who, (method, make) in PEERS.items():
+    works = {("ours", method): work for method, work in ours(model, candidates, horizon).items()}
+    works["matrix products", "MPPI"] = matrix_products(net.members, candidates, horizon)
+    works["matrix products, transposed", "MPPI"] = matrix_products(net.members, candidates, horizon, transposed=True)
+    for library, (method, make) in PEERS.items():
         work = make(net, candidates, horizon, ITERATIONS)
         if work is not None:
-            works[who, method] = work
-    took = timed(works, repeats)
+            works[library, method] = work
+    times = timed(works, repeats)
     rows = []
-    for (who, method), ms in took.items():
+    for (implementation, method), ms in times.items():
         evaluations = candidates * horizon * net.members * (1 if method == "MPPI" else ITERATIONS)
-        row = {"model": name, "who": who, "method": method, "ms": ms, "against_ours": ms / took["ours", method]}
-        rows.append(row | {"evaluations_per_second": 1e3 * evaluations / ms})
+        row = {"model": name, "implementation": implementation, "method": method, "ms": ms}
+        row |= {"times_ours": ms / times["ours", method], "evaluations_per_second": 1e3 * evaluations / ms}
+        rows.append(row)
     return rows
 
 
@@ -135,25 +139,25 @@ def main(
     with one_thread():
         rows = [row for name, model in models().items() for row in measure(name, model, candidates, horizon, repeats)]
     result = {
-        "unit": "processor milliseconds a decision, median", "threads": 1, "machine": platform.machine(),
+        "unit": "processor milliseconds per decision, median", "threads": 1, "machine": platform.machine(),
         "candidates": candidates, "horizon": horizon, "hidden": [HIDDEN, HIDDEN], "members": MEMBERS,
         "iterations": {"MPPI": 1, "CEM": ITERATIONS}, "versions": versions(), "rows": rows,
     }  # fmt: skip
     _show(result, console)
-    write(result, out, console)
+    write_json(result, out, console)
     return result
 
 
 def _show(result: dict[str, Any], console: Console) -> None:
     heading = f"K = {result['candidates']}, H = {result['horizon']}, one thread; MPPI 1 iteration, CEM {ITERATIONS}"
     table = Table(title=heading, box=None, pad_edge=False)
-    for name in ("model", "method", "who", "ms a decision", "evaluations/s", "times ours"):
-        table.add_column(name, justify="left" if name in ("model", "method", "who") else "right")
+    for name in ("model", "method", "implementation", "ms per decision", "evaluations/s", "times ours"):
+        table.add_column(name, justify="left" if name in ("model", "method", "implementation") else "right")
     for row in result["rows"]:
-        figures = f"{row['ms']:.1f}", f"{row['evaluations_per_second']:,.0f}", f"{row['against_ours']:.2f}"
-        table.add_row(row["model"], row["method"], row["who"], *figures)
+        figures = f"{row['ms']:.1f}", f"{row['evaluations_per_second']:,.0f}", f"{row['times_ours']:.2f}"
+        table.add_row(row["model"], row["method"], row["implementation"], *figures)
     console.print(table)
-    there = {row["who"] for row in result["rows"]}
-    absent = [who for who in PEERS if who not in there]
+    measured = {row["implementation"] for row in result["rows"]}
+    absent = [library for library in PEERS if library not in measured]
     if absent:
-        console.print(f"not installed, hence not measured: {', '.join(absent)}", highlight=False)
+        console.print(f"not installed and therefore not measured: {', '.join(absent)}", highlight=False)

@@ -1,7 +1,7 @@
 """One decision by pytorch-mppi, TorchRL and mbrl-lib over given weights, where they are installed.
 
-Each is used through its public planner, with a rollout written as its documentation does. State is an observation of
-every member [E, 3]; all members see the same actions and their rewards are averaged (TS-infinity without noise).
+Each is used through its public planner, with a rollout written as in its documentation. The state is an observation per
+member [E, 3]; all members get the same actions and their rewards are averaged (TS-infinity without noise).
 """
 
 from __future__ import annotations
@@ -18,22 +18,26 @@ Work = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Net:
-    """members: E. call: (observation, action) [K, E, 4] to change and reward [K, E, 4]."""
+    """A network to roll out.
+
+    members: E. call: from observation and action [K, E, 4] to change of observation and reward [K, E, 4].
+    """
 
     members: int
     call: Callable[[Tensor], Tensor]
 
-    def step(self, seen: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Observations [K, E, 3] and actions [K, 1] -> the next ones, mean rewards [K]."""
-        out = self.call(torch.cat((seen, action[:, None].expand(-1, self.members, -1)), -1))
-        return seen + out[..., :3], out[..., 3].mean(-1)
+    def step(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Next observations [K, E, 3] and mean rewards [K] from observations [K, E, 3] and actions [K, 1]."""
+        out = self.call(torch.cat((obs, action[:, None].expand(-1, self.members, -1)), -1))
+        return obs + out[..., :3], out[..., 3].mean(-1)
 
     def start(self, rows: int) -> Tensor:
+        """The initial observations [rows, E, 3]."""
         return torch.tensor([-1.0, 0.0, 0.5]).expand(rows, self.members, 3)
 
 
 def by_pytorch_mppi(net: Net, candidates: int, horizon: int, iterations: int) -> Work | None:
-    """`MPPI.command`; the reward is carried in the state, since its cost function sees states alone."""
+    """`MPPI.command`; the reward is part of the state, since the cost function is given only states."""
     try:
         from pytorch_mppi import MPPI
     except ImportError:
@@ -41,8 +45,8 @@ def by_pytorch_mppi(net: Net, candidates: int, horizon: int, iterations: int) ->
     width = 3 * net.members
 
     def dynamics(state: Tensor, action: Tensor) -> Tensor:
-        reached, reward = net.step(state[:, :width].view(-1, net.members, 3), action)
-        return torch.cat((reached.flatten(1), reward[:, None]), 1)
+        next_obs, reward = net.step(state[:, :width].view(-1, net.members, 3), action)
+        return torch.cat((next_obs.flatten(1), reward[:, None]), 1)
 
     def cost(state: Tensor, action: Tensor) -> Tensor:
         return -state[:, width]
@@ -56,7 +60,7 @@ def by_pytorch_mppi(net: Net, candidates: int, horizon: int, iterations: int) ->
 
 
 def by_torchrl(net: Net, candidates: int, horizon: int, iterations: int) -> Work | None:
-    """`CEMPlanner` over an environment that is the network."""
+    """`CEMPlanner` over an environment made of the network."""
     try:
         from tensordict import TensorDict
         from torchrl.data import Bounded, Composite, Unbounded
@@ -65,7 +69,7 @@ def by_torchrl(net: Net, candidates: int, horizon: int, iterations: int) -> Work
     except ImportError:
         return None
 
-    class World(EnvBase):  # type: ignore[misc]
+    class NetEnv(EnvBase):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(device="cpu", batch_size=[])
             self._batch_locked = False
@@ -76,16 +80,16 @@ def by_torchrl(net: Net, candidates: int, horizon: int, iterations: int) -> Work
             return TensorDict({"observation": net.start(1)[0]}, [])
 
         def _step(self, data: Any) -> Any:
-            reached, reward = net.step(data["observation"], data["action"])
-            over = torch.zeros(len(reward), 1, dtype=torch.bool)
-            told = {"observation": reached, "reward": reward[:, None], "done": over, "terminated": over}
-            return TensorDict(told, data.shape)
+            next_obs, reward = net.step(data["observation"], data["action"])
+            done = torch.zeros(len(reward), 1, dtype=torch.bool)
+            fields = {"observation": next_obs, "reward": reward[:, None], "done": done, "terminated": done}
+            return TensorDict(fields, data.shape)
 
         def _set_seed(self, seed: int | None) -> None:
             pass
 
-    planner = CEMPlanner(World(), horizon, iterations, candidates, max(1, round(0.15 * candidates)))
-    begun = World().reset()
+    planner = CEMPlanner(NetEnv(), horizon, iterations, candidates, max(1, round(0.15 * candidates)))
+    begun = NetEnv().reset()
     return lambda: planner.planning(begun)
 
 
@@ -99,9 +103,9 @@ def by_mbrl(net: Net, candidates: int, horizon: int, iterations: int) -> Work | 
     planner = CEMOptimizer(iterations, 0.15, candidates, (-bound).tolist(), bound.tolist(), 0.1, torch.device("cpu"))
 
     def returns(sequences: Tensor) -> Tensor:
-        seen, total = net.start(len(sequences)), torch.zeros(len(sequences))
+        obs, total = net.start(len(sequences)), torch.zeros(len(sequences))
         for t in range(horizon):
-            seen, reward = net.step(seen, sequences[:, t])
+            obs, reward = net.step(obs, sequences[:, t])
             total = total + reward
         return total
 

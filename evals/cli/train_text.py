@@ -1,4 +1,4 @@
-"""`forethought train`: the models that a user makes for himself."""
+"""`forethought train reasoner` and `forethought train prm`."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 from rich.console import Console
 
-from ..cli_common import teller, trainable
+from ..cli_common import printer, training_errors
 from ..tasks.base import BadInput
 
 
 def reasoner(out: Path, *, seed: int = 0, steps: int | None = None, console: Console | None = None) -> Path:
-    """Train the built-in language model, or go on with the training in `out`; returns the finished model's folder.
+    """Train the built-in language model, or continue the training in `out`; return the folder of the model.
 
-    A model that is missing from this installation is put in its place when the training has ended.
+    An installation without the built-in model gets the trained one in its place.
     """
     from ...llm.builtin.train import train
     from ...llm.load import BUILTIN
 
-    tell, model = teller(console), out / "model"
-    with trainable(out, steps):
-        train(out, seed=seed, steps=steps, log=tell)
-    _put_in_place(model, BUILTIN)
-    tell(f"saved in {model}; use it with --model {model}")
+    show, model = printer(console), out / "model"
+    with training_errors(out, steps):
+        train(out, seed=seed, steps=steps, log=show)
+    _install_if_missing(model, BUILTIN)
+    show(f"saved in {model}; use it with --model {model}")
     return model
 
 
@@ -45,47 +45,52 @@ def prm(
     seed: int = 0,
     console: Console | None = None,
 ) -> Path:
-    """Train a process reward model for a policy, or go on with the training in `out`; returns its folder.
+    """Train a process reward model for a policy, or continue the training in `out`; return its folder.
 
-    held_out: problems for the card, 0 for none. The built-in one that is missing from this installation is put in its
-    place when a training of the usual length has ended.
+    held_out: problems for its evaluation, 0 for none. An installation without the built-in reward model gets the
+        trained one in its place after a training of the default length.
     """
     from ...llm.load import BUILTIN_REWARD, source_of
-    from ...llm.prm.make import make, plan_for
+    from ...llm.prm.pipeline import schedule_for, train_reward_model
 
-    tell = teller(console)
-    with trainable(out, steps):
-        learned, source = _to_learn(task, data, held_out, seed), source_of(model)
-        plan = plan_for(source, seed=seed, steps=steps, rate=rate, reward_format=reward_format)
-        folder = make(source, learned, out, labels=labels, rollouts=rollouts, plan=plan, device=device, log=tell)
+    show = printer(console)
+    with training_errors(out, steps):
+        learning_task, source = _learning_task(task, data, held_out, seed), source_of(model)
+        schedule = schedule_for(source, seed=seed, steps=steps, learning_rate=rate, reward_format=reward_format)
+        folder = train_reward_model(
+            source, learning_task, out, labels=labels, rollouts=rollouts, schedule=schedule, device=device, log=show
+        )
     if (model, task, labels, steps) == ("builtin", "stories", "exact", None):
-        _put_in_place(folder, BUILTIN_REWARD)
-    told = f"--value prm --reward-model {folder} --reward-format {reward_format}"
-    tell(f"saved in {folder}; use it with {told}")
+        _install_if_missing(folder, BUILTIN_REWARD)
+    flags = f"--value prm --reward-model {folder} --reward-format {reward_format}"
+    show(f"saved in {folder}; use it with {flags}")
     return folder
 
 
-def _put_in_place(folder: Path, place: Path) -> None:
-    """Copies a finished model to where this installation looks for it, unless one is there."""
+def _install_if_missing(folder: Path, place: Path) -> None:
+    """Copy a finished model to the place of the built-in one, unless there is one."""
     if not (place / "config.json").is_file():
         shutil.copytree(folder, place, dirs_exist_ok=True)
 
 
-def _to_learn(name: str, data: Path | None, held_out: int, seed: int) -> Any:
-    """The task of that name as a reward model learns it: training problems, held-out ones, and the grader of both."""
-    from ...llm.prm.make import Task
-    from ...llm.prm.problems import Problem, held_out_stories, repeated, stories
+def _learning_task(name: str, data: Path | None, held_out: int, seed: int) -> Any:
+    """The training problems, the held-out problems and the grader that a reward model is trained with."""
+    from ...llm.prm.pipeline import RewardTask
+    from ...llm.prm.problems import PolicyProblem, held_out_stories, repeating_source, story_source
     from ..tasks import CONTROL, make_task
 
     if name in CONTROL or name == "recorded":
-        raise BadInput(f"a reward model judges words, and {name} has no problems to learn from; take stories or gsm8k")
+        raise BadInput(f"a reward model is trained on text, and {name} has no training problems; use stories or gsm8k")
     if name == "stories":
-        return Task(name, stories(seed), held_out_stories(held_out) if held_out else (), fast=True)
+        return RewardTask(name, story_source(seed), held_out_stories(held_out) if held_out else (), fast=True)
     task: Any = make_task(name, data=data, split="train")
-    problems = [Problem(one.question, partial(_right, task, one), group=one.group) for one in task.problems(None, seed)]
+    problems = [
+        PolicyProblem(one.question, partial(_is_correct, task, one), group=one.group)
+        for one in task.problems(None, seed)
+    ]
     kept = min(held_out, len(problems) // 5)
-    return Task(name, repeated(problems[kept:], seed), problems[:kept])
+    return RewardTask(name, repeating_source(problems[kept:], seed), problems[:kept])
 
 
-def _right(task: Any, problem: Any, text: str) -> bool:
+def _is_correct(task: Any, problem: Any, text: str) -> bool:
     return bool(task.grade(problem, text).correct)

@@ -1,14 +1,15 @@
-"""Which of a tree's finished solutions is the answer: rules that are applied after the search, all to the same tree.
+"""Which of a tree's finished solutions is the answer: rules that are applied to the same tree after the search.
 
-    best      the largest return, the planners' own choice (best-of-N, Tree of Thoughts)
+    best      the solution with the largest return, which planners select (best-of-N, Tree of Thoughts)
     majority  the most frequent answer (self-consistency, Wang et al. 2023, section 2)
     weighted  the answer with the largest sum of returns (weighted best-of-N: Li et al. 2023, "Making language models
               better reasoners with step-aware verifier", section 3.3)
-    visits    the solution at the end of the way with the most visits (Reasoning via Planning, Hao et al. 2023,
-              section 3.3; AlphaZero's choice of a move, all the way down)
+    visits    the solution reached by following the most visited child from the root (Reasoning via Planning, Hao et
+              al. 2023, section 3.3; as AlphaZero selects a move, at every depth)
 
-A finished solution is a mapping with node, answer (None: no number in it), score (its return) and visits (how often it
-was drawn). Of equals the earliest wins. A search that judged nothing has returns of 0: its `weighted` is its majority.
+A finished solution is a mapping with node, answer (None where it holds no number), score (its return) and visits (how
+often it was sampled). The earliest of equals is selected. Where a search evaluates nothing, returns are 0 and
+`weighted` equals `majority`.
 """
 
 from __future__ import annotations
@@ -18,34 +19,40 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...planning import records as words
+from ...planning.tree import Tree
+from ..planners import ANSWER_RULES
 
-Found = Sequence[Mapping[str, Any]]
-RULES = ("best", "majority", "weighted", "visits")
+Solution = Mapping[str, Any]
+Solutions = Sequence[Solution]
 
 
-def chosen(found: Found, tree: Any, order: Sequence[int]) -> dict[str, Mapping[str, Any]]:
-    """Per rule the solution it takes, of at least one.
+def select_answers(found: Solutions, tree: Tree, order: Sequence[int]) -> dict[str, Solution]:
+    """The solution that each of `ANSWER_RULES` selects, of at least one.
 
-    tree: that of a one-problem search. order: the ids of the nodes that count, as told (`Tree.told`).
+    tree: of a one-problem search. order: ids of the nodes to count, in the order of their evaluation.
     """
     ends = {int(leaf["node"]): leaf for leaf in found}
-    return {
-        "best": max(found, key=lambda leaf: _weight(leaf["score"])),
-        "majority": elected(found, lambda leaf: 1.0),
-        "weighted": elected(found, lambda leaf: _weight(leaf["score"])),
-        "visits": ends[most_visited(tree, order, ends)],
-    }
+    selected = (
+        max(found, key=lambda leaf: _weight(leaf["score"])),
+        weighted_majority(found, lambda leaf: 1.0),
+        weighted_majority(found, lambda leaf: _weight(leaf["score"])),
+        ends[most_visited(tree, order, ends)],
+    )
+    return dict(zip(ANSWER_RULES, selected))
 
 
-def elected(found: Found, weigh: Callable[[Mapping[str, Any]], float]) -> Mapping[str, Any]:
-    """The first solution with the answer of the largest weight; one drawn several times weighs as often, one without a
-    number nothing, and where nothing weighs anything each draw counts alike."""
+def weighted_majority(found: Solutions, weight_of: Callable[[Solution], float]) -> Solution:
+    """The first solution with the answer of the largest total weight.
+
+    A solution counts once for each time it was sampled, and not at all where it holds no number. Where all weights are
+    0, every sample counts 1.
+    """
     votes: dict[str, tuple[float, int]] = {}
     for leaf in found:
         if leaf["answer"] is not None:
-            weight, draws = votes.get(leaf["answer"], (0.0, 0))
+            weight, samples = votes.get(leaf["answer"], (0.0, 0))
             times = max(1, leaf["visits"])
-            votes[leaf["answer"]] = weight + times * weigh(leaf), draws + times
+            votes[leaf["answer"]] = weight + times * weight_of(leaf), samples + times
     if not votes:
         return found[0]
     weighed = any(weight for weight, _ in votes.values())
@@ -53,19 +60,21 @@ def elected(found: Found, weigh: Callable[[Mapping[str, Any]], float]) -> Mappin
     return next(leaf for leaf in found if leaf["answer"] == winner)
 
 
-def most_visited(tree: Any, order: Sequence[int], ends: Mapping[int, Any]) -> int:
-    """From the root to the child with the most visits, again and again, among those that lead to one of `ends`."""
-    counts, leading = visits_of(tree, order), {node for end in ends for node in tree.path(0, end)}
+def most_visited(tree: Tree, order: Sequence[int], ends: Mapping[int, Any]) -> int:
+    """The node of `ends` that is reached by following the most visited child among those that lead to one of them."""
+    counts, leading = visit_counts(tree, order), {node for end in ends for node in tree.path(0, end)}
     node = int(tree.root[0])
     while node not in ends:
         node = max((child for child in tree.children(0, node) if child in leading), key=lambda n: counts.get(n, 0))
     return node
 
 
-def visits_of(tree: Any, order: Sequence[int]) -> dict[int, int]:
-    """How often each node was visited when those of `order` had been told: once for every node below it, itself
-    included, repeated draws aside. In text, where a finished state is never visited again, these are the visits that
-    Monte Carlo tree search counts, and they say the same of every other search."""
+def visit_counts(tree: Tree, order: Sequence[int]) -> dict[int, int]:
+    """Visits of each node after the nodes of `order` were evaluated: the size of its subtree, duplicates not counted.
+
+    In text a finished state is never visited again, so these are the visits of Monte Carlo tree search, and they are
+    defined for every other search too.
+    """
     counts: dict[int, int] = {}
     for node in order:
         if tree.I[0, node, words.STATUS] != words.MERGED:
@@ -75,5 +84,5 @@ def visits_of(tree: Any, order: Sequence[int]) -> dict[int, int]:
 
 
 def _weight(score: float) -> float:
-    """A return as a weight: one that is not known is the worst."""
+    """A return as a weight; an unknown return weighs 0."""
     return 0.0 if math.isnan(score) else float(score)

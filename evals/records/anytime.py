@@ -1,8 +1,8 @@
-"""Smaller budgets read off a larger run: what the same search would have answered, had it stopped after n nodes.
+"""Results at smaller budgets read from a larger run: what the same search would have answered after n nodes.
 
-This holds for searches whose course does not depend on the budget and that have one leaf in flight: greedy, best-of-N,
-majority voting, UCT and PUCT. A solution has to be among the first n nodes; without one the run that stops there would
-have completed its best leaf, which nobody has recorded, so that it has to be run.
+This is valid for searches whose decisions do not depend on the budget and that have one leaf in flight: greedy,
+best-of-N, majority voting, UCT and PUCT. One of the first n nodes has to be a solution: a run that stops without one
+completes its best leaf, which the larger run never did, so that budget has to be run by itself.
 """
 
 from __future__ import annotations
@@ -12,42 +12,48 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...planning import records as words
-from ...planning.interface import Finished
-from ...planning.usage import NODES
+from ...planning.driver import Outcome
+from ...planning.interface import UNITS, Finished
+
+NODES = UNITS.index("nodes")
 
 
 @dataclass(frozen=True)
-class Prefix:
-    """finished: solutions among the first nodes, in the order told. charged: [units], what these nodes cost."""
+class TruncatedSearch:
+    """A search cut off after its first nodes.
+
+    finished: the solutions among these nodes, in the order in which they were evaluated. charged: [units] their cost.
+    """
 
     finished: list[Finished]
-    charged: Any
+    charged: NDArray[np.float64]
 
 
-def prefix(outcome: Any, nodes: int) -> Prefix | None:
-    """The first `nodes` nodes of a one-problem outcome; None where they hold no solution."""
+def truncate(outcome: Outcome[Any], nodes: int) -> TruncatedSearch | None:
+    """The first `nodes` nodes of a one-problem outcome; None where no solution is among them."""
     order = outcome.tree.told(0)
     if int(outcome.charged[0, NODES]) != len(order):
         return None
     first = order[:nodes]
-    seen = set(first)
-    found = [leaf for leaf in outcome.plan.finished[0] if leaf.node in seen]
+    kept = set(first)
+    found = [leaf for leaf in outcome.plan.finished[0] if leaf.node in kept]
     if not found:
         return None
     later = [outcome.node_usage[0, node] for node in order[nodes:]]
     charged = outcome.charged[0] - (np.sum(later, axis=0) if later else 0.0)
-    return Prefix([_visited(outcome, leaf, first) for leaf in found], charged)
+    return TruncatedSearch([_with_visits(outcome, leaf, first) for leaf in found], charged)
 
 
-def _visited(outcome: Any, leaf: Finished, first: Sequence[int]) -> Finished:
-    """The leaf with the visits it had by then: its own and, in a search that counts them, those of its twins."""
+def _with_visits(outcome: Outcome[Any], leaf: Finished, first: Sequence[int]) -> Finished:
+    """The leaf with its visits at that time: its own, and those of its duplicates in a search that counts them."""
     merged = outcome.tree.I[0, first, words.STATUS] == words.MERGED
     twins = outcome.tree.I[0, first, words.SAME_AS] == leaf.node
     return Finished(leaf.node, leaf.value, min(leaf.visits, 1 + int((merged & twins).sum())))
 
 
-def best(finished: Sequence[Finished]) -> int:
-    """The planners' own choice among solutions: the largest return, the earliest of equals."""
+def best_node(finished: Sequence[Finished]) -> int:
+    """The node that a planner itself selects: the largest return, the earliest of equals."""
     return max(finished, key=lambda leaf: leaf.value).node

@@ -1,8 +1,8 @@
-"""Intervals and tests for scores of the same problems under several planners; numbers in, numbers out.
+"""Intervals and tests for scores of the same problems under several planners.
 
-Proportions are scored 0 or 1 and get Wilson's interval; pairs of them the exact McNemar test and Tango's interval.
-Returns are any numbers and get the bootstrap over problems; pairs of them the sign-flip test. A function that draws
-random numbers draws the same ones every time.
+Scores of 0 or 1 get Wilson's interval, and pairs of them the exact McNemar test and Tango's interval. Other scores
+such as returns get the bootstrap interval over problems, and pairs of them the sign-flip test. Functions that use
+random numbers are seeded and return the same result every time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with the interval around it."""
+    """An estimate with its confidence interval."""
 
     value: float
     low: float
@@ -35,8 +35,8 @@ class Estimate:
 class Paired:
     """Mean difference of two planners over the same problems, its interval and the p of no difference.
 
-    clear: whether the interval is clear of zero; for returns also p below 0.05, since the bootstrap's interval is too
-    narrow for a handful of episodes (five or fewer can never show a difference).
+    clear: whether the interval excludes zero; for returns also whether p is below 0.05, since the bootstrap interval is
+        too narrow for a handful of episodes (five or fewer can never show a difference).
     """
 
     difference: float
@@ -54,7 +54,7 @@ def is_binary(scores: Sequence[float] | Scores) -> bool:
 def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
     """A proportion with Wilson's score interval (1927)."""
     if not 0 <= successes <= n or n == 0:
-        raise ValueError(f"wilson wants 0 <= successes <= n and n > 0, got {successes} of {n}")
+        raise ValueError(f"wilson expects 0 <= successes <= n and n > 0, got {successes} of {n}")
     z = stats.norm.ppf(0.5 + level / 2)
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
@@ -76,7 +76,7 @@ def bootstrap(values: Sequence[float] | Scores, level: float = LEVEL, seed: int 
 
 
 def student(values: Sequence[float] | Scores, level: float = LEVEL) -> Estimate:
-    """A mean with Student's t interval (1908), for the few figures of independent training seeds; NaN for one alone."""
+    """A mean with Student's t interval (1908), for a few independent training seeds; NaN bounds for a single value."""
     data = np.asarray(values, float)
     half = stats.t.ppf(0.5 + level / 2, len(data) - 1) * data.std(ddof=1) / sqrt(len(data)) if len(data) > 1 else np.nan
     return Estimate(float(data.mean()), float(data.mean() - half), float(data.mean() + half))
@@ -89,7 +89,7 @@ def clopper_pearson(successes: int, n: int, level: float = LEVEL) -> Estimate:
 
 
 def estimate(scores: Sequence[float] | Scores) -> Estimate:
-    """The mean score with the interval that fits its kind; not-a-numbers for no scores at all."""
+    """The mean with Wilson's interval for scores of 0 or 1 and the bootstrap interval for others; NaN for no scores."""
     data = np.asarray(scores, float)
     if not len(data):
         return Estimate(float("nan"), float("nan"), float("nan"))
@@ -97,7 +97,7 @@ def estimate(scores: Sequence[float] | Scores) -> Estimate:
 
 
 def mcnemar(wins: int, losses: int) -> float:
-    """The exact two-sided p of McNemar's test, from the pairs in which only one of the two was right."""
+    """The exact two-sided p of McNemar's test, from the pairs in which only one of the two is correct."""
     if wins + losses == 0:
         return 1.0
     return float(stats.binomtest(wins, wins + losses, 0.5).pvalue)
@@ -119,10 +119,10 @@ def _tango_score(delta: float, wins: int, losses: int, n: int) -> float:
 def tango(wins: int, losses: int, n: int, level: float = LEVEL) -> Estimate:
     """The difference of two paired proportions with Tango's score interval (1998).
 
-    wins, losses: pairs in which only the first, only the second was right; n: all pairs.
+    wins, losses: pairs in which only the first, only the second is correct; n: all pairs.
     """
     if min(wins, losses) < 0 or wins + losses > n or n == 0:
-        raise ValueError(f"tango wants wins + losses <= n and n > 0, got {wins} + {losses} of {n}")
+        raise ValueError(f"tango expects wins + losses <= n and n > 0, got {wins} + {losses} of {n}")
     z = float(stats.norm.ppf(0.5 + level / 2))
     middle = (wins - losses) / n
 
@@ -136,7 +136,10 @@ def tango(wins: int, losses: int, n: int, level: float = LEVEL) -> Estimate:
 
 
 def sign_flips(differences: Sequence[float] | Scores, seed: int = 0, draws: int = 20_000) -> float:
-    """Two-sided p that paired differences are symmetric about zero: all sign patterns if few, else a sample of them."""
+    """Two-sided p of the hypothesis that paired differences are symmetric about zero.
+
+    All sign patterns are enumerated for up to `EXACT_FLIPS` non-zero differences, otherwise `draws` are sampled.
+    """
     data = np.asarray(differences, float)
     data = data[data != 0]
     if not len(data):
@@ -152,10 +155,10 @@ def sign_flips(differences: Sequence[float] | Scores, seed: int = 0, draws: int 
 
 
 def paired(first: Sequence[float] | Scores, second: Sequence[float] | Scores) -> Paired:
-    """How much better the first planner's scores are than the second's on the same problems, in the same order."""
+    """The mean difference of two planners' scores on the same problems in the same order."""
     one, two = np.asarray(first, float), np.asarray(second, float)
     if one.shape != two.shape or one.ndim != 1 or not len(one):
-        raise ValueError(f"paired wants two equal, non-empty rows of scores, got {one.shape} and {two.shape}")
+        raise ValueError(f"paired expects two equal, non-empty rows of scores, got {one.shape} and {two.shape}")
     if is_binary(one) and is_binary(two):
         wins, losses = int(((one == 1) & (two == 0)).sum()), int(((one == 0) & (two == 1)).sum())
         found = tango(wins, losses, len(one))
@@ -165,7 +168,7 @@ def paired(first: Sequence[float] | Scores, second: Sequence[float] | Scores) ->
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979): each p multiplied by how many are not smaller, made monotone."""
+    """Holm's step-down correction (1979): each p times the number of p not smaller than it, made monotone."""
     order = np.argsort(ps, kind="stable")
     corrected, running = [0.0] * len(ps), 0.0
     for rank, index in enumerate(order):

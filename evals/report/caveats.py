@@ -1,10 +1,10 @@
-"""What must stand beside the figures of a run over text: what the model cannot do, an oracle, a tape with holes."""
+"""Notes that must accompany the figures of a run over text, such as an oracle critic or an incomplete tape."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..request import Request
+from ...llm.engines.replay import ReplayEngine
+from ...llm.text_model import TextModel
+from ..request import EvalRequest
 from ..tasks.base import TextTask
 
 BUILTIN_NOTE = (
@@ -13,48 +13,49 @@ BUILTIN_NOTE = (
     "--model with a Hugging Face model."
 )
 
-WAYS_NOTE = (
-    "The built-in model was trained to write steps and nothing else: asked for a list of steps (propose) or for "
-    "sub-questions (rap) it babbles, and an accuracy near zero here is expected. These ways of reasoning want a model "
-    "that follows instructions, or was shown how."
+REASONING_NOTE = (
+    "The built-in model was trained only to write steps. With --reasoning propose or rap it does not write usable "
+    "lists or sub-questions, and an accuracy near zero here is expected. These need a model that follows instructions."
 )
 
 VLLM_NOTE = (
-    "vLLM draws its own noise and takes no seed: within this run all planners share one random tree, but only a tape "
-    "(--tape FILE) repeats the run, or goes on with it in the same tree."
+    "vLLM samples with its own random numbers and takes no seed: within this run all planners share one random tree, "
+    "but only with a tape (--tape FILE) can the run be repeated or continued in the same tree."
 )
 
 
-def notes_of(request: Request, task: TextTask, model: Any) -> list[str]:
-    """What must stand beside the figures."""
-    from ...llm.critics.oracle import NOTE
+def caveats_of(request: EvalRequest, task: TextTask, model: TextModel) -> list[str]:
+    """The notes that must accompany the figures of this run."""
+    from ...llm.critics.oracle import ORACLE_NOTE
 
-    notes = [NOTE] if "oracle" in request.value else []
+    notes = [ORACLE_NOTE] if "oracle" in request.value else []
     if (request.model, task.name) == ("builtin", "gsm8k"):
         notes.append(BUILTIN_NOTE)
     if request.model == "builtin" and request.reasoning != "steps":
-        notes.append(WAYS_NOTE)
+        notes.append(REASONING_NOTE)
     if request.engine == "vllm" and request.tape is None:
         notes.append(VLLM_NOTE)
-    return notes + (replay_notes(model, request.value) if request.engine == "replay" else [])
+    if isinstance(model.engine, ReplayEngine):
+        notes += replay_notes(model, model.engine, request.value)
+    return notes
 
 
-def replay_notes(model: Any, value: str) -> list[str]:
-    """How many requests of this call fell off the tape, and in what its runs differ from this one."""
-    from ...llm.load import run_of
+def replay_notes(model: TextModel, engine: ReplayEngine, value: str) -> list[str]:
+    """How many requests of this call the tape could not answer, and how its recorded runs differ from this one."""
+    from ...llm.load import run_settings
 
-    steps, scores = model.engine.lost["steps"], model.engine.lost["scores"]
+    steps, scores = engine.missing["steps"], engine.missing["scores"]
     found = model.tape.hits + model.tape.merged
     if not steps + scores:
         return [f"replay: the tape answered all {found:,} requests"]
     text = (
-        f"replay: {steps + scores:,} requests fell off the tape, which answered {found:,}. They are {steps:,} steps, "
-        f"each a dead end, and {scores:,} scores, which are unknown"
+        f"replay: the tape answered {found:,} requests and lacks {steps + scores:,}: {steps:,} steps, each of which "
+        f"became a dead end, and {scores:,} scores, each of which became an unknown value"
     )
-    asked = run_of(model, value)
-    unlike = [
-        [f"{name} {run[name]} and not {asked[name]}" for name in asked if run.get(name, asked[name]) != asked[name]]
-        for run in model.engine.runs
+    settings = run_settings(model, value)
+    differences = [
+        [f"{name} {run[name]} and not {here}" for name, here in settings.items() if run.get(name, here) != here]
+        for run in engine.runs
     ]
-    nearest = min(unlike, key=len, default=[])
-    return [text + (f". The nearest run on it had {', '.join(nearest)}" if nearest else "")]
+    nearest = min(differences, key=len, default=[])
+    return [text + (f". The most similar recorded run had {', '.join(nearest)}" if nearest else "")]

@@ -1,4 +1,4 @@
-"""`report.html`: one file that opens without a network, with curves, the table and a viewer of every tree."""
+"""`report.html`: one file that opens without a network, with curves, the table and a viewer of all trees."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..tasks.base import Problem
 
 HERE = Path(__file__).parent
 AXES = ("nodes", "tokens", "seconds", "flops")
-MOST_TREE_BYTES = 24_000_000
+MAX_TREE_BYTES = 24_000_000
 Trees = Mapping[tuple[str, int, str], Mapping[str, Any]]
 
 
@@ -26,7 +26,7 @@ def write_report(
 ) -> None:
     """Write the report of a run.
 
-    rows: those of the summary's cells. trees: by planner, budget and problem; those beyond 24 MB stay out, and the
+    rows: those of the summary's cells. trees: by planner, budget and problem; those beyond 24 MB are left out, and the
     report says how many.
     """
     packed, left_out = _pack(problems, trees)
@@ -34,7 +34,7 @@ def write_report(
         "summary": summary,
         "axes": {f"{row['planner']}|{row['budget']}": _axes(row) for row in summary["rows"]},
         "problems": [
-            {"id": problem.id, "group": problem.group, "question": problem.question, "gold": problem.answer}
+            {"id": problem.id, "group": problem.group, "question": problem.question, "reference": problem.answer}
             for problem in problems
         ],
         "outcomes": [_outcome(row) for row in rows],
@@ -45,7 +45,7 @@ def write_report(
 
 
 def lede(summary: Mapping[str, Any]) -> str:
-    """One sentence that answers the title: what the planner that ends best gained from its smallest budget on."""
+    """One sentence that answers the title: what the best planner gained over its smallest budget."""
     table = summary["rows"]
     if not table:
         return "No problem has been solved yet."
@@ -70,7 +70,7 @@ def _gain(first: Mapping[str, Any], best: Mapping[str, Any], unit: str) -> str:
 
 
 def _lead(best: Mapping[str, Any]) -> str:
-    """How far the best row is ahead of the planner that all are compared with."""
+    """The difference of the best row from the planner that all are compared with."""
     pair = best["paired"]
     if not pair:
         return ""
@@ -84,7 +84,7 @@ def _figure(score: float) -> str:
 
 
 def _axes(row: Mapping[str, Any]) -> dict[str, float]:
-    """What a curve is drawn against: per problem, or per decision in control."""
+    """The x coordinates of a point in the curves, per problem or per control decision."""
     return {axis: total(row, axis) / max(1.0, row.get("decisions") or 1.0) for axis in AXES}
 
 
@@ -93,7 +93,7 @@ def _outcome(row: Row) -> list[Any]:
 
 
 def _pack(problems: Sequence[Problem], trees: Trees) -> tuple[dict[str, str], int]:
-    """Per problem the gzipped, base64-coded JSON of its trees; steps that many trees share are stored once."""
+    """Per problem the gzipped, base64-encoded JSON of its trees, and how many trees were left out."""
     by_problem: dict[str, list[Mapping[str, Any]]] = {}
     for (_, _, name), tree in trees.items():
         by_problem.setdefault(name, []).append(tree)
@@ -104,7 +104,7 @@ def _pack(problems: Sequence[Problem], trees: Trees) -> tuple[dict[str, str], in
             continue
         blob = _blob(by_problem[problem.id])
         size += len(blob)
-        if size > MOST_TREE_BYTES:
+        if size > MAX_TREE_BYTES:
             left_out += len(by_problem[problem.id])
         else:
             packed[problem.id] = blob
@@ -112,12 +112,13 @@ def _pack(problems: Sequence[Problem], trees: Trees) -> tuple[dict[str, str], in
 
 
 def _blob(trees: Sequence[Mapping[str, Any]]) -> str:
+    """The trees of one problem; a text that several of them share is stored once."""
     texts: dict[str, int] = {}
     slim = []
     for tree in trees:
-        at = list(tree["columns"]).index("text")
+        text_column = list(tree["columns"]).index("text")
         nodes = [
-            [texts.setdefault(cell, len(texts)) if i == at else cell for i, cell in enumerate(node)]
+            [texts.setdefault(cell, len(texts)) if i == text_column else cell for i, cell in enumerate(node)]
             for node in tree["nodes"]
         ]
         slim.append({**{k: tree[k] for k in ("planner", "budget", "path", "columns")}, "nodes": nodes})
@@ -126,7 +127,7 @@ def _blob(trees: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _embed(data: Any) -> str:
-    """JSON that cannot close the script element it stands in."""
+    """JSON that cannot close the script element that contains it."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
     return text.replace("</", "<\\/").replace("<!--", "<\\u0021--")
 

@@ -1,4 +1,4 @@
-"""What a run shows in a terminal: a bar with rate, spend and running score, then the table and the verdicts."""
+"""The terminal output of a run: a progress bar with rate, usage and mean scores, then the table and comparisons."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from ..records.run_store import Row
 from ..records.summary import EQUAL_TOKENS, tokens, total
 
 MIN_WIDTH = 110
-"""A table is not squeezed into less, whatever the terminal says; a log file says 80."""
+"""Columns; the least width of a table, since a log file reports a width of 80."""
 
 
 class Live:
-    """A progress bar over the rows of a run; a context manager that is called with each row. quiet: show nothing."""
+    """A progress bar over the rows of a run: a context manager that is called with each row.
+
+    rows: how many are expected. quiet: show nothing.
+    """
 
     def __init__(self, rows: int, console: Console, *, quiet: bool = False) -> None:
         self.scores: dict[str, tuple[float, int]] = {}
@@ -26,9 +29,9 @@ class Live:
         self.done, self.begun = 0, time.perf_counter()
         self._bar = Progress(
             BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[spend]}"), TextColumn("{task.fields[scores]}"), console=console, disable=quiet,
+            TextColumn("{task.fields[usage]}"), TextColumn("{task.fields[scores]}"), console=console, disable=quiet,
         )  # fmt: skip
-        self._task = self._bar.add_task("run", total=rows, spend="", scores="")
+        self._task = self._bar.add_task("run", total=rows, usage="", scores="")
 
     def __enter__(self) -> Live:
         self._bar.start()
@@ -44,43 +47,42 @@ class Live:
         self.tokens += tokens(spent)
         score, n = self.scores.get(row["planner"], (0.0, 0))
         self.scores[row["planner"]] = score + row["score"], n + 1
-        self._bar.update(self._task, completed=self.done, spend=self._spend(), scores=self._running())
+        self._bar.update(self._task, completed=self.done, usage=self._usage(), scores=self._mean_scores())
 
-    def say(self, text: str) -> None:
-        """Show what goes on between two rows."""
+    def show_text(self, text: str) -> None:
+        """Show progress between two rows."""
         self._bar.update(self._task, scores=text)
 
-    def _spend(self) -> str:
+    def _usage(self) -> str:
         rate = self.done / max(1e-9, time.perf_counter() - self.begun)
         parts = [f"{rate:.1f}/s", f"{_short(self.nodes)} nodes"]
         return ", ".join(parts + [f"{_short(self.tokens)} tokens"] if self.tokens else parts)
 
-    def _running(self) -> str:
+    def _mean_scores(self) -> str:
         return "  ".join(f"{name} {_score(score / n)}" for name, (score, n) in self.scores.items())
 
 
 def show(summary: Mapping[str, Any], console: Console) -> None:
-    """Print the table, the failures, the verdicts and the notes of a run."""
+    """Print the table, the failures, the comparisons and the notes of a run."""
     wide = Console(file=console.file, width=max(MIN_WIDTH, console.width))
     wide.print(table_of(summary))
     for line in rule_lines(summary):
         wide.print(line, highlight=False, markup=False)
     for reason, count in (summary.get("failures") or {}).items():
         wide.print(f"failed {count}x: {reason}", highlight=False, markup=False, style="red")
-    if again := summary.get("again"):
-        wide.print(f"{again} of these failures were no fault of the problems; the same command runs them again")
-    for line in verdict_lines(summary):
+    if retryable := summary.get("retryable"):
+        wide.print(f"{retryable} of these failures were not caused by the problems; the same command runs them again")
+    for line in comparison_lines(summary):
         wide.print(line, highlight=False, markup=False)
     if summary.get("views"):
-        wide.print(
-            "views: " + "; ".join(f"{name}: {words}" for name, words in summary["views"].items()), highlight=False
-        )
+        views = "; ".join(f"{name}: {text}" for name, text in summary["views"].items())
+        wide.print(f"views of the model: {views}", highlight=False)
     for note in summary.get("notes") or []:
         wide.print(f"note: {note}", highlight=False, markup=False)
 
 
 def table_of(summary: Mapping[str, Any]) -> Table:
-    """One line per planner and budget; costs are means, charged and closing together."""
+    """One line per planner and budget; costs are means of charged plus completion usage."""
     rows = summary["rows"]
     control = summary.get("kind") == "control"
     counts = "-".join(str(n) for n in sorted({row["n"] for row in rows}))
@@ -99,14 +101,14 @@ def table_of(summary: Mapping[str, Any]) -> Table:
 
 
 def rule_lines(summary: Mapping[str, Any]) -> Sequence[str]:
-    """Per planner at its largest budget what other rules of choosing among the same solutions would have scored, where
-    they differ."""
-    largest = {row["planner"]: row for row in summary["rows"] if row.get("by")}
+    """Per planner at its largest budget the scores by other answer-selection rules, where they differ."""
+    largest = {row["planner"]: row for row in summary["rows"] if row.get("by_rule")}
     lines = []
     for name, row in largest.items():
-        told = {rule: one["score"] for rule, one in row["by"].items()}
-        if len(set(told.values())) > 1:
-            lines.append(f"  {name} {row['budget']:,}, answer by " + ", ".join(f"{r} {s:.3f}" for r, s in told.items()))
+        scores = {rule: one["score"] for rule, one in row["by_rule"].items()}
+        if len(set(scores.values())) > 1:
+            text = ", ".join(f"{rule} {score:.3f}" for rule, score in scores.items())
+            lines.append(f"  {name} {row['budget']:,}, answer by {text}")
     return lines
 
 
@@ -131,18 +133,18 @@ def _pair_cells(pair: Mapping[str, Any] | None) -> list[str]:
     return [_sign(pair["difference"]), f"{_sign(pair['low'])} {_sign(pair['high'])}", _p(pair["p"])]
 
 
-def verdict_lines(summary: Mapping[str, Any]) -> Sequence[str]:
-    """The verdicts that concern the best planner or the one all are compared with."""
+def comparison_lines(summary: Mapping[str, Any]) -> Sequence[str]:
+    """The comparisons that involve the best planner or the one that all are compared with."""
     rows = summary["rows"]
     if not rows:
         return []
     shown = {max(rows, key=lambda row: row["score"])["planner"]}
     shown |= {row["paired"]["against"] for row in rows if row["paired"]}
-    units = sorted({v["unit"] for v in summary["verdicts"]}, key=lambda unit: unit == EQUAL_TOKENS)
+    units = sorted({v["unit"] for v in summary["comparisons"]}, key=lambda unit: unit == EQUAL_TOKENS)
     return [
         f"  {v['text']}"
         for unit in units
-        for v in summary["verdicts"]
+        for v in summary["comparisons"]
         if v["unit"] == unit and shown & {v["first"][0], v["second"][0]}
     ]
 

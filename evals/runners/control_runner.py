@@ -1,118 +1,98 @@
-"""`forethought eval` for control: whole episodes of the real environment, each decision under the same budget.
+"""`forethought eval` for control: whole episodes of the real environment, with the same budget for each decision.
 
-An episode is a problem and its return the score. Which torques, held steps and leaf value a planner gets is said by
-`control.tasks` and repeated in the report.
+A problem is an episode and its score the return. `control.tasks` determines how each planner sees the model
+(discretised actions, action repeat, terminal value), and the report states it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from ...control.episodes import BatchedEnv, Episodes, run_episodes
-from ...control.tasks import DERIVATIVE_PLANNERS, describe, task_named, view
-from ...control.tasks import ControlTask as World
+from ...control.envs import BatchedEnv
+from ...control.episodes import Episodes, run_episodes
+from ...control.tasks import DERIVATIVE_PLANNERS, ControlTask, describe, task_named, view
 from ...control.world_models.load import load_model
-from ...planning import (
-    CEM,
-    DDP,
-    ICEM,
-    ILQR,
-    MCTS,
-    MPPI,
-    BestOfN,
-    Budget,
-    GradientShooting,
-    ModelError,
-    WarmStarted,
-    plan,
-)
-from ...planning.beam import Beam
+from ...planning import Budget, ModelError, plan
 from ...planning.usage import SECONDS, no_usage
 from ..planners import UNITS_OF_BUDGET
-from ..records.run_store import Book, Row
+from ..records.run_store import Row, RunStore
 from ..report.terminal import Live
-from ..request import Request
-from ..tasks import BadInput, ControlTask
-from .grid import Grid, failed_row, ledger_of
+from ..request import EvalRequest
+from ..tasks import BadInput, EpisodeTask
+from .control_planners import planner_for
+from .grid import JobGrid, failed_row, usage_dicts
+from .results import EvalResult, summary_head, write_results
 
-KINDS: dict[str, type] = {
-    "cem": CEM, "mppi": MPPI, "mcts": MCTS, "bfs": Beam, "best_of_n": BestOfN, "icem": ICEM,
-    "ilqr": ILQR, "ddp": DDP, "gradient": GradientShooting, "lbfgs": GradientShooting,
-}  # fmt: skip
 TRIAL_NODES = 1024
 
 
-def evaluate_control(request: Request, task: ControlTask, console: Console) -> Any:
-    """Run the episodes that are not on disk yet and summarise all of them; returns `evaluate.Result`."""
-    from .text_runner import finish, head_of
-
-    world = task_named(task.name)
-    model = load(request, world)
-    try_derivatives(request, world, model)
-    grid = Grid([(p, b) for b in request.budgets for p in request.planners], task.problems(request.limit, request.seed))
-    with Book(request.folder, settings_of(request, world)) as book:
-        with Live(sum(map(len, grid.missing(book))), console, quiet=request.quiet) as live:
+def evaluate_control(request: EvalRequest, episodes: EpisodeTask, console: Console) -> EvalResult:
+    """Run the episodes that are not on disk yet and summarise all of them. Errors: BadInput."""
+    task = task_named(episodes.name)
+    model = load(request, task)
+    try_derivatives(request, task, model)
+    cells = [(planner, budget) for budget in request.budgets for planner in request.planners]
+    grid = JobGrid(cells, episodes.problems(request.limit, request.seed))
+    with RunStore(request.folder, settings_of(request, task)) as store:
+        with Live(sum(map(len, grid.missing(store))), console, quiet=request.quiet) as live:
+            batches = EpisodeBatches(request, episodes, task, model, store, live)
             for name, budget in grid.cells:
-                seeds = [int(p.id) for p in grid.problems if (name, budget, p.id) not in book.rows]
+                seeds = [int(p.id) for p in grid.problems if (name, budget, p.id) not in store.rows]
                 for start in range(0, len(seeds), request.in_flight):
-                    batch = seeds[start : start + request.in_flight]
-                    _run_batch(request, task, world, model, (name, budget), batch, book, live)
-        views = {name: describe(world, name, **request.view) for name in request.planners}
-        return finish(book, grid, request, {**head_of(request, task, []), "views": views})
+                    batches.run(name, budget, seeds[start : start + request.in_flight])
+        views = {name: describe(task, name, **request.view) for name in request.planners}
+        return write_results(store, grid, request, {**summary_head(request, episodes, []), "views": views})
 
 
-def load(request: Request, world: World) -> Any:
-    """The model to plan with: the equations, or a network trained on this very environment."""
+def load(request: EvalRequest, task: ControlTask) -> Any:
+    """The model to plan with: the equations, or a model trained on this environment. Errors: BadInput."""
     if request.model == "analytic":
-        return world.analytic()
+        return task.analytic()
     try:
         model = load_model(request.model)
     except (ValueError, OSError) as error:
-        made = "a folder made by train mlp or train ensemble"
-        raise BadInput(f"{error}; a model for {world.name} is analytic or {made}") from error
-    if model.config.env_id != world.env_id:
-        raise BadInput(f"{request.model} was trained on {model.config.env_id}, {world.name} is {world.env_id}")
+        trained = "a folder written by train mlp or train ensemble"
+        raise BadInput(f"{error}; a model for {task.name} is analytic or {trained}") from error
+    if model.config.env_id != task.env_id:
+        raise BadInput(f"{request.model} was trained on {model.config.env_id}, {task.name} is {task.env_id}")
     return model
 
 
-def planner_for(world: World, name: str) -> Any:
-    """The planner with the settings that suit this task; `polished` is its CEM, improved by its iLQR."""
-    if name == "polished":
-        return WarmStarted(planner_for(world, "cem"), planner_for(world, "ilqr"), **world.settings.get(name, {}))
-    return KINDS[name](**world.settings.get(name, {}))
+def try_derivatives(request: EvalRequest, task: ControlTask, model: Any) -> None:
+    """Make one decision with each planner that uses derivatives, so that a model without them is refused at once.
 
-
-def try_derivatives(request: Request, world: World, model: Any) -> None:
-    """One decision of each planner through derivatives, before any episode: whether the model carries them is not
-    known until one asks. Errors: BadInput where it does not."""
+    Errors: BadInput where the model cannot be differentiated.
+    """
     for name in request.planners:
         if name not in DERIVATIVE_PLANNERS:
             continue
-        worlds = BatchedEnv(world.env_id, [request.seed])
+        worlds = BatchedEnv(task.env_id, [request.seed])
         worlds.close()
         try:
-            seen = view(world, model, name, **request.view)
-            plan(planner_for(world, name), seen, worlds.seen, Budget(nodes=TRIAL_NODES))
+            shown = view(task, model, name, **request.view)
+            plan(planner_for(task, name), shown, worlds.obs, Budget(nodes=TRIAL_NODES))
         except ModelError as error:
             raise BadInput(f"{name} does not fit the model {request.model}: {error}") from error
 
 
-def settings_of(request: Request, world: World) -> dict[str, Any]:
+def settings_of(request: EvalRequest, task: ControlTask) -> dict[str, Any]:
     """Everything that decides a row."""
-    planners = {name: f"{planner_for(world, name)!r}; {describe(world, name, **request.view)}" for name in world.views}
+    planners = {name: f"{planner_for(task, name)!r}; {describe(task, name, **request.view)}" for name in task.views}
     return {
-        "task": world.name, "environment": world.env_id, "model": request.model,
-        "fingerprint": fingerprint(request.model), "unit": request.unit, "seed": request.seed, "planners": planners,
+        "task": task.name, "environment": task.env_id, "model": request.model,
+        "fingerprint": model_fingerprint(request.model), "unit": request.unit, "seed": request.seed,
+        "planners": planners,
     }  # fmt: skip
 
 
-def fingerprint(model: str) -> str:
-    """A hash of a model folder's files; the equations are their name."""
+def model_fingerprint(model: str) -> str:
+    """A hash of the files in a model folder; "analytic" for the equations."""
     if model == "analytic":
         return model
     digest = hashlib.blake2b(digest_size=8)
@@ -122,35 +102,45 @@ def fingerprint(model: str) -> str:
     return digest.hexdigest()
 
 
-def _run_batch(
-    request: Request, task: ControlTask, world: World, model: Any, cell: tuple[str, int], seeds: Sequence[int],
-    book: Book, live: Live,
-) -> None:  # fmt: skip
-    """Episodes of one planner at one budget, in lock step; a failure is that of all its episodes."""
-    name, budget = cell
+@dataclass(frozen=True)
+class EpisodeBatches:
+    """Runs batches of episodes in lock step and records their rows."""
 
-    def watch(worlds: BatchedEnv) -> None:
-        step = int(worlds.lengths.max())
-        if step % 10 == 0:
-            live.say(f"{name} {budget:,}: step {step}, mean return so far {worlds.returns.mean():.1f}")
+    request: EvalRequest
+    episodes: EpisodeTask
+    task: ControlTask
+    model: Any
+    store: RunStore
+    live: Live
 
-    try:
-        cap = Budget(**{UNITS_OF_BUDGET[request.unit]: budget})
-        done = run_episodes(
-            planner_for(world, name), view(world, model, name, **request.view), world, seeds, budget=cap,
-            seed=request.seed, watch=watch,
+    def run(self, name: str, budget: int, seeds: Sequence[int]) -> None:
+        """Run one planner at one budget on these episodes; an error counts as a failure of all of them."""
+        try:
+            done = self._run_episodes(name, budget, seeds)
+            rows = [_fields(done, i) for i in range(len(seeds))]
+        except Exception as error:
+            rows = [failed_row(error) | {"score": self.episodes.worst, "seconds": 0.0} for _ in seeds]
+        for seed, fields in zip(seeds, rows):
+            row: Row = {"problem": str(seed), "group": "", "planner": name, "budget": budget, **fields}
+            self.store.add_row(row)
+            self.live(row)
+
+    def _run_episodes(self, name: str, budget: int, seeds: Sequence[int]) -> Episodes:
+        request, task = self.request, self.task
+
+        def watch(worlds: BatchedEnv) -> None:
+            step = int(worlds.lengths.max())
+            if step % 10 == 0:
+                self.live.show_text(f"{name} {budget:,}: step {step}, mean return so far {worlds.returns.mean():.1f}")
+
+        return run_episodes(
+            planner_for(task, name), view(task, self.model, name, **request.view), task, seeds,
+            budget=Budget(**{UNITS_OF_BUDGET[request.unit]: budget}), seed=request.seed, watch=watch,
         )  # fmt: skip
-        rows = [_fields(done, i) for i in range(len(seeds))]
-    except Exception as error:
-        rows = [failed_row(error) | {"score": task.worst, "seconds": 0.0} for _ in seeds]
-    for seed, fields in zip(seeds, rows):
-        row: Row = {"problem": str(seed), "group": "", "planner": name, "budget": budget, **fields}
-        book.add(row)
-        live(row)
 
 
 def _fields(done: Episodes, i: int) -> dict[str, Any]:
-    """The row of one episode; the time its batch spent planning is shared out by decisions."""
+    """The row of one episode; the planning time of its batch is divided in proportion to decisions."""
     length = int(done.lengths[i])
     seconds = done.planning * length / max(1, int(done.lengths.sum()))
     charged, spent = done.charged[i].copy(), done.spent[i].copy()
@@ -158,6 +148,6 @@ def _fields(done: Episodes, i: int) -> dict[str, Any]:
     score = float(done.returns[i])
     return {
         "answer": f"{score:.4g}", "correct": None, "format_ok": True, "score": score, "decisions": length,
-        "ledger": ledger_of(charged, spent, no_usage(1)[0]), "finished": [], "failed": None,
+        "ledger": usage_dicts(charged, spent, no_usage(1)[0]), "finished": [], "failed": None,
         "seconds": round(seconds, 4),
     }  # fmt: skip

@@ -1,8 +1,8 @@
-"""How does a learned model's error grow with the steps it is walked, on the data and off it?
+"""How does the error of a learned model grow with the number of steps, on and off its training distribution?
 
-Errors of k steps of a deterministic, a probabilistic and an ensemble model (each walked along its mean), beside the
+Errors after k steps of a deterministic, a probabilistic and an ensemble model (each propagating its mean), beside the
 bound of Asadi et al. 2018, "Lipschitz continuity in model-based reinforcement learning", theorem 1, in its
-deterministic form: an error of at most e a step and a Lipschitz constant L give at most e (L^k - 1) / (L - 1).
+deterministic form: a one-step error of at most e and a Lipschitz constant L give at most e (L^k - 1) / (L - 1).
 """
 
 from __future__ import annotations
@@ -16,53 +16,57 @@ from torch import Tensor
 
 from ...control.data.collector import collect
 from ...control.data.transitions import Transitions
+from ...control.policies.base import FunctionPolicy
 from ...control.world_models.ensemble.fit import fit_ensemble
 from ...control.world_models.ensemble.net import EnsembleConfig
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
 from ..records.statistics import student
-from .sheet import Row, Sheet, lines
+from .study_table import Row, StudyTable, plot_lines
 
 ENV, STEPS = "Pendulum-v1", (1, 2, 5, 10, 20, 40)
 MODELS = ("deterministic", "probabilistic", "ensemble")
-ABOUT = (
-    "Pendulum-v1. Error: root mean square over components and 25 segments of the difference between predicted and"
-    " true observation after k steps, each component in units of its deviation on the data. On the data: segments"
-    " of a held-out run of the policy that made the data (random torques, held 4 steps on average). Off it: of a "
-    "policy that always pushes along, which spins. Mean and 95 % t interval over training seeds. Bound: e (L^k - "
-    "1) / (L - 1) with the largest one-step error e and the largest norm L of the model's Jacobian met on these "
-    "segments."
+DESCRIPTION = (
+    "Pendulum-v1. Error: root mean square over components and 25 segments of the difference between predicted and "
+    "true observation after k steps, each component in units of its standard deviation in the data. On: segments of "
+    "held-out episodes of the policy that collected the data (random torques, held 4 steps on average). Off: segments "
+    "of a policy that always applies full torque in the direction of motion. Mean and 95 % t interval over training "
+    "seeds. Bound: e (L^k - 1) / (L - 1) with the largest one-step error e and the largest norm L of the model's "
+    "Jacobian on these segments."
 )
 
 
-def run(full: bool = False, seed: int = 0, sizes: Sequence[int] | None = None, epochs: int = 150) -> Sheet:
-    """200 and 1,000 steps and 2 seeds; `full`: also 5,000, and 5 seeds."""
+def run(full: bool = False, seed: int = 0, sizes: Sequence[int] | None = None, epochs: int = 150) -> StudyTable:
+    """Run with 200 and 1,000 steps and 2 seeds; `full` adds 5,000 steps and uses 5 seeds."""
     sizes, seeds = sizes or ((200, 1000, 5000) if full else (200, 1000)), range(seed, seed + (5 if full else 2))
     found: dict[tuple[str, int, str], list[tuple[Tensor, Tensor]]] = {}
     for s in seeds:
-        tracks = {"on": run_of(2000 + s), "off": run_of(3000 + s, along)}
+        tracks = {
+            "on": record_segments(2000 + s),
+            "off": record_segments(3000 + s, FunctionPolicy(full_torque_along_motion)),
+        }
         for size in sizes:
-            data = collect(ENV, size, seed=1000 + s, hold=4)
+            data = collect(ENV, size, seed=1000 + s, action_repeat=4)
             for kind in MODELS:
-                model = fitted(kind, data, Fit(epochs=epochs, seed=s))
+                model = fit_model(kind, data, Fit(epochs=epochs, seed=s))
                 for where, track in tracks.items():
-                    pair = errors(model, track, tracks["on"].seen.std(0))
+                    pair = errors(model, track, tracks["on"].obs.std(0))
                     found.setdefault((kind, size, where), []).append(pair)
     rows = [row for cell, pairs in found.items() for row in rows_of(cell, pairs)]
-    return Sheet("How does model error compound?", ABOUT, rows, table_of(rows), verdicts(rows, max(sizes)))
+    return StudyTable("How does model error compound?", DESCRIPTION, rows, table_of(rows), findings(rows, max(sizes)))
 
 
-def along(seen: np.ndarray) -> np.ndarray:
-    """Full torque in the direction of motion."""
-    return np.array([2.0 if seen[2] >= 0 else -2.0], np.float32)
+def full_torque_along_motion(obs: np.ndarray) -> np.ndarray:
+    """The action of a policy that spins the pendulum."""
+    return np.array([2.0 if obs[2] >= 0 else -2.0], np.float32)
 
 
-def run_of(seed: int, policy: Any = None) -> Transitions:
-    """1,000 real steps: five episodes of 200, hence 25 segments of 40."""
-    return collect(ENV, 1000, policy=policy, seed=seed, hold=4)
+def record_segments(seed: int, policy: Any = None) -> Transitions:
+    """1,000 environment steps: five episodes of 200, which are 25 segments of 40."""
+    return collect(ENV, 1000, policy=policy, seed=seed, action_repeat=4)
 
 
-def fitted(kind: str, data: Transitions, fit: Fit) -> Any:
-    """A model of this kind, walked along its mean."""
+def fit_model(kind: str, data: Transitions, fit: Fit) -> Any:
+    """A model of this kind that propagates its mean."""
     if kind == "deterministic":
         return fit_mlp(data, config_for(ENV), fit)[0]
     members = 1 if kind == "probabilistic" else 5
@@ -71,10 +75,10 @@ def fitted(kind: str, data: Transitions, fit: Fit) -> Any:
 
 @torch.no_grad()
 def errors(model: Any, track: Transitions, unit: Tensor) -> tuple[Tensor, Tensor]:
-    """Root mean square error after each of 40 steps [40] and its bound [40]."""
+    """Root mean square errors [40] after 1 to 40 steps and their bounds [40], in units of `unit` [O]."""
     length = max(STEPS)
-    truth, actions = (x.view(-1, length, x.shape[1]) for x in (track.reached, track.actions))
-    at, off = track.seen.view(-1, length, truth.shape[2])[:, 0], []
+    truth, actions = (x.view(-1, length, x.shape[1]) for x in (track.next_obs, track.action))
+    at, off = track.obs.view(-1, length, truth.shape[2])[:, 0], []
     for k in range(length):
         at = model.step(at, actions[:, k])[0]
         off.append(((at - truth[:, k]) / unit).square().mean().sqrt())
@@ -82,26 +86,26 @@ def errors(model: Any, track: Transitions, unit: Tensor) -> tuple[Tensor, Tensor
 
 
 def bound(model: Any, track: Transitions, unit: Tensor, length: int) -> Tensor:
-    """[length] the Lipschitz bound on the root mean square error, in units of `unit` [O]."""
-    one = ((model.step(track.seen, track.actions)[0] - track.reached) / unit).square().mean(1).sqrt().max()
-    size = slopes(model, track, unit).max().double()
+    """[length] Lipschitz bounds on the root mean square error, in units of `unit` [O]."""
+    one = ((model.step(track.obs, track.action)[0] - track.next_obs) / unit).square().mean(1).sqrt().max()
+    size = jacobian_norms(model, track, unit).max().double()
     powers = size ** torch.arange(length)
     return one * powers.cumsum(0)
 
 
-def slopes(model: Any, track: Transitions, unit: Tensor, by: float = 1e-2) -> Tensor:
-    """[N] spectral norms of the model's Jacobian by observations, in units of `unit`; central differences."""
+def jacobian_norms(model: Any, track: Transitions, unit: Tensor, by: float = 1e-2) -> Tensor:
+    """[N] spectral norms of the Jacobian with respect to observations, in units of `unit`, by central differences."""
     columns = []
     for i in range(len(unit)):
         move = torch.zeros_like(unit)
         move[i] = by * unit[i]
-        ahead, behind = (model.step(track.seen + sign * move, track.actions)[0] for sign in (1, -1))
+        ahead, behind = (model.step(track.obs + sign * move, track.action)[0] for sign in (1, -1))
         columns.append((ahead - behind) / (2 * by * unit))
     return torch.linalg.matrix_norm(torch.stack(columns, -1), 2)
 
 
 def rows_of(cell: tuple[str, int, str], pairs: list[tuple[Tensor, Tensor]]) -> list[Row]:
-    """One row for each k: mean error over seeds, its interval and the mean bound."""
+    """One row per k: the mean error over seeds with its interval, and the mean bound."""
     kind, size, where = cell
     rows = []
     for k in STEPS:
@@ -113,7 +117,7 @@ def rows_of(cell: tuple[str, int, str], pairs: list[tuple[Tensor, Tensor]]) -> l
 
 
 def table_of(rows: Sequence[Row]) -> list[Row]:
-    """One line for each model, size and place; a column for each k."""
+    """One line per model, size and distribution; a column per k."""
     table: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         head = {"model": row["model"], "transitions": row["transitions"], "where": row["where"]}
@@ -123,21 +127,27 @@ def table_of(rows: Sequence[Row]) -> list[Row]:
     return list(table.values())
 
 
-def verdicts(rows: Sequence[Row], size: int) -> list[str]:
-    """What grew how fast at the largest size."""
-    lines = []
+def findings(rows: Sequence[Row], size: int) -> list[str]:
+    """The growth of errors at the largest size, and how loose the bound is."""
+    plot_lines = []
     for where in ("on", "off"):
         at = {(r["model"], r["k"]): r["value"] for r in rows if r["where"] == where and r["transitions"] == size}
         grown = ", ".join(f"{m} {at[m, 1]:.2g} to {at[m, 20]:.2g}" for m in MODELS)
-        lines.append(f"{where} the data, {size:,} transitions, from 1 to 20 steps: {grown}")
+        plot_lines.append(f"{where} the data, {size:,} transitions, from 1 to 20 steps: {grown}")
     loose = [row["bound"] / row["value"] for row in rows if row["k"] == 20]
-    lines.append(f"at 20 steps the Lipschitz bound is {min(loose):.1g} to {max(loose):.1g} times the error")
-    return lines
+    plot_lines.append(f"at 20 steps the Lipschitz bound is {min(loose):.1g} to {max(loose):.1g} times the error")
+    return plot_lines
 
 
-def draw(axes: Any, rows: Sequence[Row]) -> None:
-    kept = ("model", "transitions", "where", "k", "value")  # the intervals of few seeds would cover each other
+def panels(rows: Sequence[Row]) -> Sequence[str]:
+    """Empty: the figure has one wide panel."""
+    return ()
+
+
+def draw(axes: Sequence[Any], rows: Sequence[Row]) -> None:
+    """Error against steps."""
+    kept = ("model", "transitions", "where", "k", "value")  # intervals over few seeds would overlap
     shown = [{name: row[name] for name in kept} for row in rows if row["model"] != "probabilistic"]
-    lines(axes, shown, ("model", "transitions", "where"), "k")
-    axes.set_yscale("log")
-    axes.set_ylabel("error, deviations")
+    plot_lines(axes[0], shown, ("model", "transitions", "where"), "k")
+    axes[0].set_yscale("log")
+    axes[0].set_ylabel("error, deviations")

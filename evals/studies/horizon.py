@@ -1,8 +1,8 @@
-"""How far should one look ahead with a learned model?
+"""Which planning horizon is best with a learned model?
 
-CEM at equal model evaluations over horizons, with the equations and with a network trained on 1,000 random steps, with
-nothing at the leaves and with a value there (value iteration on the equations). Where the learned model's line leaves
-the equations' line, the model's error is what degrades the plan.
+CEM at equal model evaluations over horizons, with the equations and with a network trained on 1,000 random steps,
+without a terminal value and with one (value iteration on the equations). Where the curve of the learned model departs
+from that of the equations, the plan is degraded by model error.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from ...control.data.collector import collect
 from ...control.episodes import run_episodes
 from ...control.tasks import PENDULUM, view
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
+from ...control.world_models.mlp.model import MLPModel
 from ...planning import CEM, GaussianSettings
 from ..records.statistics import bootstrap
-from .sheet import Row, Sheet, lines, said
+from .study_table import Row, StudyTable, format_estimate, plot_lines
 
-ABOUT = (
+DESCRIPTION = (
     "Pendulum-v1, return of whole episodes under CEM, mean and 95 % bootstrap interval over episodes. Every "
-    "decision has the same model evaluations, so a longer horizon has fewer candidates. Learned: a network of two"
-    " layers of 64 trained on 1,000 random steps. Value: discounted return still to come at the last state, by "
-    "value iteration on the equations with 0.99 a step; none: zero."
+    "decision has the same model evaluations, so a longer horizon has fewer candidates. Learned: a network of two "
+    "layers of 64 trained on 1,000 random steps. Terminal value: discounted return from the last state on, by value "
+    "iteration on the equations with discount 0.99; none: zero."
 )
 
 
@@ -33,57 +34,79 @@ def run(
     nodes: int = 512,
     episodes: int | None = None,
     epochs: int = 200,
-) -> Sheet:
-    """Horizons 1, 3, 5, 10, 20 and 3 episodes; `full`: also 40, and 20 episodes on 5 networks each."""
+) -> StudyTable:
+    """Run with horizons 1, 3, 5, 10, 20 and 3 episodes; `full` adds 40 and uses 20 episodes on each of 5 networks."""
     horizons = horizons or ((1, 3, 5, 10, 20, 40) if full else (1, 3, 5, 10, 20))
-    models = [("equations", PENDULUM.analytic())]
+    models: list[tuple[str, Any]] = [("equations", PENDULUM.analytic())]
     models += [("learned", learned(seed + i, epochs)) for i in range(5 if full else 1)]
     seeds = range(seed, seed + (episodes or (20 if full else 3)))
     returns: dict[tuple[str, bool, int], list[float]] = {}
     for name, model in models:
         for value in (False, True):
             for horizon in horizons:
-                seen = view(PENDULUM, model, "cem", leaf=value)
-                planner = CEM(horizon=horizon, smoothing=0.1, vectors=GaussianSettings(std=1.0))
-                played = run_episodes(planner, seen, PENDULUM, seeds, nodes, seed=seed)
+                shown, planner = (
+                    view(PENDULUM, model, "cem", terminal_value=value),
+                    CEM(horizon=horizon, smoothing=0.1, vectors=GaussianSettings(std=1.0)),
+                )
+                played = run_episodes(planner, shown, PENDULUM, seeds, nodes, seed=seed)
                 returns.setdefault((name, value, horizon), []).extend(played.returns.tolist())
     rows = [row_of(cell, each) for cell, each in returns.items()]
-    return Sheet("How far to look ahead?", ABOUT, rows, table_of(rows), verdicts(rows))
+    return StudyTable("Which planning horizon is best?", DESCRIPTION, rows, table_of(rows), findings(rows))
 
 
-def learned(seed: int, epochs: int) -> Any:
-    data = collect("Pendulum-v1", 1000, seed=seed, hold=4)
+def learned(seed: int, epochs: int) -> MLPModel:
+    """A network trained on 1,000 random steps."""
+    data = collect("Pendulum-v1", 1000, seed=seed, action_repeat=4)
     return fit_mlp(data, config_for("Pendulum-v1"), Fit(epochs=epochs, seed=seed))[0]
 
 
 def row_of(cell: tuple[str, bool, int], returns: list[float]) -> Row:
+    """Mean return with its interval for one model, terminal value and horizon."""
     name, value, horizon = cell
     mean = bootstrap(returns)
-    row = {"model": name, "value": mean.value, "low": mean.low, "high": mean.high, "leaf": "value" if value else "none"}
-    return row | {"horizon": horizon, "episodes": len(returns), "return": said(mean, 4)}
+    row = {
+        "model": name,
+        "value": mean.value,
+        "low": mean.low,
+        "high": mean.high,
+        "terminal_value": "value iteration" if value else "none",
+    }
+    return row | {"horizon": horizon, "episodes": len(returns), "return": format_estimate(mean, 4)}
 
 
 def table_of(rows: Sequence[Row]) -> list[Row]:
-    """One line for each horizon, a column for each model and leaf."""
+    """One line per horizon, a column per model and terminal value."""
     table: dict[int, Row] = {}
     for row in rows:
         line = table.setdefault(row["horizon"], {"H": row["horizon"]})
-        line[f"{row['model']}, leaf {row['leaf']}"] = row["return"]
+        line[column_of(row["model"], row["terminal_value"])] = row["return"]
     return list(table.values())
 
 
-def verdicts(rows: Sequence[Row]) -> list[str]:
-    """Best horizons, what the model's error costs there, and what a value does for the shortest horizon."""
-    at = {(r["model"], r["leaf"], r["horizon"]): r["value"] for r in rows}
-    told = []
+def column_of(model: str, terminal_value: str) -> str:
+    """A column of the table: a model with or without a terminal value."""
+    return f"{model}, {'no ' if terminal_value == 'none' else ''}terminal value"
+
+
+def findings(rows: Sequence[Row]) -> list[str]:
+    """The best horizon of each model with and without a terminal value, beside the shortest one."""
+    values = {(r["model"], r["terminal_value"], r["horizon"]): r["value"] for r in rows}
+    lines = []
     for name in ("equations", "learned"):
-        for leaf in ("none", "value"):
-            cells = {h: v for (n, f, h), v in at.items() if (n, f) == (name, leaf)}
-            best = max(cells, key=lambda h: cells[h])
-            told.append(f"{name}, leaf {leaf}: best at H = {best} with {cells[best]:.1f}; H = 1 gives {cells[1]:.1f}")
-    return told
+        for terminal in ("none", "value iteration"):
+            cells = {h: v for (n, f, h), v in values.items() if (n, f) == (name, terminal)}
+            best, column = max(cells, key=lambda h: cells[h]), column_of(name, terminal)
+            lines.append(f"{column}: best at H = {best} with {cells[best]:.1f}; H = 1 gives {cells[1]:.1f}")
+    return lines
 
 
-def draw(axes: Any, rows: Sequence[Row]) -> None:
-    lines(axes, rows, ("model", "leaf"), "horizon")
-    axes.set_ylabel("return")
+def panels(rows: Sequence[Row]) -> Sequence[str]:
+    """Empty: the figure has one wide panel."""
+    return ()
+
+
+def draw(axes: Sequence[Any], rows: Sequence[Row]) -> None:
+    """Return against horizon, one line per column of the table."""
+    labelled = [row | {"label": column_of(row["model"], row["terminal_value"])} for row in rows]
+    plot_lines(axes[0], labelled, ("label",), "horizon")
+    axes[0].set_ylabel("return")

@@ -1,4 +1,4 @@
-"""Which planner makes the most of so many model evaluations? All of them, on the equations of three tasks."""
+"""Which planner is best at equal numbers of model evaluations? All planners, on the equations of three tasks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from ...control.episodes import run_episodes
 from ...control.tasks import PENDULUM, REACHER, SWINGUP, ControlTask, describe, view
 from ..records.statistics import bootstrap
-from ..runners.control_runner import planner_for
-from .sheet import Row, Sheet, said
+from ..runners.control_planners import planner_for
+from .study_table import Row, StudyTable, format_estimate
 
-ABOUT = (
-    "Return of whole episodes (mean, 95 % bootstrap interval over episodes) and milliseconds of a decision for "
-    "one episode's share of a batch, with the task's own equations as model. One state and action through the "
-    "equations is one evaluation; a torque held k steps is k, a Jacobian state + action size, a backward pass "
-    "over H steps 2 H. What each planner sees: {views}."
+DESCRIPTION = (
+    "Return of whole episodes (mean, 95 % bootstrap interval over episodes) and milliseconds per decision and "
+    "episode in a batch, with the equations of the task as model. One step of one state is one evaluation; an action "
+    "repeated k steps counts k, a Jacobian state + action size, a backward pass over H steps 2 H. How each planner "
+    "sees the model: {views}."
 )
 
 
@@ -29,31 +29,32 @@ def run(
     budgets: Sequence[int] | None = None,
     episodes: int | None = None,
     names: Sequence[str] | None = None,
-) -> Sheet:
-    """Three tasks at 256 and 1,024 evaluations, 5 episodes; `full`: from 64 to 16,384, 10 episodes."""
+) -> StudyTable:
+    """Run three tasks at 256 and 1,024 evaluations with 5 episodes; `full` uses 64 to 16,384 and 10 episodes."""
     tasks = tasks or (PENDULUM, SWINGUP, REACHER)
     budgets = budgets or ((64, 256, 1024, 4096, 16384) if full else (256, 1024))
     seeds = range(seed, seed + (episodes or (10 if full else 5)))
     rows = []
     for task in tasks:
         for name in names or task.views:
-            rows += [played(task, name, nodes, seeds, seed) for nodes in budgets]
-    about = ABOUT.format(
+            rows += [play(task, name, nodes, seeds, seed) for nodes in budgets]
+    description = DESCRIPTION.format(
         views="; ".join(f"on {task.name}, {views_of(task, names or list(task.views))}" for task in tasks)
     )
-    return Sheet("Which planner at equal model evaluations?", about, rows, table_of(rows), verdicts(rows))
+    title = "Which planner is best at equal model evaluations?"
+    return StudyTable(title, description, rows, table_of(rows), findings(rows))
 
 
 def views_of(task: ControlTask, names: Sequence[str]) -> str:
-    """Planners that see the same named together."""
-    seen: dict[str, list[str]] = {}
+    """The views of the model, each with the planners that share it."""
+    shared: dict[str, list[str]] = {}
     for name in names:
-        seen.setdefault(describe(task, name), []).append(name)
-    return ", ".join(f"{' '.join(each)}: {what}" for what, each in seen.items())
+        shared.setdefault(describe(task, name), []).append(name)
+    return ", ".join(f"{' '.join(each)}: {what}" for what, each in shared.items())
 
 
-def played(task: ControlTask, name: str, nodes: int, seeds: Sequence[int], seed: int) -> Row:
-    """Episodes of one planner under one budget; one that cannot plan with it says why and has no figures."""
+def play(task: ControlTask, name: str, nodes: int, seeds: Sequence[int], seed: int) -> Row:
+    """The row of one planner at one budget; NaN with the reason where it cannot plan with that budget."""
     head: Row = {"task": task.name, "planner": name, "nodes": nodes, "episodes": len(seeds)}
     try:
         with torch.no_grad() if name in ("mcts", "bfs") else torch.enable_grad():
@@ -62,39 +63,39 @@ def played(task: ControlTask, name: str, nodes: int, seeds: Sequence[int], seed:
             )
     except ValueError as error:
         nothing = float("nan")
-        return head | {"value": nothing, "low": nothing, "high": nothing, "ms": nothing, "said": f"({error})"}
+        return head | {"value": nothing, "low": nothing, "high": nothing, "ms": nothing, "text": f"({error})"}
     mean, ms = bootstrap(done.returns), 1e3 * done.planning / float(done.lengths.sum())
-    return head | {"value": mean.value, "low": mean.low, "high": mean.high, "ms": ms, "said": said(mean, 4)}
+    return head | {"value": mean.value, "low": mean.low, "high": mean.high, "ms": ms, "text": format_estimate(mean, 4)}
 
 
 def table_of(rows: Sequence[Row]) -> list[Row]:
-    """One line for each task and planner, columns of return and milliseconds for each budget."""
+    """One line per task and planner, with columns of return and milliseconds per budget."""
     table: dict[tuple[str, str], Row] = {}
     for row in rows:
         line = table.setdefault((row["task"], row["planner"]), {"task": row["task"], "planner": row["planner"]})
-        line[f"{row['nodes']:,}"] = row["said"]
+        line[f"{row['nodes']:,}"] = row["text"]
         line[f"{row['nodes']:,}: ms"] = f"{row['ms']:.2f}"
     return list(table.values())
 
 
-def verdicts(rows: Sequence[Row]) -> list[str]:
-    """The best mean of each task and budget."""
-    told = []
+def findings(rows: Sequence[Row]) -> list[str]:
+    """The best three planners and the last one per task and budget."""
+    lines = []
     for task, nodes in dict.fromkeys((row["task"], row["nodes"]) for row in rows):
         cells = {r["planner"]: r for r in rows if (r["task"], r["nodes"]) == (task, nodes) and r["value"] == r["value"]}
         order = sorted(cells, key=lambda name: -cells[name]["value"])
         best = ", ".join(f"{name} {cells[name]['value']:.1f}" for name in order[:3])
-        told.append(f"{task}, {nodes:,} evaluations: {best}; last {order[-1]} {cells[order[-1]]['value']:.1f}")
-    return told
+        lines.append(f"{task}, {nodes:,} evaluations: {best}; last {order[-1]} {cells[order[-1]]['value']:.1f}")
+    return lines
 
 
 def panels(rows: Sequence[Row]) -> list[str]:
-    """One for each task."""
+    """One panel per task."""
     return list(dict.fromkeys(row["task"] for row in rows))
 
 
-def draw(axes: Any, rows: Sequence[Row]) -> None:
-    """Dots with intervals, a line for each planner: eleven curves over one another could not be told apart."""
+def draw(axes: Sequence[Any], rows: Sequence[Row]) -> None:
+    """Dots with intervals, one line per planner, since eleven overlapping curves could not be told apart."""
     budgets = sorted({row["nodes"] for row in rows})
     for panel, task in zip(axes, panels(rows)):
         names = list(dict.fromkeys(row["planner"] for row in rows if row["task"] == task))

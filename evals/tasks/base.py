@@ -1,4 +1,4 @@
-"""What a task is: problems to solve and a rule that grades answers. Knows no model, no planner and no file of a run."""
+"""What a task is: problems to solve and a rule that grades answers, independent of models, planners and run files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any, Literal, Protocol
 
 
 class BadInput(ValueError):
-    """The user asked for something that cannot be done; its text is all he needs to see."""
+    """The user asked for something that cannot be done; the message says what, without a traceback."""
 
 
-class Stopped(RuntimeError):
-    """A run ended before it was through, for a reason that its text tells; the same call goes on from there."""
+class RunStopped(RuntimeError):
+    """A run ended early for the reason in the message; the same call continues it."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A question with its known answer; `group` sorts problems in the breakdown, such as by length."""
+    """A question with its known answer; `group` assigns it to a row of the breakdown, such as its length."""
 
     id: str
     question: str
@@ -30,8 +30,8 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Grade:
-    """What an answer is worth: `format_ok` says whether it was where the task wants it."""
+class GradedAnswer:
+    """An extracted answer, whether it is correct, and (`format_ok`) whether it stood where the task requires it."""
 
     answer: str | None
     correct: bool
@@ -39,9 +39,9 @@ class Grade:
 
 
 class TextTask(Protocol):
-    """Questions in words.
+    """Questions that are answered by text.
 
-    group_name: what `Problem.group` means, empty where there are no groups.
+    group_name: the meaning of `Problem.group`, empty where there are no groups.
     """
 
     name: str
@@ -49,19 +49,19 @@ class TextTask(Protocol):
     group_name: str
 
     def problems(self, limit: int | None = None, seed: int = 0) -> list[Problem]:
-        """The first `limit` problems, spread evenly over the groups."""
+        """The first `limit` problems, spread evenly over the groups; all where `limit` is None."""
         ...
 
-    def grade(self, problem: Problem, text: str | None) -> Grade:
-        """Grade a finished solution; None where there is none."""
+    def grade(self, problem: Problem, text: str | None) -> GradedAnswer:
+        """Grade a finished solution; `text` is None where there is no solution."""
         ...
 
 
 @dataclass(frozen=True)
-class ControlTask:
-    """Episodes of the environment that `control.tasks` knows by this name; a problem is the seed of an episode.
+class EpisodeTask:
+    """Episodes of the control task of this name in `control.tasks`; a problem is the seed of an episode.
 
-    worst: the return given to an episode that failed, the lowest there is. episodes: how many without a limit.
+    worst: the return assigned to an episode that failed. episodes: how many there are where no limit is given.
     """
 
     name: str
@@ -71,43 +71,43 @@ class ControlTask:
     group_name: str = ""
 
     def problems(self, limit: int | None = None, seed: int = 0) -> list[Problem]:
-        """Seeds `seed`, `seed` + 1 and so on."""
+        """One problem for each seed from `seed` on."""
         return [Problem(str(seed + i), "", "") for i in range(self.episodes if limit is None else limit)]
 
 
-def fingerprint(problems: Sequence[Problem]) -> str:
-    """A hash of questions and answers, so that rows of different data never end up in one file."""
+def problems_fingerprint(problems: Sequence[Problem]) -> str:
+    """A hash of questions and answers, which prevents rows of different data from being written to one file."""
     digest = hashlib.blake2b(digest_size=8)
     for problem in problems:
         digest.update(f"{problem.id}\0{problem.question}\0{problem.answer}\0".encode())
     return digest.hexdigest()
 
 
-def spread(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
-    """Problems of all groups in turn, so that any first `limit` of them hold each group alike."""
-    seen: dict[str, int] = {}
-    turns = []
-    for place, problem in enumerate(problems):
-        turns.append((seen.setdefault(problem.group, 0), place, problem))
-        seen[problem.group] += 1
-    return [problem for _, _, problem in sorted(turns, key=lambda turn: turn[:2])][:limit]
+def interleave_groups(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
+    """Problems of all groups in rotation, so that the first `limit` of them hold each group equally often."""
+    counts: dict[str, int] = {}
+    ranked = []
+    for index, problem in enumerate(problems):
+        ranked.append((counts.setdefault(problem.group, 0), index, problem))
+        counts[problem.group] += 1
+    return [problem for _, _, problem in sorted(ranked, key=lambda entry: entry[:2])][:limit]
 
 
-def read_lines(path: Path, wanted: Sequence[str]) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file, each with the wanted fields as text; errors name the file and the line."""
+def read_json_lines(path: Path, required: Sequence[str]) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file, each with the required text fields. Errors: BadInput naming file and line."""
     if not path.is_file():
         raise BadInput(f"no data file {path}")
     rows = []
-    # not `splitlines`, which also cuts at the line separators that JSON allows within a text
+    # `splitlines` would also split at the Unicode line separators that JSON allows inside strings
     for number, line in enumerate(path.read_bytes().removeprefix(BOM_UTF8).split(b"\n"), 1):
         if line.strip():
-            rows.append(_read_line(line, f"{path}, line {number}", wanted))
+            rows.append(_read_line(line, f"{path}, line {number}", required))
     if not rows:
         raise BadInput(f"{path} holds no problems")
     return rows
 
 
-def _read_line(line: bytes, where: str, wanted: Sequence[str]) -> dict[str, Any]:
+def _read_line(line: bytes, where: str, required: Sequence[str]) -> dict[str, Any]:
     try:
         row = json.loads(line.decode())
     except UnicodeDecodeError as error:
@@ -115,10 +115,10 @@ def _read_line(line: bytes, where: str, wanted: Sequence[str]) -> dict[str, Any]
     except json.JSONDecodeError as error:
         raise BadInput(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
     if not isinstance(row, dict):
-        raise BadInput(f"{where}: expected an object with {' and '.join(wanted)}, found {type(row).__name__}")
-    for name in wanted:
+        raise BadInput(f"{where}: expected an object with {' and '.join(required)}, found {type(row).__name__}")
+    for name in required:
         if not isinstance(row.get(name), str) or not row[name].strip():
             raise BadInput(f"{where}: needs {name!r} as non-empty text, found {row.get(name)!r}")
         if any("\ud800" <= letter <= "\udfff" for letter in row[name]):
-            raise BadInput(f"{where}: {name!r} holds half a surrogate pair, which is no character")
+            raise BadInput(f"{where}: {name!r} holds half a surrogate pair, which is not a character")
     return row

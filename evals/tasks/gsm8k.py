@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from .base import BadInput, Grade, Problem, read_lines
-from .numeric import graded, number_of
+from .base import BadInput, GradedAnswer, Problem, read_json_lines
+from .numeric import grade_numeric, number_of
 
 HUB = "openai/gsm8k"
 MARK = "####"
@@ -29,21 +29,25 @@ class Gsm8k:
     def problems(self, limit: int | None = None, seed: int = 0) -> list[Problem]:
         """The first `limit` questions in the order of the file."""
         if self._rows is None:
-            self._rows = read_lines(self.data, ("question", "answer")) if self.data else _from_hub(self.split)
+            self._rows = read_json_lines(self.data, ("question", "answer")) if self.data else _from_hub(self.split)
         rows = self._rows[:limit]
         where = self.data or HUB
         return [
-            Problem(f"{self.split if self.data is None else self.data.stem}-{i}", row["question"], _gold(row, where, i))
+            Problem(
+                f"{self.split if self.data is None else self.data.stem}-{i}",
+                row["question"],
+                _reference_answer(row, where, i),
+            )
             for i, row in enumerate(rows)
         ]
 
-    def grade(self, problem: Problem, text: str | None) -> Grade:
-        """Right where the number after `####`, or else the last number, is the answer."""
-        return graded(text, problem.answer)
+    def grade(self, problem: Problem, text: str | None) -> GradedAnswer:
+        """Correct where the number after `####`, or else the last number, equals the answer."""
+        return grade_numeric(text, problem.answer)
 
 
-def _gold(row: dict[str, Any], where: Path | str, index: int) -> str:
-    """The answer as GSM8K writes it: the text after the mark, which must hold a number."""
+def _reference_answer(row: dict[str, Any], where: Path | str, index: int) -> str:
+    """The reference answer: the text after the last `####`. Errors: BadInput where it holds no number."""
     number: str = row["answer"].rsplit(MARK, 1)[-1].strip()
     if number_of(number) is None:
         raise BadInput(

@@ -1,21 +1,20 @@
-"""Grading of answers that are numbers; the rule is `llm.answers`'."""
+"""Grading of answers that are numbers, by the rule of `llm/text/answers.py`."""
 
 from __future__ import annotations
 
-from ...llm.text.answers import extract
-from ...llm.text.answers import grade as grade_number
-from .base import Grade
+from ...llm.text.answers import check_answer, extract_answer
+from .base import GradedAnswer
 
 
 def number_of(text: str) -> str | None:
-    """The number a text tells, written shortest, None where there is none."""
-    answer = extract(text)
+    """The answer that a text states, in its shortest notation; None where there is none."""
+    answer = extract_answer(text)
     return None if answer is None else str(answer)
 
 
-def graded(text: str | None, gold: str) -> Grade:
-    """The grade of a solution; None for the text is no answer."""
+def grade_numeric(text: str | None, reference: str) -> GradedAnswer:
+    """The grade of a solution; a `text` of None is no answer."""
     if not text:
-        return Grade(None, False, False)
-    found = grade_number(text, gold)
-    return Grade(None if found.answer is None else str(found.answer), found.correct, found.format_ok)
+        return GradedAnswer(None, False, False)
+    found = check_answer(text, reference)
+    return GradedAnswer(None if found.answer is None else str(found.answer), found.correct, found.format_ok)

@@ -1,4 +1,4 @@
-"""The problems of an imported tape (`forethought import`), graded by what its log said of each solution."""
+"""The problems of an imported tape (`forethought import`), graded by the labels in its log."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 
 from ...llm.importing.import_trees import RIGHT, WRONG
 from ...llm.tape.sqlite import TapeFile
-from .base import BadInput, Grade, Problem
+from .base import BadInput, GradedAnswer, Problem
 from .numeric import number_of
 
 
 class RecordedTrees:
-    """The questions on a tape. A solution is right where the log says so; its answer is its number, or its last line.
+    """The questions on a tape. A solution is correct where the log says so; its answer is its number or its last line.
 
     tape: a file that `forethought import` wrote.
     """
@@ -24,24 +24,24 @@ class RecordedTrees:
     def __init__(self, tape: Path | None) -> None:
         if tape is None:
             raise BadInput(
-                "recorded is for trees on a tape: --engine replay --tape FILE; see forethought import --help"
+                "recorded needs a tape of imported trees: --engine replay --tape FILE; see forethought import --help"
             )
         try:
-            file = TapeFile(tape, only_read=True)
+            file = TapeFile(tape, read_only=True)
             self._answers = file.problems()
             file.close()
         except ValueError as error:
             raise BadInput(str(error)) from error
         if not self._answers:
-            raise BadInput(f"the tape {tape} was written by a model; recorded wants one made by forethought import")
+            raise BadInput(f"the tape {tape} was written by a model; recorded needs one made by forethought import")
 
     def problems(self, limit: int | None = None, seed: int = 0) -> list[Problem]:
         """The first `limit` problems in the order of the log."""
         return [Problem(f"tree-{i}", *item) for i, item in enumerate(self._answers.items())][:limit]
 
-    def grade(self, problem: Problem, text: str | None) -> Grade:
-        """As the log has it."""
+    def grade(self, problem: Problem, text: str | None) -> GradedAnswer:
+        """Grade by the label in the log."""
         if not text:
-            return Grade(None, False, False)
+            return GradedAnswer(None, False, False)
         words = text.replace(RIGHT, "").replace(WRONG, "").strip()
-        return Grade(number_of(words) or words.splitlines()[-1], RIGHT in text, True)
+        return GradedAnswer(number_of(words) or words.splitlines()[-1], RIGHT in text, True)

@@ -1,4 +1,4 @@
-"""The built-in word problems: 400 held-out stories of 2 to 5 steps, each group of 100 half with a distractor."""
+"""The built-in word problems: 400 held-out stories of 2 to 5 steps, half of each length with a distractor."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from functools import cached_property
 from typing import Literal
 
 from ...llm.builtin.stories import held_out
-from .base import BadInput, Grade, Problem, spread
-from .numeric import graded
+from .base import BadInput, GradedAnswer, Problem, interleave_groups
+from .numeric import grade_numeric
 
 SPLITS = {"test": ("test", (2, 3, 4, 5)), "validation": ("validation", (2, 3, 4, 5)), "hard": ("test", (6, 7, 8))}
 
 
 class Stories:
-    """Stories grouped by the number of steps that their solution takes.
+    """Stories grouped by the number of steps in their solution.
 
-    split: test, validation (to choose settings on) or hard (6 to 8 steps).
+    split: test, validation (for choosing settings) or hard (6 to 8 steps).
     """
 
     name = "stories"
@@ -28,8 +28,8 @@ class Stories:
         self.split = split
 
     def problems(self, limit: int | None = None, seed: int = 0) -> list[Problem]:
-        """The same stories whatever the seed, lengths in turn."""
-        return spread(self._all, limit)
+        """The same stories for every seed, with the lengths in rotation."""
+        return interleave_groups(self._all, limit)
 
     @cached_property
     def _all(self) -> list[Problem]:
@@ -39,6 +39,6 @@ class Stories:
             for i, story in enumerate(held_out(source, lengths=lengths))
         ]
 
-    def grade(self, problem: Problem, text: str | None) -> Grade:
-        """Right where the number after `####` is the story's answer."""
-        return graded(text, problem.answer)
+    def grade(self, problem: Problem, text: str | None) -> GradedAnswer:
+        """Correct where the number after `####` is the story's answer."""
+        return grade_numeric(text, problem.answer)

@@ -1,8 +1,8 @@
-"""How a solution goes on after any lines, right or wrong: from what they state.
+"""How a solution continues after any lines, right or wrong, if each is taken to be true.
 
-Text that was learned on right lines alone falls apart after a wrong one. A model that searches, or is
-judged on its own lines, needs to know what follows there too (Ross, Gordon and Bagnell 2011, "A
-reduction of imitation learning and structured prediction to no-regret online learning").
+A model trained on right lines only writes nonsense after a wrong one. In a search it meets wrong lines, so it is also
+trained on their continuations (Ross, Gordon and Bagnell 2011, "A reduction of imitation learning and structured
+prediction to no-regret online learning").
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _STATED = re.compile(r".* so ([A-Z][a-z]+) [a-z]+ ([1-9]\d{0,2})")
 
 
 def next_line(story: Story, lines: Sequence[str]) -> str | None:
-    """The solution's next line after these, each taken at its word.
+    """The solution's next line after these, if what each states is taken to be true.
 
-    None after the answer, and where what was stated leads out of the positive integers up to 9 * LIMIT.
+    None after the answer, and where the next quantity is no positive integer up to 9 * LIMIT.
     """
     if any(line.startswith("####") for line in lines):
         return None
@@ -30,22 +30,22 @@ def next_line(story: Story, lines: Sequence[str]) -> str | None:
         known[last] = int(match[2])
     if story.asked in known:
         return f"#### {known[story.asked]}"
-    relation = solving_order(story.told(), known, story.asked, last)[0]
+    relation = solving_order(story.relations_in_text(), known, story.asked, last)[0]
     value = relation.value(known)
-    return relation.step(story.verb, known) if value is not None and 0 < value <= 9 * LIMIT else None
+    return relation.line(story.verb, known) if value is not None and 0 < value <= 9 * LIMIT else None
 
 
-def onward(story: Story, lines: Sequence[str], count: int) -> list[str]:
-    """Up to that many further lines of the solution after these."""
+def continuation(story: Story, lines: Sequence[str], count: int) -> list[str]:
+    """The solution's next lines after these, at most `count`."""
     written = list(lines)
     while len(written) < len(lines) + count and (line := next_line(story, written)) is not None:
         written.append(line)
     return written[len(lines) :]
 
 
-def aside(story: Story, lines: Sequence[str], rng: random.Random) -> str | None:
-    """A right line that the solution has no need of after these right ones; None where the draw is the next line."""
+def unneeded_line(story: Story, lines: Sequence[str], rng: random.Random) -> str | None:
+    """A random right line after these right ones that is not the solution's next; None where the draw is the next."""
     known = story.given | {match[1]: int(match[2]) for match in filter(None, map(_STATED.fullmatch, lines))}
     relation = rng.choice([r for r in story.relations if known.keys() >= set(r.sources)])
-    line = relation.step(story.verb, known)
+    line = relation.line(story.verb, known)
     return None if line == next_line(story, lines) else line

@@ -1,48 +1,51 @@
-"""Small exercises beside a story's solution: its sentences said again, and plain sums, some of them judged."""
+"""Further training examples beside a story's solution: copies of its sentences, and arithmetic drills."""
 
 from __future__ import annotations
 
 import random
 
-from .corruptions import slipped
-from .data import IGNORE, Tree, Words
+from .corruptions import wrong_result
+from .data import IGNORE, StoryTree, StoryVocabulary
 from .relations import LIMIT
 from .scenes import SCENES
 from .stories import Story
 
 
-def hang_copies(tree: Tree, story: Story, count: int, words: Words, rng: random.Random) -> None:
-    """Sentences of the story said again from their first word on, whether or not they can be used yet."""
-    start = tree.grow(-1, words.encode(story.question + "\n"))
+def attach_copies(tree: StoryTree, story: Story, count: int, vocab: StoryVocabulary, rng: random.Random) -> None:
+    """Train sentences of the story after its question, each from its first word, whether or not it is usable yet."""
+    start = tree.add_path(-1, vocab.encode(story.question + "\n"))
     for relation in rng.sample(story.relations, min(count, len(story.relations))):
-        tokens = words.encode(relation.words())
-        node = tree.grow(start, tokens[:1])
-        if tree.goals[node] == IGNORE:  # else a solution begins with that word
-            tree.teach(node, tokens[1:])
+        tokens = vocab.encode(relation.sentence())
+        node = tree.add_path(start, tokens[:1])
+        if tree.targets[node] == IGNORE:  # otherwise a solution begins with that word
+            tree.add_targets(node, tokens[1:])
 
 
-def hang_drills(tree: Tree, count: int, words: Words, rng: random.Random, judged: float = 0.0) -> None:
-    """Plain sums beside the story, seeing nothing of it: arithmetic is what lines teach most slowly, and a sum alone
-    costs a tenth of a line with its question. judged: the share that the critique is asked about, right and wrong."""
+def attach_drills(tree: StoryTree, count: int, vocab: StoryVocabulary, rng: random.Random, judged: float = 0.0) -> None:
+    """Train plain arithmetic formulas as roots of their own, which see nothing of the story.
+
+    Arithmetic is what solution lines teach most slowly, and a formula alone costs a tenth of a line with its question.
+    judged: the share of formulas that get verdicts, one on the right result and one on a wrong result.
+    """
     for _ in range(count):
         scene = rng.choice(SCENES)
-        given, result = drawn_sum(rng)
-        first, rest = given.split(" ", 1)
+        formula, result = draw_formula(rng)
+        first, rest = formula.split(" ", 1)
         name, target = rng.sample(scene.names, 2)
-        node = tree.grow(-1, words.encode(f": {name} {scene.verb} {first} {rest} ="))
-        right = words.encode(f" {result}")
-        said = words.encode(f" so {target}")[:1]  # a number ends before the next word
-        end = tree.teach(node, [*right, *said])
+        node = tree.add_path(-1, vocab.encode(f": {name} {scene.verb} {first} {rest} ="))
+        right = vocab.encode(f" {result}")
+        next_word = vocab.encode(f" so {target}")[:1]  # shows that the number has ended
+        end = tree.add_targets(node, [*right, *next_word])
         if rng.random() < judged:
-            told = words.encode(f" so {target} {scene.verb} {result}\n")[1:]
-            tree.ask(tree.judge(end, told, len(told)), words, True)
-            wrong = slipped(result, rng)
-            slip = words.encode(f" {wrong} so {target} {scene.verb} {wrong}\n")
-            tree.ask(tree.stray(node, slip, right), words, False)
+            conclusion = vocab.encode(f" so {target} {scene.verb} {result}\n")[1:]
+            tree.add_verdict(tree.add_validity(end, conclusion, len(conclusion)), vocab, True)
+            wrong = wrong_result(result, rng)
+            wrong_line = vocab.encode(f" {wrong} so {target} {scene.verb} {wrong}\n")
+            tree.add_verdict(tree.add_wrong(node, wrong_line, right), vocab, False)
 
 
-def drawn_sum(rng: random.Random) -> tuple[str, int]:
-    """A sum such as lines hold, and its result, at most `LIMIT`."""
+def draw_formula(rng: random.Random) -> tuple[str, int]:
+    """A random formula such as solution lines have, and its result, at most `LIMIT`."""
     kind = rng.choices("+-*/", (0.42, 0.3, 0.2, 0.08))[0]
     if kind in "+-":
         whole = rng.randint(2, LIMIT)

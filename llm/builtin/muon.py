@@ -1,7 +1,7 @@
-"""Muon: momentum whose matrices are made orthogonal before they are added.
+"""Muon: momentum updates that are orthogonalised before they are applied (Jordan et al. 2024).
 
-On this reasoner it learns in about half the steps that AdamW needs. The product
-that orthogonalises is run for all matrices of one shape at once and costs a twelfth of a step.
+On this reasoner it needs about half the steps of AdamW. Matrices of one shape are orthogonalised at once, which takes a
+twelfth of a step's time.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ MOMENTUM, ROUNDS = 0.95, 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for matrices, its updates as large as AdamW's at the same rate (0.2 in the root mean square)."""
+    """Muon for matrices, with updates as large as AdamW's at the same learning rate (root mean square 0.2)."""
 
     def __init__(self, params: Iterable[Tensor], lr: float = 2e-3) -> None:
         super().__init__(params, {"lr": lr})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step along the gradients; every matrix must have one."""
+        """One update; every matrix must have a gradient."""
         for group in self.param_groups:
             shapes: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
             for p in group["params"]:
@@ -45,7 +45,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Matrices, B x m x n with m <= n, brought near the closest ones with orthonormal rows (Newton-Schulz)."""
+    """Matrices, B x m x n with m <= n, moved towards the closest ones with orthonormal rows.
+
+    Newton-Schulz iteration; `ROUNDS` steps leave the singular values near 1.
+    """
     x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(ROUNDS):
         a = x @ x.mT

@@ -1,4 +1,4 @@
-"""Where stories play: who owns quantities there, of what, and how one says so."""
+"""Scenes of stories: who owns quantities, of what, and the verbs that say so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ SHOPS = _names("Corner Market Plaza Station Garden Bridge Castle Tower Mill Park
 
 @dataclass(frozen=True)
 class Scene:
-    """A scenario family: who may own quantities, the verb (as told, as asked) and the nouns."""
+    """One kind of scene.
+
+    names: possible owners of quantities. verb: in statements. ask: the verb phrase of the question. nouns: what is
+    counted. aside: a sentence with a number that no solution needs.
+    """
 
     names: tuple[str, ...]
     verb: str

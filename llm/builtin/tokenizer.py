@@ -1,7 +1,7 @@
-"""The reasoner's tokenizer: byte-level BPE whose every story word, and every digit, is one token.
+"""The reasoner's tokenizer: byte-level BPE in which every word of the stories and every digit is one token.
 
-Words, digits and signs are cut apart; a line break is a token of its own and nothing is merged
-across it. The vocabulary holds all 256 bytes, so that any text comes back as it went in.
+Texts are split into words, digits and signs, and a line break is always a token of its own. The vocabulary contains all
+256 bytes, so any text is decoded to itself.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from .stories import generate
 
 END, PAD = "<|end|>", "<|pad|>"
 CRITIQUE, YES, NO = "Right?", " yes", " no"
-# A capitalised word never takes the space before it; the sign or word before takes it instead. So a
-# name is the same token at the beginning of a line and within it, which makes it far easier to look up.
-_CUT = r"Right\?|####|[A-Z][a-z]*(?: (?=[A-Z]))?| ?[a-z]+(?: (?=[A-Z]))?| ?[0-9]|\n| ?[^\sA-Za-z0-9](?: (?=[A-Z]))?|\s"
+# A space before a capitalised word belongs to the sign or word before it. A name is therefore the same token at the
+# beginning of a line and within it, which makes it far easier for the model to look up.
+_PIECES = (
+    r"Right\?|####|[A-Z][a-z]*(?: (?=[A-Z]))?| ?[a-z]+(?: (?=[A-Z]))?| ?[0-9]|\n| ?[^\sA-Za-z0-9](?: (?=[A-Z]))?|\s"
+)
 
 
-def train_tokenizer(texts: Iterable[str], least: int = 5) -> PreTrainedTokenizerFast:
-    """A tokenizer whose vocabulary is the bytes and every cut seen at least `least` times in the texts."""
+def train_tokenizer(texts: Iterable[str], min_count: int = 5) -> PreTrainedTokenizerFast:
+    """A tokenizer whose vocabulary is the bytes and every piece that occurs at least `min_count` times in the texts."""
     counts: Counter[str] = Counter()
-    cutter = _cutter()
+    splitter = _splitter()
     for text in texts:
-        counts.update(piece for piece, _ in cutter.pre_tokenize_str(text))
-    words = sorted(word for word, count in counts.items() if count >= least)
+        counts.update(piece for piece, _ in splitter.pre_tokenize_str(text))
+    words = sorted(word for word, count in counts.items() if count >= min_count)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys([PAD, END, *alphabet, *words]))}
-    # With ignore_merges a cut that is in the vocabulary is one token, and any other falls back to its
-    # bytes; so no entry is spent on the fragments that merges would pass through.
+    # With ignore_merges a piece in the vocabulary is one token and any other is split into bytes, so the vocabulary
+    # needs no entries for the intermediate fragments of merges.
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
-    tokenizer.pre_tokenizer = cutter
+    tokenizer.pre_tokenizer = splitter
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False,
@@ -43,13 +45,13 @@ def train_tokenizer(texts: Iterable[str], least: int = 5) -> PreTrainedTokenizer
     )  # fmt: skip
 
 
-def _cutter() -> pre_tokenizers.PreTokenizer:
-    split = pre_tokenizers.Split(Regex(_CUT), behavior="isolated")
+def _splitter() -> pre_tokenizers.PreTokenizer:
+    split = pre_tokenizers.Split(Regex(_PIECES), behavior="isolated")
     return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def story_tokenizer(stories: int = 3000) -> PreTrainedTokenizerFast:
-    """The tokenizer trained on generated training stories, their solutions and the critique's words."""
+    """The tokenizer trained on generated training stories, their solutions and the critique with its verdicts."""
     drawn = [generate(0, i, 2 + i % 5, i % 2 == 1) for i in range(stories)]
     texts = [story.question + "\n" + "\n".join(story.steps) + "\n" for story in drawn]
     names = [" ".join((*PEOPLE, *TANKS, *FARMS, *SHOPS))]
@@ -58,5 +60,5 @@ def story_tokenizer(stories: int = 3000) -> PreTrainedTokenizerFast:
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write the tokenizer's files where AutoTokenizer.from_pretrained finds them."""
-    tokenizer.backend_tokenizer.no_padding()  # left over from the last batch, and no part of the tokenizer
+    tokenizer.backend_tokenizer.no_padding()  # a setting that the last batch left in the tokenizer
     tokenizer.save_pretrained(str(folder))

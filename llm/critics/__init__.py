@@ -1,117 +1,133 @@
-"""What a partial solution is worth: one small file per critic, and `value_named` to choose one or several."""
+"""Critics: values of partial and finished solutions. `make_critic` builds one, or a weighted sum, from its name.
+
+`base.py`            the protocol `Critic`, its optional interfaces, and `Judgement`.
+`self_critique.py`   the model's own probability that its solution is right.
+`logprob.py`         the mean token probability of the solution.
+`none.py`            no critic: 1 for a finished solution, 1/2 for an open one.
+`rating.py`          the expected rating from 1 to 10.
+`vote.py`            the share of votes among siblings.
+`rollout.py`         the agreement of sampled completions.
+`process_reward.py`  a process or outcome reward model.
+`reward_formats.py`  how published reward models read a solution.
+`oracle.py`          the true answer, for studies only.
+`recorded.py`        the value recorded with an imported search.
+`weighted.py`        the weighted mean of several critics.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from ..engines.base import Engine
-from .base import UNJUDGED, Comparison, Judgement, Value
+from .base import UNJUDGED, ClosableCritic, CompositeCritic, Critic, Judgement, SiblingCritic
 from .logprob import LogProb
-from .none import NoValue
+from .none import NoCritic
 from .oracle import Oracle
 from .process_reward import ProcessReward
 from .rating import Rating
-from .recorded import RecordedValue
+from .recorded import RecordedCritic
 from .reward_formats import RewardFormat
-from .rollout import Rollout
+from .rollout import CompletionModel, Rollout
 from .self_critique import SelfCritique
 from .vote import Vote
-from .weighted import Weighted, WeightedComparison
+from .weighted import Weighted, WeightedSiblings
 
 
 @dataclass(frozen=True)
-class Means:
-    """What some critics are made from.
+class CriticDeps:
+    """What some critics are built from.
 
-    rollouts: a `TextModel` without a critic, for `rollout`. reward_model: loads the reward model and the way it reads,
+    rollouts: a `TextModel` without a critic, for `rollout`. reward_model: loads a reward model's engine and its format,
     for `prm` and `orm`; aggregate: see `ProcessReward`. truth: (question, solution) to whether it is right, for
     `oracle`.
     """
 
-    rollouts: Any = None
+    rollouts: CompletionModel | None = None
     reward_model: Callable[[], tuple[Engine, RewardFormat]] | None = None
     aggregate: str = "last"
     truth: Callable[[str, str], bool] | None = None
 
 
-def value_named(text: str, means: Means | None = None) -> Value:
+def make_critic(text: str, deps: CriticDeps | None = None) -> Critic:
     """The critic of that name, or the weighted mean of several: `self`, `self+prm`, `0.3*self+0.7*prm`.
 
-    Errors: ValueError that lists what exists, and for a critic whose means are missing.
+    Errors: ValueError for an unknown name, listing those there are, and for a critic that lacks one of its `deps`.
     """
-    found = [(weight, VALUES[name](means or Means())) for weight, name in parts_of(text)]
-    if len(found) == 1:
-        return found[0][1]
-    compares = any(hasattr(part, "compare") for _, part in found)
-    return (WeightedComparison if compares else Weighted)(found)
+    parts = [(weight, CRITICS[name](deps or CriticDeps())) for weight, name in parse_critics(text)]
+    if len(parts) == 1:
+        return parts[0][1]
+    compares = any(isinstance(part, SiblingCritic) for _, part in parts)
+    return (WeightedSiblings if compares else Weighted)(parts)
 
 
-def parts_of(text: str) -> list[tuple[float, str]]:
-    """Weights and names in `0.3*self+0.7*prm`; ValueError for a name that does not exist, or a weight that is none."""
+def parse_critics(text: str) -> list[tuple[float, str]]:
+    """Weights and names in `0.3*self+0.7*prm`. ValueError for an unknown name and for a weight that is not positive."""
     parts = []
     for part in text.split("+"):
         found = re.fullmatch(r"\s*(?:([0-9]*\.?[0-9]+)\s*\*)?\s*(\w+)\s*", part)
-        if found is None or found[2] not in VALUES:
+        if found is None or found[2] not in CRITICS:
             name = found[2] if found else part.strip()
-            raise ValueError(f"no value {name!r}; there are {', '.join(VALUES)}, and sums such as 0.3*self+0.7*prm")
+            raise ValueError(f"no value {name!r}; there are {', '.join(CRITICS)}, and sums such as 0.3*self+0.7*prm")
         parts.append((float(found[1] or 1), found[2]))
     if len({name for _, name in parts}) < len(parts) or any(weight <= 0 for weight, _ in parts):
         raise ValueError(f"the values of a sum are different ones with positive weights, got {text!r}")
     return parts
 
 
-def _rollout(means: Means) -> Value:
-    if means.rollouts is None:
+def _rollout(deps: CriticDeps) -> Critic:
+    if deps.rollouts is None:
         raise ValueError("rollout completes solutions with a text model; make it with Rollout(model)")
-    return Rollout(means.rollouts)
+    return Rollout(deps.rollouts)
 
 
-def _reward(means: Means, outcome: bool) -> Value:
-    if means.reward_model is None:
-        raise ValueError("prm and orm want a reward model: --reward-model FOLDER_OR_HUB_ID --reward-format NAME")
-    engine, reads = means.reward_model()
-    return ProcessReward(engine, reads, means.aggregate, outcome)
+def _reward(deps: CriticDeps, outcome: bool) -> Critic:
+    if deps.reward_model is None:
+        raise ValueError("prm and orm need a reward model: --reward-model FOLDER_OR_HUB_ID --reward-format NAME")
+    engine, reward_format = deps.reward_model()
+    return ProcessReward(engine, reward_format, deps.aggregate, outcome)
 
 
-def _oracle(means: Means) -> Value:
-    if means.truth is None:
-        raise ValueError("oracle wants the truth, which a task has; make it with Oracle(right)")
-    return Oracle(means.truth)
+def _oracle(deps: CriticDeps) -> Critic:
+    if deps.truth is None:
+        raise ValueError("oracle needs the truth, which a task knows; make it with Oracle(is_right)")
+    return Oracle(deps.truth)
 
 
-VALUES: dict[str, Callable[[Means], Value]] = {
-    "self": lambda means: SelfCritique(),
-    "logprob": lambda means: LogProb(),
-    "none": lambda means: NoValue(),
-    "rating": lambda means: Rating(),
-    "vote": lambda means: Vote(),
+CRITICS: dict[str, Callable[[CriticDeps], Critic]] = {
+    "self": lambda deps: SelfCritique(),
+    "logprob": lambda deps: LogProb(),
+    "none": lambda deps: NoCritic(),
+    "rating": lambda deps: Rating(),
+    "vote": lambda deps: Vote(),
     "rollout": _rollout,
-    "prm": lambda means: _reward(means, outcome=False),
-    "orm": lambda means: _reward(means, outcome=True),
+    "prm": lambda deps: _reward(deps, outcome=False),
+    "orm": lambda deps: _reward(deps, outcome=True),
     "oracle": _oracle,
-    "recorded": lambda means: RecordedValue(),
+    "recorded": lambda deps: RecordedCritic(),
 }
+"""Critics by the name that `--value` takes."""
 
 __all__ = [
+    "CRITICS",
     "UNJUDGED",
-    "VALUES",
-    "Comparison",
+    "ClosableCritic",
+    "CompositeCritic",
+    "Critic",
+    "CriticDeps",
     "Judgement",
     "LogProb",
-    "Means",
-    "NoValue",
+    "NoCritic",
     "Oracle",
     "ProcessReward",
     "Rating",
-    "RecordedValue",
+    "RecordedCritic",
     "Rollout",
     "SelfCritique",
-    "Value",
+    "SiblingCritic",
     "Vote",
     "Weighted",
-    "parts_of",
-    "value_named",
+    "make_critic",
+    "parse_critics",
 ]

@@ -1,4 +1,4 @@
-"""How sure the model was of its own words: no extra call, and a weak critic."""
+"""The model's mean token probability as a critic: it needs no call and is weak."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import math
 from dataclasses import dataclass
 
 from ..engines.base import EngineGone
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
-from ..text.steps import TextState
+from ..text.state import TextState
 from .base import Judgement
 
 
 @dataclass(frozen=True)
 class LogProb:
-    """The geometric mean of the tokens' probabilities, as the engine sampled them, in [0, 1].
+    """The geometric mean of the tokens' probabilities under the distribution they were sampled from, in [0, 1].
 
-    whole: over the solution so far (its last line alone is always sure of itself); False: over the last step.
+    whole: over the whole solution so far; False: over the last step only, which is a worse critic, since a last line
+    is likely given the lines before it whether or not those are right.
     """
 
     whole: bool = True
     name = "logprob"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
-        if getattr(taped.engine, "mute", False):
+    async def score(self, cached: CachedEngine, format: Format, state: TextState) -> Judgement:
+        """The mean probability; `low` for a solution without tokens. EngineGone where the server gives none."""
+        if not cached.engine.gives_logprobs:
             raise EngineGone("the server gives no log-probabilities; choose --value none or rollout")
         logprobs = state.logprobs if self.whole else (state.step_logprobs or ((),))[-1]
         return Judgement(math.exp(sum(logprobs) / len(logprobs)) if logprobs else self.low)

@@ -1,4 +1,4 @@
-"""A rating from 1 to 10, read off the model's logits: the expected value in place of one sampled number.
+"""A rating from 1 to 10 as a critic: its expected value under the model's next-token probabilities.
 
 Liu et al. 2023, "G-Eval: NLG Evaluation using GPT-4 with Better Human Alignment", section 2 (scoring function).
 """
@@ -13,11 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 from ..engines.base import Tokens
-from ..engines.flops import work_of
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
+from ..text.encoding import encode_text
 from ..text.formats import Format
-from ..text.steps import TextState
-from .base import Judgement, chances
+from ..text.state import TextState
+from .base import Judgement, token_probabilities
 
 QUESTION = (
     "How good are the steps so far, whether or not the solution is finished? Rate them with a whole number from 1 "
@@ -26,11 +26,11 @@ QUESTION = (
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """The numbers 1 to 10 as a tokenizer has them.
+class RatingTokens:
+    """The numbers 1 to 10 as one tokenizer encodes them.
 
-    lead: what the question ends in before them. ids: per number the tokens that spell it, of 10 only where it is one.
-    zero: the token that makes 10 of 1 where it is two.
+    lead: text that the question ends in, before the number. ids: per number its single-token spellings; empty for 10
+    where it has none. zero: the token that follows the 1 of a 10 that takes two tokens.
     """
 
     lead: str
@@ -39,34 +39,36 @@ class Numbers:
 
     @property
     def choices(self) -> Tokens:
+        """All spellings of all numbers, in order."""
         return tuple(token for ids in self.ids for token in ids)
 
-    def sums(self, chances: Sequence[float]) -> list[float]:
-        """Per number the sum over its spellings; `chances` are those of `choices`."""
-        left = iter(chances)
-        return [sum(next(left) for _ in ids) for ids in self.ids]
+    def sum_spellings(self, probabilities: Sequence[float]) -> list[float]:
+        """Per number the sum over its spellings; `probabilities` are those of `choices`."""
+        remaining = iter(probabilities)
+        return [sum(next(remaining) for _ in ids) for ids in self.ids]
 
 
 @dataclass(frozen=True)
 class Rating:
-    """(E - 1) / 9 in [0, 1], E being the expected rating over the numbers 1 to 10 as the next words.
+    """(E - 1) / 9 in [0, 1], where E is the expected rating over the numbers 1 to 10 as the next token.
 
-    Where 10 is not one token, a second call asks for a 0 after the 1; it is charged as the one token it adds.
+    Where 10 is not one token, a second call scores a 0 after the 1; it is charged as the one token it adds.
     """
 
     question: str = QUESTION
     name = "rating"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
-        numbers = numbers_of(taped.engine.tokenizer)
+    async def score(self, cached: CachedEngine, format: Format, state: TextState) -> Judgement:
+        """The expected rating, NaN where no number has any probability. Charged: the question's tokens."""
+        numbers = rating_tokens(cached.engine.tokenizer)
         suffix = format.ask(self.question + numbers.lead, state.step)
         prompt = state.tokens + suffix
-        asked = [chances(taped, prompt, numbers.choices)]
+        calls = [token_probabilities(cached, prompt, numbers.choices)]
         if not numbers.ids[-1]:
-            asked.append(chances(taped, (*prompt, numbers.ids[0][0]), (numbers.zero,)))
-        found, work = await asyncio.gather(*asked), work_of(taped.engine)
-        weights = numbers.sums(found[0][0])
+            calls.append(token_probabilities(cached, (*prompt, numbers.ids[0][0]), (numbers.zero,)))
+        found, flops = await asyncio.gather(*calls), cached.engine.flops
+        weights = numbers.sum_spellings(found[0][0])
         if not numbers.ids[-1]:
             weights[-1] = weights[0] * found[1][0][0]
             weights[0] -= weights[-1]
@@ -74,31 +76,27 @@ class Rating:
             (_expected(weights) - 1) / (len(weights) - 1),
             tokens=len(suffix) + len(found) - 1,
             seconds=sum(score.seconds for _, score, _ in found),
-            computed=sum(done.computed for _, _, done in found if done),
-            busy=sum(done.seconds for _, _, done in found if done),
-            flops=work.of(len(state.tokens), len(suffix) + len(found) - 1),
-            flops_spent=sum(work.of_score(len(prompt) + i, done) for i, (_, _, done) in enumerate(found)),
+            tokens_spent=sum(computed.computed for _, _, computed in found if computed),
+            seconds_spent=sum(computed.seconds for _, _, computed in found if computed),
+            flops=flops.of_tokens(len(state.tokens), len(suffix) + len(found) - 1),
+            flops_spent=sum(flops.of_score(len(prompt) + i, computed) for i, (_, _, computed) in enumerate(found)),
         )
 
 
 @lru_cache(maxsize=4)
-def numbers_of(tokenizer: Any) -> Numbers:
-    """How to ask this tokenizer's model for a number; ValueError where it cannot tell them apart."""
-
-    def ids(text: str) -> Tokens:
-        return tuple(tokenizer.encode(text, add_special_tokens=False))
-
-    spelt = [(ids(str(n)), ids(f" {n}")) for n in range(1, 11)]
-    single = [tuple(dict.fromkeys(one[0] for one in both if len(one) == 1)) for both in spelt]
-    digits = [some or both[0][-1:] for some, both in zip(single[:-1], spelt)]
-    lead = "" if all(len(spaced) == 1 for _, spaced in spelt[:-1]) else " "
-    numbers = Numbers(lead, (*digits, single[-1]), spelt[-1][0][-1])
+def rating_tokens(tokenizer: Any) -> RatingTokens:
+    """The tokens of the numbers 1 to 10; ValueError where two of them begin with the same token."""
+    spellings = [(encode_text(tokenizer, str(n)), encode_text(tokenizer, f" {n}")) for n in range(1, 11)]
+    single = [tuple(dict.fromkeys(ids[0] for ids in pair if len(ids) == 1)) for pair in spellings]
+    digits = [ids or bare[-1:] for ids, (bare, _) in zip(single[:-1], spellings)]
+    lead = "" if all(len(spaced) == 1 for _, spaced in spellings[:-1]) else " "
+    numbers = RatingTokens(lead, (*digits, single[-1]), spellings[-1][0][-1])
     if not all(digits) or len(set(numbers.choices)) < len(numbers.choices):
         raise ValueError("the tokenizer does not tell the numbers 1 to 10 apart, as a rating needs")
     return numbers
 
 
-def _expected(weights: list[float]) -> float:
-    """The mean number under these weights; NaN where they are nothing."""
+def _expected(weights: Sequence[float]) -> float:
+    """The mean number under these weights; NaN where all are 0."""
     mass = sum(weights)
     return sum(n * weight for n, weight in enumerate(weights, 1)) / mass if mass > 0 else math.nan

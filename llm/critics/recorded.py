@@ -1,28 +1,29 @@
-"""What the critic of an imported search said, read off the tape (`llm/importing/import_trees.py`)."""
+"""The value that an imported search's critic gave, read from the tape (`llm/importing/import_trees.py`)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
-from ..text.steps import TextState
-from .base import Judgement, chances
+from ..text.state import TextState
+from .base import Judgement, token_probabilities
 
-MARK = "<|value|>"
-"""The token of an imported tape's tokenizer whose recorded chance is the value."""
+VALUE_TOKEN = "<|value|>"
+"""The token of an imported tape's tokenizer whose recorded probability is the value."""
 
 
-class RecordedValue:
+class RecordedCritic:
     """The value recorded with the state, in [0, 1]; NaN where the log has none. ValueError on any other tape."""
 
     name = "recorded"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
-        tokenizer: Any = taped.engine.tokenizer
-        mark = tokenizer.get_vocab().get(MARK)
-        if mark is None:
+    async def score(self, cached: CachedEngine, format: Format, state: TextState) -> Judgement:
+        """The recorded value, at no cost."""
+        tokenizer: Any = cached.engine.tokenizer
+        token = tokenizer.get_vocab().get(VALUE_TOKEN)
+        if token is None:
             raise ValueError("recorded values are on imported tapes only; this one was written by a model")
-        found, _, _ = await chances(taped, state.tokens, (mark,))
-        return Judgement(found[0])
+        probabilities, _, _ = await token_probabilities(cached, state.tokens, (token,))
+        return Judgement(probabilities[0])

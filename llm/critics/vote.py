@@ -1,31 +1,31 @@
 """A vote between siblings: which of these next steps is the most promising?
 
-Yao et al. 2023, "Tree of Thoughts", section 3, state evaluator (b). Where they sample a few votes, the model's logits
-give the share of votes that infinitely many samples would.
+Yao et al. 2023, "Tree of Thoughts", section 3, state evaluator (b). The paper samples a few votes; here the model's
+next-token probabilities give the shares that infinitely many sampled votes would have.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from ..engines.flops import work_of
-from ..tape.tape import Taped
+from ..tape.cached_engine import CachedEngine
 from ..text.formats import Format
-from ..text.steps import TextState
-from .base import Judgement, chances
-from .rating import numbers_of
+from ..text.state import TextState
+from .base import Judgement, SiblingCritic, token_probabilities
+from .rating import rating_tokens
 
-MOST = 9
-"""Candidates in one vote: each is named by one digit."""
+MAX_CANDIDATES = 9
+"""Candidates in one vote, each of which is named by one digit."""
 
 
-class Vote:
+class Vote(SiblingCritic):
     """The share of votes each sibling gets, in [0, 1]; a child without a rival gets 1.
 
-    The question continues the parent's own tokens and lists the steps in the order of their tokens, so that neither
-    the order of asking nor who asked matters: the tape's key is the sorted group. Shares of different groups are not on
-    one scale: that is so in Tree of Thoughts too, and a group of two has the higher shares. A step that the end of the
-    budget left alone is worth NaN.
+    The question continues the parent's tokens and lists the steps sorted by their tokens, so the prompt, which is the
+    tape's key, does not depend on the order in which the children were asked for. Shares of different groups are not
+    on one scale, as in Tree of Thoughts: a group of two has the higher shares. The value is NaN for a step that the end
+    of the budget left without the siblings that were planned for it.
 
     Errors: ValueError for a search that asks for one child at a time, and for more than nine siblings.
     """
@@ -33,32 +33,40 @@ class Vote:
     name = "vote"
     low, high = 0.0, 1.0
 
-    async def score(self, taped: Taped, format: Format, state: TextState) -> Judgement:
-        raise ValueError("vote compares siblings; a single state has no worth to it")
+    async def score(self, cached: CachedEngine, format: Format, state: TextState) -> Judgement:
+        """ValueError: a vote has no value for a single state."""
+        raise ValueError("vote compares siblings; a single state has no value for it")
 
     async def compare(
-        self, taped: Taped, format: Format, parent: TextState, children: Sequence[TextState]
+        self, cached: CachedEngine, format: Format, parent: TextState, children: Sequence[TextState]
     ) -> list[Judgement]:
+        """Each child's share of the votes, NaN where no candidate has any; one call, charged to the last child."""
         if len(children) == 1:
             return [Judgement(self.high)]
-        if len(children) > MOST:
-            raise ValueError(f"vote tells at most {MOST} siblings apart, got {len(children)}; ask for a smaller width")
-        ranked = sorted(children, key=lambda child: child.tokens)
-        numbers = numbers_of(taped.engine.tokenizer)
-        question = _question([taped.text(child.step) for child in ranked])
+        if len(children) > MAX_CANDIDATES:
+            raise ValueError(
+                f"vote tells at most {MAX_CANDIDATES} siblings apart, got {len(children)}; ask for a smaller width"
+            )
+        candidates = sorted(children, key=lambda child: child.tokens)
+        numbers = rating_tokens(cached.engine.tokenizer)
+        question = vote_question([cached.text(child.step) for child in candidates])
         suffix = format.ask(question + numbers.lead, parent.step)
-        found, score, done = await chances(taped, parent.tokens + suffix, numbers.choices)
-        votes = numbers.sums(found)[: len(ranked)]
+        probabilities, score, computed = await token_probabilities(cached, parent.tokens + suffix, numbers.choices)
+        votes = numbers.sum_spellings(probabilities)[: len(candidates)]
         mass = sum(votes)
-        shares = {child: vote / mass if mass > 0 else float("nan") for child, vote in zip(ranked, votes)}
-        work = work_of(taped.engine)
-        flops = work.of(len(parent.tokens), len(suffix)), work.of_score(len(parent.tokens) + len(suffix), done)
-        cost = (len(suffix), score.seconds, done.computed if done else 0, done.seconds if done else 0.0, *flops)
+        shares = {child: vote / mass if mass > 0 else math.nan for child, vote in zip(candidates, votes)}
+        sizes = cached.engine.flops
+        flops = (
+            sizes.of_tokens(len(parent.tokens), len(suffix)),
+            sizes.of_score(len(parent.tokens) + len(suffix), computed),
+        )
+        spent = (computed.computed, computed.seconds) if computed else (0, 0.0)
         free = [Judgement(shares[child]) for child in children[:-1]]
-        return [*free, Judgement(shares[children[-1]], *cost)]
+        return [*free, Judgement(shares[children[-1]], len(suffix), score.seconds, *spent, *flops)]
 
 
-def _question(steps: Sequence[str]) -> str:
+def vote_question(steps: Sequence[str]) -> str:
+    """The question that lists the candidate steps under the numbers 1, 2, ..."""
     listed = "\n".join(f"{number}. {' '.join(step.split())}" for number, step in enumerate(steps, 1))
     return (
         f"Here are {len(steps)} possible next steps:\n{listed}\nWhich of them is the most promising for a right "

@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-RECENT = 4096
-"""Texts that are kept: the engine, the tape and the text model want the text of each step in turn."""
+DECODE_CACHE = 4096
+"""Number of decoded texts kept: the engine, the tape and the text model decode each step one after another."""
 
 
 def decode(tokenizer: Any, tokens: Sequence[int]) -> str:
-    """The text of tokens, special ones and spaces as they are."""
-    return _decoded(tokenizer, tuple(tokens))
+    """The text of token ids, with special tokens and without changes to spaces."""
+    return _decode_cached(tokenizer, tuple(tokens))
 
 
-@lru_cache(RECENT)
-def _decoded(tokenizer: Any, tokens: tuple[int, ...]) -> str:
+@lru_cache(DECODE_CACHE)
+def _decode_cached(tokenizer: Any, tokens: tuple[int, ...]) -> str:
     return str(tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 class StepEnds:
-    """Says of a step's tokens whether the last of them finishes the step, and whether the step is the last.
+    """Decides whether the last token of a step completes the step, and whether that step completes the solution.
 
-    Most delimiters lie within one token, so a look at its id is enough: the ids whose text holds the delimiter are
-    found once. One that may be spread over several tokens is also sought in the text of the last few.
+    Most delimiters lie within one token, so the ids whose text contains the delimiter are found once and a lookup is
+    enough. A delimiter that may span several tokens is also searched in the text of the last few tokens.
 
-    ids: those whose text holds the delimiter. spans: whether it may be spread over several tokens.
+    ids: token ids whose text contains the delimiter. spans: whether the delimiter may span several tokens.
     """
 
     def __init__(self, tokenizer: Any, vocabulary: int, stop: str, ends: tuple[str, ...]) -> None:
@@ -38,21 +38,22 @@ class StepEnds:
         self._span = len(stop.encode())
         self.spans = self._span > 1
 
-    def finished(self, step: list[int]) -> bool:
+    def ends_step(self, step: list[int]) -> bool:
+        """Whether the last token of `step` completes the delimiter."""
         if step[-1] in self.ids:
             return True
         return self.spans and self._stop in decode(self._tokenizer, step[-self._span :])
 
-    def final(self, step: list[int]) -> bool:
-        """Whether a finished step holds one of the final texts."""
+    def ends_solution(self, step: list[int]) -> bool:
+        """Whether a complete step contains one of the final texts."""
         if not self._ends:
             return False
         text = decode(self._tokenizer, step)
         return any(end in text for end in self._ends)
 
 
-class Delimiters:
-    """The `StepEnds` of one tokenizer, each made once: it looks at every token of the vocabulary."""
+class StepEndsCache:
+    """The `StepEnds` of one tokenizer, each made once because it decodes every token of the vocabulary."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer

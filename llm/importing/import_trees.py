@@ -1,13 +1,12 @@
-"""Trees that other programs searched, written as a tape, so that our planners run over them without a model.
+"""Write imported trees as a tape, so that this package's planners run over them without a model.
 
-Child k of a node becomes slot k of its state. The tape is filled by the very text model that will read it, with an
-engine that says what stands in the log.
+Child k of a node becomes slot k of its state. The tape is written by the text model that will read it, on an engine
+that answers with what the log contains.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,26 +14,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..critics.recorded import MARK, RecordedValue
-from ..engines.base import EngineCounters, Generation, Sampling, Score
+from ..critics.recorded import VALUE_TOKEN, RecordedCritic
+from ..engines.base import Engine, EngineCounters, Generation, Sampling, Score
+from ..tape.cached_engine import CachedEngine
 from ..tape.sqlite import TapeFile
-from ..tape.tape import Tape, Taped
-from ..text.formats import SETTINGS, PlainFormat
-from ..text.steps import TextState
+from ..tape.tape import Tape
+from ..text.formats import SETTINGS_FILE, PlainFormat, write_settings
+from ..text.state import TextState
 from ..text_model import TextModel
-from .tree_log import Node, Tree, read_trees, to_unit
+from .tree_log import LoggedNode, LoggedTree, NodePath, read_trees, rescale_values
 
 RIGHT, WRONG = "<|right|>", "<|wrong|>"
-"""Tokens that end a finished solution: the truth stands in the recorded text itself."""
+"""Tokens that end a finished solution, so that the recorded text itself says whether it is right."""
 
 END = "<|end|>"
 CONTEXT = 1 << 20
 SAMPLING = Sampling(temperature=0.8, top_p=1.0, max_tokens=1 << 16)
-"""As `eval` asks by default, which is part of every key; no step is longer."""
+"""The defaults of `forethought eval`, since sampling settings are part of every key of the tape. No step is longer."""
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportSummary:
     """What was imported. scale: the range of the values where they had to be mapped to [0, 1], else None."""
 
     problems: int
@@ -43,88 +43,86 @@ class Imported:
     scale: tuple[float, float] | None
 
 
-async def import_trees(source: str | Path, out: str | Path) -> Imported:
+async def import_trees(source: str | Path, out: str | Path) -> ImportSummary:
     """Write the trees of a text file (`tree_log.py`) to a new tape.
 
-    Errors: ValueError that names the line that is wrong, or a file that is there already.
+    Errors: ValueError that names the line that is wrong, or the tape that exists already.
     """
     trees = read_trees(Path(source))
     if Path(out).exists():
         raise ValueError(f"{out} exists already; choose another file")
     nodes = [node for tree in trees.values() for node in tree.nodes.values()]
-    scale = to_unit(nodes)
-    engine = _LogEngine(_digest(trees))
-    settings = {
-        "format": "plain", "yes": "y", "no": "n", "ends": [RIGHT, WRONG],
+    scale = rescale_values(nodes)
+    engine = _LoggedEngine(_digest(trees))
+    settings: dict[str, Any] = {
+        "yes": "y", "no": "n", "ends": [RIGHT, WRONG],
         "max_step_tokens": SAMPLING.max_tokens, "max_steps": max(len(node.path) for node in nodes),
     }  # fmt: skip
     file = TapeFile(out)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            Path(folder, SETTINGS).write_text(json.dumps(settings))
-            file.keep_model(engine, Path(source).stem, folder)
-        file.keep_problems({question: tree.answer for question, tree in trees.items()})
-        settings.pop("format")
-        format = PlainFormat(engine.tokenizer, **settings)  # type: ignore[arg-type]
-        model = TextModel(engine, format, RecordedValue(), SAMPLING, tape=Tape(file))
+            write_settings(Path(folder, SETTINGS_FILE), {"format": "plain"} | settings)
+            file.add_model(engine, Path(source).stem, folder)
+        file.add_problems({question: tree.answer for question, tree in trees.items()})
+        format = PlainFormat(engine.tokenizer, **settings)
+        model = TextModel(engine, format, RecordedCritic(), SAMPLING, tape=Tape(file))
         for question, tree in trees.items():
-            await _write(model, engine, question, tree)
+            await _record(model, engine, question, tree)
     finally:
         file.close()
-    return Imported(len(trees), len(nodes), sum(node.correct is not None for node in nodes), scale)
+    return ImportSummary(len(trees), len(nodes), sum(node.correct is not None for node in nodes), scale)
 
 
-class _LogEngine:
-    """Says the step and the value of the node it is shown."""
+class _LoggedEngine(Engine):
+    """An engine that answers each request with the step and the value of the node that was set last."""
 
     context = CONTEXT
 
     def __init__(self, digest: str) -> None:
         self.tokenizer, self.fingerprint, self.counters = byte_tokenizer(), f"import-{digest}", EngineCounters()
-        self.node: Node | None = None
+        self.node: LoggedNode | None = None
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
+        """The node's step, with the token for right or wrong where it finishes the solution."""
         assert self.node is not None
-        mark = {None: "", True: RIGHT, False: WRONG}[self.node.correct]
-        tokens = tuple(self.tokenizer.encode(f"{self.node.step}{mark}\n", add_special_tokens=False))
-        return Generation([tokens], [(0.0,) * len(tokens)], "end" if mark else "stop")
+        end = {None: "", True: RIGHT, False: WRONG}[self.node.correct]
+        tokens = tuple(self.tokenizer.encode(f"{self.node.step}{end}\n", add_special_tokens=False))
+        return Generation([tokens], [(0.0,) * len(tokens)], "end" if end else "stop")
 
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
+        """The logarithm of the node's value, as the log-probability of `VALUE_TOKEN`."""
         assert self.node is not None and self.node.value is not None
         return Score((math.log(self.node.value) if self.node.value > 0 else -math.inf,))
 
-    async def close(self) -> None:
-        """There is nothing to close."""
 
-
-async def _write(model: TextModel, engine: _LogEngine, question: str, tree: Tree) -> None:
-    """Walk all of a tree, parents first."""
+async def _record(model: TextModel, engine: _LoggedEngine, question: str, tree: LoggedTree) -> None:
+    """Expand all nodes of a tree, parents first, so that the tape records them."""
     (root,), _ = await model.start([question])
-    waiting: list[tuple[TextState, tuple[int, ...]]] = [(root, ())]
-    while waiting:
-        state, path = waiting.pop()
-        for node in tree.below.get(path, ()):
+    stack: list[tuple[TextState, NodePath]] = [(root, ())]
+    while stack:
+        state, path = stack.pop()
+        for node in tree.children.get(path, ()):
             engine.node = node
             (child,), _ = await model.expand([state], [node.path[-1]], evaluate="none")
             if node.value is not None:
-                await model.value.score(Taped(engine, model.tape), model.format, child)
-            waiting.append((child, node.path))
+                await model.value.score(CachedEngine(engine, model.tape), model.format, child)
+            stack.append((child, node.path))
 
 
 def byte_tokenizer() -> Any:
-    """A token per byte, and those that mark ends and values."""
+    """A tokenizer with one token per byte, and the tokens that mark ends and values."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bytes_ = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
-    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    bytes_.decoder = decoders.ByteLevel()
-    bytes_.add_special_tokens([END, RIGHT, WRONG, MARK])
-    return PreTrainedTokenizerFast(tokenizer_object=bytes_, eos_token=END)
+    byte_level = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
+    byte_level.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    byte_level.decoder = decoders.ByteLevel()
+    byte_level.add_special_tokens([END, RIGHT, WRONG, VALUE_TOKEN])
+    return PreTrainedTokenizerFast(tokenizer_object=byte_level, eos_token=END)
 
 
-def _digest(trees: Mapping[str, Tree]) -> str:
+def _digest(trees: Mapping[str, LoggedTree]) -> str:
     """16 hex digits of all trees."""
     digest = hashlib.blake2b(digest_size=8)
     for question, tree in trees.items():

@@ -1,28 +1,29 @@
-"""What is learned at each optimiser step: fresh solutions of fresh problems, a function of the plan and the step."""
+"""What is trained on at each optimiser step: new solutions of new problems, a function of the schedule and the step."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-from ..builtin.data import Words
-from .arithmetic_drills import hang_sums, slips_of, teach_result
-from .examples import Lesson
+from ..builtin.data import StoryVocabulary
+from ..builtin.stories import Story
+from ..critics.reward_formats import RewardFormat
+from .arithmetic_drills import add_right_result, attach_drills, corrupted_solutions
+from .examples import LabelledTree
 from .labels import Labels
-from .problems import Problem, Source
-from .samplers import Solution, Writer, seed_of
+from .problems import ProblemSource
+from .samplers import PolicySampler, Solution, derive_seed
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The schedule of a run, counted in optimiser steps and never in time.
+class Schedule:
+    """The schedule of a training, counted in optimiser steps and never in time.
 
-    problems: fresh ones for each step; samples: solutions of each. group: steps whose solutions are drawn at once.
-    rate: the peak learning rate, reached after `warmup` steps and falling in a line to nothing. sound: the weight of
-    the verdicts token by token, sums: plain sums beside each question, and slips: the chance of a line with another
-    result beside each right line, all three for exact labels of stories only. A run that was stopped goes on exactly.
+    problems: new ones for each step; samples: solutions of each. group: steps whose solutions are sampled at once.
+    learning_rate: its peak, reached after `warmup` steps and decaying linearly to 0. Only for stories with exact
+    labels: validity_weight: of the loss of token validity; drills: arithmetic formulas beside each question; corrupted:
+    probability of a copy of each right line with a wrong result. A training that was stopped resumes exactly.
     """
 
     steps: int = 2000
@@ -30,75 +31,87 @@ class Plan:
     problems: int = 8
     samples: int = 4
     group: int = 8
-    rate: float = 1e-3
+    learning_rate: float = 1e-3
     warmup: int = 50
-    sound: float = 1.0
-    sums: int = 8
-    slips: float = 0.5
+    validity_weight: float = 1.0
+    drills: int = 8
+    corrupted: float = 0.5
     reward_format: str = "builtin"
     checkpoint_every: int = 80
 
-    def rate_at(self, step: int) -> float:
+    def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step."""
-        return self.rate * min(1.0, (step + 1) / self.warmup, (self.steps - step) / max(1, self.steps - self.warmup))
+        decay = (self.steps - step) / max(1, self.steps - self.warmup)
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup, decay)
 
 
-class Feed:
-    """The batches of a run. reads: where in a solution scores stand. most: the longest sequence in tokens.
+class BatchSampler:
+    """The batches of a training.
 
-    words: the tokenizer of a network that is to judge stories token by token as well, else None.
+    reward_format: where in a solution scores are read. most: the longest sequence in tokens. vocab: the tokenizer of a
+    network that is trained on the validity of a story's tokens too, else None.
     """
 
     def __init__(
-        self, plan: Plan, source: Source, writer: Writer, labels: Labels, reads: Any, most: int, words: Words | None
+        self,
+        schedule: Schedule,
+        source: ProblemSource,
+        sampler: PolicySampler,
+        labels: Labels,
+        reward_format: RewardFormat,
+        most: int,
+        vocab: StoryVocabulary | None,
     ) -> None:
-        self.plan, self.source, self.writer, self.labels = plan, source, writer, labels
-        self.reads, self.most, self.words = reads, most, words
-        self._group: tuple[int, list[list[Lesson]]] = (-1, [])
+        self.schedule, self.source, self.sampler, self.labels = schedule, source, sampler, labels
+        self.reward_format, self.most, self.vocab = reward_format, most, vocab
+        self._group: tuple[int, list[list[LabelledTree]]] = (-1, [])
 
-    def batch(self, step: int) -> list[Lesson]:
-        """The lessons of a step, of about one size."""
-        group, place = divmod(step, self.plan.group)
+    def batch(self, step: int) -> list[LabelledTree]:
+        """The trees of a step, which are of similar size."""
+        group, index = divmod(step, self.schedule.group)
         if self._group[0] != group:
             self._group = (group, self._batches(group))
-        return self._group[1][place]
+        return self._group[1][index]
 
-    def _batches(self, group: int) -> list[list[Lesson]]:
-        lessons = [lesson for lesson in self.lessons(group) if lesson.marks]
-        count = self.plan.group
-        if len(lessons) < count:
+    def _batches(self, group: int) -> list[list[LabelledTree]]:
+        trees = [tree for tree in self.trees(group) if tree.labels]
+        count = self.schedule.group
+        if len(trees) < count:
             raise ValueError("the policy writes hardly a whole line of a solution, so there is nothing to judge")
-        lessons.sort(key=lambda lesson: len(lesson.tree.tokens))
-        cuts = [len(lessons) * k // count for k in range(count + 1)]
-        batches = [lessons[start:end] for start, end in pairwise(cuts)]
-        random.Random(seed_of(self.plan.seed, "order", group)).shuffle(batches)
+        trees.sort(key=lambda tree: len(tree.tree.tokens))
+        bounds = [len(trees) * k // count for k in range(count + 1)]
+        batches = [trees[start:end] for start, end in pairwise(bounds)]
+        random.Random(derive_seed(self.schedule.seed, "order", group)).shuffle(batches)
         return batches
 
-    def lessons(self, group: int) -> list[Lesson]:
-        """A lesson for each problem of a group: its solutions, labelled."""
-        plan, count = self.plan, self.plan.group * self.plan.problems
+    def trees(self, group: int) -> list[LabelledTree]:
+        """A tree for each problem of a group, with its labelled solutions."""
+        schedule, seed = self.schedule, self.schedule.seed
+        count = schedule.group * schedule.problems
         problems = [self.source(group * count + i) for i in range(count)]
-        each = [problem for problem in problems for _ in range(plan.samples)]
-        solutions = self.writer.write([problem.question for problem in each], seed_of(plan.seed, "write", group))
-        labels = self.labels.label(each, solutions, seed_of(plan.seed, "label", group))
-        lessons = [Lesson() for _ in problems]
-        rng = random.Random(seed_of(plan.seed, "sums", group))
-        for i, (problem, solution, label) in enumerate(zip(each, solutions, labels)):
-            lessons[i // plan.samples].add(self.reads, solution, label, self.most)
-            if self.words is not None and problem.story is not None:
-                self._explain(lessons[i // plan.samples], problem, solution, self.words, rng)
-        if self.words is not None:
-            for lesson in lessons:
-                hang_sums(lesson.tree, plan.sums, self.words, rng)
-        return lessons
+        repeated = [problem for problem in problems for _ in range(schedule.samples)]
+        questions = [problem.question for problem in repeated]
+        solutions = self.sampler.sample(questions, derive_seed(seed, "write", group))
+        labels = self.labels.label(repeated, solutions, derive_seed(seed, "label", group))
+        trees = [LabelledTree() for _ in problems]
+        rng = random.Random(derive_seed(seed, "sums", group))
+        for i, (problem, solution, label) in enumerate(zip(repeated, solutions, labels)):
+            tree = trees[i // schedule.samples]
+            tree.add_solution(self.reward_format, solution, label, self.most)
+            if self.vocab is not None and problem.story is not None:
+                self._add_story_labels(tree, problem.story, solution, self.vocab, rng)
+        if self.vocab is not None:
+            for tree in trees:
+                attach_drills(tree.tree, schedule.drills, self.vocab, rng)
+        return trees
 
-    def _explain(
-        self, lesson: Lesson, problem: Problem, solution: Solution, words: Words, rng: random.Random
-    ) -> None:  # fmt: skip
-        """What only a story's checker can tell: where lines go wrong, and what a slip would be."""
-        if self.plan.sound > 0:
-            lesson.judge_tokens(problem, solution, words)
-        for slip, right in slips_of(problem, solution, self.plan.slips, rng):
-            lesson.add(self.reads, slip, [0.0], self.most, first=len(slip.lines) - 1)
-            lesson.judge_tokens(problem, slip, words)
-            teach_result(lesson.tree, slip, right, words)
+    def _add_story_labels(
+        self, tree: LabelledTree, story: Story, solution: Solution, vocab: StoryVocabulary, rng: random.Random
+    ) -> None:
+        """Add what needs a story's checker: which tokens are valid, and copies of right lines with wrong results."""
+        if self.schedule.validity_weight > 0:
+            tree.add_validity(story, solution, vocab)
+        for corrupted, right in corrupted_solutions(story, solution, self.schedule.corrupted, rng):
+            tree.add_solution(self.reward_format, corrupted, [0.0], self.most, first=len(corrupted.lines) - 1)
+            tree.add_validity(story, corrupted, vocab)
+            add_right_result(tree.tree, corrupted, right, vocab)

@@ -1,4 +1,4 @@
-"""Train a process reward model: a copy of the policy that answers, after every line, whether it leads to the truth."""
+"""Train a process reward model: a copy of the policy that says after every line whether the solution is still right."""
 
 from __future__ import annotations
 
@@ -15,168 +15,188 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..builtin.data import IGNORE, Words
-from ..builtin.init import hold
+from ..builtin.data import IGNORE, StoryVocabulary
+from ..builtin.init import freeze_previous_token_heads
 from ..builtin.muon import Muon
 from ..builtin.tokenizer import CRITIQUE, NO, YES
 from ..builtin.train import BETAS, split_parameters
 from ..critics.reward_formats import REWARD_FORMATS
-from .batches import Feed, Plan
-from .examples import Marked, packs, read
+from .batches import BatchSampler, Schedule
+from .examples import LabelLogits, can_pack, label_logits
 from .labels import Labels
-from .problems import Source
-from .samplers import Writer
+from .problems import ProblemSource
+from .samplers import PolicySampler
 
+CHECKPOINT_FORMAT = 2
 LOG_EVERY = 40
-FORMATS = ("builtin", "math_shepherd", "rlhflow")
-"""The reward formats that read label tokens, which any causal model can be trained to say."""
+TRAINABLE_FORMATS = ("builtin", "math_shepherd", "rlhflow")
+"""The reward formats that read label tokens, which any causal model can be trained to predict."""
 
-PASSING = ("_name_or_path", "transformers_version")
-"""Of a configuration what says where and by what it was read."""
+IGNORED_CONFIG = ("_name_or_path", "transformers_version")
+"""Entries of a configuration that depend on where and by which version it was read."""
 
 
-class Run:
-    """A training run at some step: the copy of the policy, its optimisers and its feed.
+class RewardTraining:
+    """A training at some step: the copy of the policy, its optimisers and its batches.
 
-    model, tokenizer: the policy, which is trained in place; `writer` writes with another copy. Lessons are a function
-    of the plan and the step, so the state on disk holds none.
+    model, tokenizer: the policy, which is trained in place; `sampler` samples with another copy. Batches are a function
+    of the schedule and the step, so the checkpoint contains none.
 
-    Errors: ValueError for a reward format that reads no label tokens, or whose tokens the tokenizer lacks, and for a
-    state in `out` that belongs to another training.
+    Errors: ValueError for a reward format that reads no label tokens or whose tokens the tokenizer lacks, and for a
+    checkpoint in `out` that belongs to another training or has an older format.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, writer: Writer, labels: Labels, source: Source, plan: Plan, out: Path
-    ) -> None:  # fmt: skip
-        if plan.reward_format not in FORMATS:
-            raise ValueError(f"no reward format {plan.reward_format!r} to train in; there are {', '.join(FORMATS)}")
-        self.model, self.tokenizer, self.writer, self.labels = model.eval(), tokenizer, writer, labels
-        self.plan, self.out, self.step = plan, out, 0
-        self.reads: Any = REWARD_FORMATS[plan.reward_format](tokenizer)
+        self,
+        model: Any,
+        tokenizer: Any,
+        sampler: PolicySampler,
+        labels: Labels,
+        source: ProblemSource,
+        schedule: Schedule,
+        out: Path,
+    ) -> None:
+        name = schedule.reward_format
+        if name not in TRAINABLE_FORMATS:
+            raise ValueError(f"no reward format {name!r} to train in; there are {', '.join(TRAINABLE_FORMATS)}")
+        self.model, self.tokenizer, self.sampler, self.labels = model.eval(), tokenizer, sampler, labels
+        self.schedule, self.out, self.step = schedule, out, 0
+        self.reward_format = REWARD_FORMATS[name](tokenizer)
         pad = tokenizer.pad_token_id
         self.pad = int(tokenizer.eos_token_id or 0) if pad is None else int(pad)
-        ours = packs(model) and speaks_ours(tokenizer)
-        by_token = ours and labels.name == "exact" and plan.reward_format == "builtin"
-        words = Words(tokenizer) if by_token else None
-        self.feed = Feed(plan, source, writer, labels, self.reads, int(model.config.max_position_embeddings), words)
+        builtin = can_pack(model) and has_builtin_tokens(tokenizer)
+        trains_validity = builtin and labels.name == "exact" and name == "builtin"
+        vocab = StoryVocabulary(tokenizer) if trains_validity else None
+        most = int(model.config.max_position_embeddings)
+        self.batches = BatchSampler(schedule, source, sampler, labels, self.reward_format, most, vocab)
         self.policy = fingerprint(model)
-        torch.manual_seed(plan.seed)
-        self.sounder = torch.nn.Linear(model.config.hidden_size, 1).to(model.device)
-        self.optimizers = optimizers(model, self.sounder)
-        if ours and model.config.attention_bias:
-            hold(model)
+        torch.manual_seed(schedule.seed)
+        self.token_head = torch.nn.Linear(model.config.hidden_size, 1).to(model.device)
+        self.optimizers = make_optimizers(model, self.token_head)
+        if builtin and model.config.attention_bias:
+            freeze_previous_token_heads(model)
         if (out / "state.pt").exists():
             self._load()
 
     def advance(self) -> tuple[float, float]:
-        """One optimiser step; the losses of labels and of tokens."""
+        """One optimiser step; returns the losses of labels and of token validity."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.plan.rate_at(self.step)
-        found = read(self.model, self.feed.batch(self.step), self.pad)
-        label, sound = label_loss(found, self.reads.labels), sound_loss(found, self.sounder)
-        (label + self.plan.sound * sound + text_loss(found, self.model)).backward()
+                group["lr"] = self.schedule.learning_rate_at(self.step)
+        found = label_logits(self.model, self.batches.batch(self.step), self.pad)
+        label, validity = label_loss(found, self.reward_format.labels), validity_loss(found, self.token_head)
+        (label + self.schedule.validity_weight * validity + text_loss(found, self.model)).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        return float(label.detach()), float(sound.detach())
+        return float(label.detach()), float(validity.detach())
 
     def save(self) -> None:
-        """Write everything that going on exactly needs, in one move."""
+        """Write everything that resuming exactly needs, in one atomic move."""
         state = {
-            "step": self.step, "model": self.model.state_dict(), "sounder": self.sounder.state_dict(),
-            "optimizers": [one.state_dict() for one in self.optimizers], "plan": self.settings(),
+            "format": CHECKPOINT_FORMAT, "step": self.step, "model": self.model.state_dict(),
+            "token_head": self.token_head.state_dict(), "optimizers": [one.state_dict() for one in self.optimizers],
+            "schedule": self.settings(),
         }  # fmt: skip
         self.out.mkdir(parents=True, exist_ok=True)
         torch.save(state, self.out / "state.tmp")
         os.replace(self.out / "state.tmp", self.out / "state.pt")
 
     def settings(self) -> dict[str, Any]:
-        """What decides the weights: the plan, the labels and the policy."""
-        times = getattr(self.labels, "times", None)
-        return asdict(self.plan) | {"labels": self.labels.name, "rollouts": times, "policy": self.policy}
+        """What decides the weights: the schedule, the labels and the policy."""
+        return asdict(self.schedule) | {
+            "labels": self.labels.name, "rollouts": self.labels.times, "policy": self.policy,
+        }  # fmt: skip
 
     def _load(self) -> None:
-        state: dict[str, Any] = torch.load(self.out / "state.pt", map_location=self.model.device, weights_only=True)
-        kept, now = state["plan"], self.settings()
-        if kept != now:
-            other = [f"{name} {kept.get(name)!r}, now {now[name]!r}" for name in now if kept.get(name) != now[name]]
-            raise ValueError(f"the training in {self.out} is another ({', '.join(other)}); give another --out")
+        path = self.out / "state.pt"
+        state: dict[str, Any] = torch.load(path, map_location=self.model.device, weights_only=True)
+        if state.get("format") != CHECKPOINT_FORMAT:
+            raise ValueError(
+                f"{path} is a checkpoint of an older format and cannot be resumed; delete it, or give another --out, "
+                "to train anew"
+            )
+        saved, now = state["schedule"], self.settings()
+        if saved != now:
+            differs = [f"{name} {saved.get(name)!r}, now {now[name]!r}" for name in now if saved.get(name) != now[name]]
+            raise ValueError(f"the training in {self.out} is another ({', '.join(differs)}); give another --out")
         self.model.load_state_dict(state["model"])
-        self.sounder.load_state_dict(state["sounder"])
-        for optimizer, kept in zip(self.optimizers, state["optimizers"]):
-            optimizer.load_state_dict(kept)
+        self.token_head.load_state_dict(state["token_head"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
         self.step = state["step"]
 
 
-def train(run: Run, log: Callable[[str], None] = print, stop_at: int | None = None) -> Path:
-    """Go on with the run to its end, or before the step `stop_at`; the folder of the model so far, `out/model`."""
-    plan, began, sums = run.plan, time.perf_counter(), [0.0, 0.0]
-    end = min(plan.steps, plan.steps if stop_at is None else stop_at)
-    while run.step < end:
-        sums = [a + b for a, b in zip(sums, run.advance())]
-        if run.step % LOG_EVERY == 0:
-            label, sound = (total / LOG_EVERY for total in sums)
-            log(f"step {run.step} label {label:.4f} token {sound:.4f} seconds {time.perf_counter() - began:.0f}")
+def train(training: RewardTraining, log: Callable[[str], None] = print, stop_at: int | None = None) -> Path:
+    """Train to the end of the schedule, or stop before the step `stop_at`; returns `out/model`, the model's folder."""
+    schedule, began, sums = training.schedule, time.perf_counter(), [0.0, 0.0]
+    end = min(schedule.steps, schedule.steps if stop_at is None else stop_at)
+    while training.step < end:
+        sums = [a + b for a, b in zip(sums, training.advance())]
+        if training.step % LOG_EVERY == 0:
+            label, validity = (total / LOG_EVERY for total in sums)
+            seconds = time.perf_counter() - began
+            log(f"step {training.step} label {label:.4f} validity {validity:.4f} seconds {seconds:.0f}")
             began, sums = time.perf_counter(), [0.0, 0.0]
-        if run.step % plan.checkpoint_every == 0 or run.step == end:
-            run.save()
-    return export(run)
+        if training.step % schedule.checkpoint_every == 0 or training.step == end:
+            training.save()
+    return export(training)
 
 
-def export(run: Run) -> Path:
+def export(training: RewardTraining) -> Path:
     """Write the model and its tokenizer, in Hugging Face format."""
-    folder = run.out / "model"
-    run.model.save_pretrained(folder)
-    run.tokenizer.save_pretrained(folder)
+    folder = training.out / "model"
+    training.model.save_pretrained(folder)
+    training.tokenizer.save_pretrained(folder)
     return folder
 
 
-def speaks_ours(tokenizer: Any) -> bool:
-    """Whether the built-in reasoner's signs are single tokens."""
-    return all(len(tokenizer.encode(sign, add_special_tokens=False)) == 1 for sign in (CRITIQUE, YES, NO, " ="))
+def has_builtin_tokens(tokenizer: Any) -> bool:
+    """Whether the built-in reasoner's critique, verdicts and equals sign are single tokens."""
+    return all(len(tokenizer.encode(text, add_special_tokens=False)) == 1 for text in (CRITIQUE, YES, NO, " ="))
 
 
-def optimizers(model: Any, sounder: torch.nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of a model that reads packed trees, Adam for the rest; Adam alone for any other."""
-    if not packs(model):
+def make_optimizers(model: Any, token_head: torch.nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of a model that reads packed trees, Adam for the rest; AdamW alone for other models."""
+    if not can_pack(model):
         return [torch.optim.AdamW(model.parameters(), betas=BETAS, weight_decay=0.0)]
-    matrices, others = split_parameters(model, sounder)
+    matrices, others = split_parameters(model, token_head)
     return [torch.optim.Adam(others, betas=BETAS, eps=1e-9), Muon(matrices)]
 
 
-def label_loss(found: Marked, labels: tuple[int, int]) -> Tensor:
-    """The mean cross-entropy of soft labels: share on the right label's token, the rest on the wrong one's.
+def label_loss(found: LabelLogits, labels: tuple[int, int]) -> Tensor:
+    """The mean cross-entropy of soft labels: `target` on the right label's token, the rest on the wrong one's.
 
-    Over the whole vocabulary, as Math-Shepherd's, so that nothing but labels is expected at a mark.
+    Over the whole vocabulary, as in Math-Shepherd, so that no other token is expected there.
     """
     logs = F.log_softmax(found.logits, -1)[:, list(labels)]
-    each = -(found.share * logs[:, 0] + (1 - found.share) * logs[:, 1])
+    each = -(found.target * logs[:, 0] + (1 - found.target) * logs[:, 1])
     return (each * found.count).sum() / found.count.sum()
 
 
-def sound_loss(found: Marked, sounder: torch.nn.Module) -> Tensor:
-    """The mean loss of the verdicts on tokens; 0 where there are none. Their head is thrown away after training."""
-    if found.sound is None or found.hidden is None or not bool((found.sound != IGNORE).any()):
+def validity_loss(found: LabelLogits, token_head: torch.nn.Module) -> Tensor:
+    """The mean loss of token validity; 0 where there are no such labels. The head is discarded after training."""
+    if found.valid is None or found.hidden is None or not bool((found.valid != IGNORE).any()):
         return found.logits.new_zeros(())
-    judged = found.sound != IGNORE
-    return F.binary_cross_entropy_with_logits(sounder(found.hidden[judged])[:, 0], found.sound[judged].float())
+    has_label = found.valid != IGNORE
+    logits = token_head(found.hidden[has_label])[:, 0]
+    return F.binary_cross_entropy_with_logits(logits, found.valid[has_label].float())
 
 
-def text_loss(found: Marked, model: Any) -> Tensor:
-    """The mean loss of the tokens to be written, those of sums; 0 where there are none."""
-    if found.goals is None or found.hidden is None or not bool((found.goals != IGNORE).any()):
+def text_loss(found: LabelLogits, model: Any) -> Tensor:
+    """The mean loss of target tokens, which are results of arithmetic; 0 where there are none."""
+    if found.targets is None or found.hidden is None or not bool((found.targets != IGNORE).any()):
         return found.logits.new_zeros(())
-    taught = found.goals != IGNORE
-    return F.cross_entropy(model.lm_head(found.hidden[taught]), found.goals[taught])
+    has_target = found.targets != IGNORE
+    return F.cross_entropy(model.lm_head(found.hidden[has_target]), found.targets[has_target])
 
 
 def fingerprint(model: Any) -> str:
-    """A hash of the weights that a run began with, wherever they lie."""
-    told = {name: given for name, given in model.config.to_dict().items() if name not in PASSING}
-    digest = hashlib.blake2b(json.dumps(told, sort_keys=True, default=str).encode(), digest_size=8)
+    """A hash of the policy's configuration and weights, the same wherever its folder is."""
+    config = {name: value for name, value in model.config.to_dict().items() if name not in IGNORED_CONFIG}
+    digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode(), digest_size=8)
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -1,4 +1,11 @@
-"""Ways of reasoning: what an action over text is. `steps` is `TextModel` itself, each other way one small file here."""
+"""What an action over text is: the step format of `--reasoning`.
+
+`propose.py`      `ProposeModel`: one call lists several next steps (Tree of Thoughts' thought generator "propose").
+`rap.py`          `RapModel`: a sub-question and its most frequent answer (Reasoning via Planning).
+`usage_meter.py`  the usage of an expansion that takes several requests.
+
+The third, `steps`, is `TextModel` itself: an action is a sampled next line.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +13,15 @@ from ..text_model import TextModel
 from .propose import ProposeModel
 from .rap import RapModel
 
-WAYS: dict[str, type[TextModel]] = {"steps": TextModel, "propose": ProposeModel, "rap": RapModel}
-"""`steps`: a slot is a sampled next line. `propose`: a slot is an item of a list that one call wrote. `rap`: a slot is
-a sub-question, which the model then answers several times."""
+REASONING: dict[str, type[TextModel]] = {"steps": TextModel, "propose": ProposeModel, "rap": RapModel}
+"""Text models by the name that `--reasoning` takes."""
 
 
-def way_named(name: str) -> type[TextModel]:
-    """The text model of that way of reasoning; ValueError that lists what exists."""
-    if name not in WAYS:
-        raise ValueError(f"no way of reasoning {name!r}; there are {', '.join(WAYS)}")
-    return WAYS[name]
+def reasoning_named(name: str) -> type[TextModel]:
+    """The text model of that name; ValueError that lists what exists."""
+    if name not in REASONING:
+        raise ValueError(f"no reasoning {name!r}; there are {', '.join(REASONING)}")
+    return REASONING[name]
 
 
-__all__ = ["WAYS", "ProposeModel", "RapModel", "way_named"]
+__all__ = ["REASONING", "ProposeModel", "RapModel", "reasoning_named"]

@@ -1,8 +1,8 @@
-"""The model as policy asks a sub-question, and as dynamics answers it (Reasoning via Planning, Hao et al. 2023).
+"""The model asks a sub-question as policy and answers it as dynamics (Reasoning via Planning, Hao et al. 2023).
 
-Their section 3.1: a state is the sub-questions and answers so far, an action the next sub-question, the transition its
-answer; section 3.2, confidence of the state: several answers are drawn, the state gets the most frequent one, and how
-many agree with it is the reward.
+Section 3.1: a state is the sub-questions and answers so far, an action the next sub-question, the transition its
+answer. Section 3.2, confidence of the state: several answers are sampled, the state gets the most frequent one, and the
+share that agrees with it is the reward.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 from ...planning.interface import Evaluate
-from ..critics import Judgement, NoValue
+from ..critics import Judgement, NoCritic
 from ..engines.base import Tokens
-from ..step_result import ALIVE, Written
-from ..text.answers import extract
-from ..text.steps import Step, TextState, stream_of
+from ..step_result import OPEN_OR_ANSWERED, GeneratedStep
+from ..text.answers import extract_answer
+from ..text.encoding import encode_text
+from ..text.state import TextState
+from ..text.steps import Step, noise_stream
 from ..text_model import TextModel
-from .usage_meter import Bill, Billed, words
+from .usage_meter import MeteredStep, UsageMeter
 
 ASK, ANSWER = "Question {n}:", "Answer {n}:"
 
@@ -38,109 +40,119 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
         "Question 3: How much money does he take?\nAnswer 3: He takes 60 * 2 = $120. #### 120",
     ),
 )
-"""Solutions by sub-questions: our own problems, in the form of their appendix's prompts."""
+"""Worked solutions by sub-questions, written for this package in the form of the prompts in the paper's appendix."""
 
 
 @dataclass(slots=True, eq=False)
-class Agreed(TextState):
-    """A state of questions and answers. agreed: per step the share of the answers that agree with the one kept."""
+class AnsweredState(TextState):
+    """A state of sub-questions and answers. agreements: per step the share of sampled answers equal to the one kept."""
 
-    agreed: tuple[float, ...] = field(default=(), compare=False)
+    agreements: tuple[float, ...] = field(default=(), compare=False)
 
 
 class RapModel(TextModel):
-    """Slot k of a state is the k-th sampled sub-question with its answer, one step; see `TextModel` for all else.
+    """Slot k of a state is the k-th sampled sub-question together with its answer; otherwise as `TextModel`.
 
-    After a state stand "Question n:", the sub-question that the slot's stream writes, "Answer n:" and the answer, each
-    to the delimiter. `times` answers are drawn, each with a stream of its own; they agree where they hold the same
-    number, or without one the same words. The most frequent is kept, the earliest of equals and of its kin. An answer
-    cut by the token limit agrees with nothing; a step without another is a dead end ("length"). A step that holds a
-    final text ends the solution, as everywhere; where the sub-question holds one itself, no answer is drawn, and only
-    one of `times` agrees.
+    The state is followed by "Question n:", the sub-question written with the slot's noise stream, "Answer n:" and the
+    answer, each up to the delimiter. `answer_samples` answers are sampled, each with its own stream. Two agree where
+    they contain the same number, or, without a number, the same text. The most frequent is kept, the earliest on ties.
+    An answer cut by the token limit agrees with none; a step without any other answer is a dead end ("length"). A step
+    that contains a text of `Format.ends` ends the solution. Where the sub-question already contains one, no answer is
+    sampled and the agreement is 1 / `answer_samples`.
 
-    The worth of a solution, open or finished, is the mean agreement of its steps (their Q is the mean of a path's
-    rewards); with a critic the geometric mean of that and of what the critic says, as their weight of 1/2 does. So it
-    stays on the critics' scale, and no longer path earns more by its length. `vote` compares without agreements.
+    The value of a solution, open or finished, is the mean agreement of its steps, since in the paper Q is the mean of a
+    path's rewards. With a critic it is the geometric mean of that and of the critic's value, which corresponds to the
+    paper's weight of 1/2. So it stays on the critics' scale and does not grow with the number of steps. The critic
+    `vote` compares siblings without agreements.
 
-    Charged: one call for the sub-question and one for each answer, all tokens they generate, the two leads as prompt
-    tokens, the rest of each prompt as cached. At temperature 0 all answers are the same, and one is asked for.
+    Charged: one call for the sub-question and one for each answer, all tokens they generate, the texts "Question n:"
+    and "Answer n:" as prompt tokens, the rest of each prompt as cached. At temperature 0 all answers would be equal, so
+    one is requested.
     """
 
-    way = "rap"
-    times = 3
+    reasoning = "rap"
+    answer_samples = 3
 
     @property
     def most_tokens(self) -> int:
         """The most tokens of a sub-question and its answers."""
-        return (1 + self.times) * self.sampling.max_tokens
-
-    async def _write(self, state: TextState, slot: int, to_end: bool) -> Written:
-        if state.ended:
-            return Written(state, state, Step((), (), "end"), 0, None)
-        fresh = slot > 0 or state.depth == 0
-        stream = stream_of(self.seed, state.tokens, slot) if fresh else state.stream
-        bill, lead = Bill(self.work), self._lead(ASK, state)
-        asked = await self._ask(state.tokens + lead, len(lead), stream, self._room(state) - len(lead), bill)
-        question = _joined(lead, asked)
-        if asked.ended != "stop" or any(end in self._decode(asked.tokens) for end in self.format.ends):
-            return self._billed(state, question, stream, bill, 1 / self.answers)
-        kept, agreement = await self._answer(state, question.tokens, bill)
-        step = Step(question.tokens + kept.tokens, question.logprobs + kept.logprobs, kept.ended)
-        return self._billed(state, step, stream, bill, agreement)
-
-    async def _answer(self, state: TextState, question: Tokens, bill: Bill) -> tuple[Step, float]:
-        """The most frequent answer, its lead before it, and the share of answers that agree with it."""
-        lead = self._lead(ANSWER, state)
-        prompt = state.tokens + question + lead
-        room, times = self.engine.context - len(prompt) - len(self.format.critique_tokens), self.answers
-        streams = [stream_of(self.seed, prompt, i) for i in range(times)]
-        news = [len(lead), *(0 for _ in streams[1:])]
-        drawn = await asyncio.gather(*(self._ask(prompt, new, one, room, bill) for new, one in zip(news, streams)))
-        kept, agreeing = majority([(self._decode(one.tokens), one) for one in drawn if one.ended != "length"])
-        return _joined(lead, kept or drawn[0]._replace(ended="length")), agreeing / times
+        return (1 + self.answer_samples) * self.sampling.max_tokens
 
     @property
     def answers(self) -> int:
-        """How many answers a sub-question gets."""
-        return self.times if self.sampling.temperature > 0 else 1
+        """The number of answers sampled for each sub-question at this temperature."""
+        return self.answer_samples if self.sampling.temperature > 0 else 1
 
-    async def _ask(self, prompt: Tokens, new: int, stream: int, room: int, bill: Bill) -> Step:
-        """One line after `prompt`, whose last `new` tokens nobody had computed."""
+    async def _generate(self, state: TextState, slot: int, to_end: bool) -> GeneratedStep:
+        if state.ended:
+            return GeneratedStep(state, state, Step((), (), "end"), 0, None)
+        new_stream = slot > 0 or state.depth == 0
+        stream = noise_stream(self.seed, state.tokens, slot) if new_stream else state.stream
+        meter, lead = UsageMeter(self.flops), self._lead(ASK, state)
+        line = await self._line(state.tokens + lead, len(lead), stream, self._remaining(state) - len(lead), meter)
+        question = _with_lead(lead, line)
+        if line.ended != "stop" or any(end in self._decode(line.tokens) for end in self.format.ends):
+            return self._metered(state, question, stream, meter, 1 / self.answers)
+        answer, agreement = await self._answer(state, question.tokens, meter)
+        step = Step(question.tokens + answer.tokens, question.logprobs + answer.logprobs, answer.ended)
+        return self._metered(state, step, stream, meter, agreement)
+
+    async def _answer(self, state: TextState, question: Tokens, meter: UsageMeter) -> tuple[Step, float]:
+        """The most frequent answer, with its lead before it, and the share of answers that agree with it."""
+        lead = self._lead(ANSWER, state)
+        prompt = state.tokens + question + lead
+        room, samples = self.engine.context - len(prompt) - len(self.format.critique_tokens), self.answers
+        streams = [noise_stream(self.seed, prompt, i) for i in range(samples)]
+        new_tokens = [len(lead), *(0 for _ in streams[1:])]
+        answers = await asyncio.gather(
+            *(self._line(prompt, new, stream, room, meter) for new, stream in zip(new_tokens, streams))
+        )
+        complete = [(self._decode(one.tokens), one) for one in answers if one.ended != "length"]
+        kept, agreeing = majority_answer(complete)
+        return _with_lead(lead, kept or answers[0]._replace(ended="length")), agreeing / samples
+
+    async def _line(self, prompt: Tokens, new: int, stream: int, room: int, meter: UsageMeter) -> Step:
+        """One sampled line after `prompt`, whose last `new` tokens were not computed before."""
         if room < 1:
             return Step((), (), "length")
-        step, done = await self._taped.step(prompt, self.sampling, stream, 1, room)
-        bill.request(len(prompt), new, [step], [done])
+        step, computed = await self._cached_engine.step(prompt, self.sampling, stream, 1, room)
+        meter.charge_request(len(prompt), new, [step], [computed])
         return step
 
     def _lead(self, text: str, state: TextState) -> Tokens:
-        return words(self.engine.tokenizer, text.format(n=state.depth + 1))
+        return encode_text(self.engine.tokenizer, text.format(n=state.depth + 1))
 
-    def _billed(self, state: TextState, step: Step, stream: int, bill: Bill, agreement: float) -> Billed:
-        reached = self._child(state, step, stream, False)
-        parts = {f.name: getattr(reached, f.name) for f in fields(TextState)}
-        child = Agreed(**parts, agreed=(*getattr(state, "agreed", ()), agreement))
-        return Billed(state, child, step, 0, None, self.work, bill)
+    def _metered(self, state: TextState, step: Step, stream: int, meter: UsageMeter, agreement: float) -> MeteredStep:
+        child = self._child(state, step, stream, False)
+        parts = {f.name: getattr(child, f.name) for f in fields(TextState)}
+        answered = AnsweredState(**parts, agreements=(*_agreements(state), agreement))
+        return MeteredStep(state, answered, step, 0, None, self.flops, meter)
 
     async def _judge(self, child: TextState, evaluate: Evaluate) -> Judgement:
         judgement = await super()._judge(child, evaluate)
         judged = evaluate == "all" or (evaluate == "finished" and child.ended)
-        agreed = getattr(child, "agreed", ())
-        if not judged or not agreed or child.ended not in ALIVE:
+        agreements = _agreements(child)
+        if not judged or not agreements or child.ended not in OPEN_OR_ANSWERED:
             return judgement
-        mean = math.fsum(agreed) / len(agreed)
-        alone = isinstance(self.value, NoValue)
+        mean = math.fsum(agreements) / len(agreements)
+        alone = isinstance(self.value, NoCritic)
         return judgement._replace(value=mean if alone else math.sqrt(mean * judgement.value))
 
 
-def majority(drawn: Sequence[tuple[str, Step]]) -> tuple[Step | None, int]:
-    """The first of the most frequent answers (text, step) and how many agree with it; None and 0 of none."""
-    keys = [key if (key := extract(text)) is not None else text.strip() for text, _ in drawn]
+def majority_answer(answers: Sequence[tuple[str, Step]]) -> tuple[Step | None, int]:
+    """The first of the most frequent answers (text, step) and how many agree with it; None and 0 without answers."""
+    keys = [key if (key := extract_answer(text)) is not None else text.strip() for text, _ in answers]
     if not keys:
         return None, 0
-    most, times = Counter(keys).most_common(1)[0]
-    return drawn[keys.index(most)][1], times
+    most_frequent, count = Counter(keys).most_common(1)[0]
+    return answers[keys.index(most_frequent)][1], count
 
 
-def _joined(lead: Tokens, step: Step) -> Step:
-    """The step with words before it that were not drawn: their log-probability is 0."""
+def _agreements(state: TextState) -> tuple[float, ...]:
+    """The agreements of a state's steps; a root has none."""
+    return state.agreements if isinstance(state, AnsweredState) else ()
+
+
+def _with_lead(lead: Tokens, step: Step) -> Step:
+    """The step with text before it that was not sampled, whose log-probabilities are 0."""
     return Step(lead + step.tokens, (0.0,) * len(lead) + step.logprobs, step.ended)

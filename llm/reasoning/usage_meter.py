@@ -1,93 +1,95 @@
-"""What an edge takes that is more than one request: a list of steps, a sub-question and its answers."""
+"""The usage of an expansion that takes several requests, such as a sub-question and its answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ...planning.usage import FLOPS, PROMPT_TOKENS, SECONDS, VALUE_TOKENS, Usage
 from ..critics import Judgement
 from ..engines.base import Generation, Sampling, Tokens
-from ..engines.flops import UNKNOWN, Work
-from ..step_result import Reached, Row, Written, spent_on
-from ..tape.tape import Taped
+from ..engines.flops import UNKNOWN_FLOPS, DecoderFlops
+from ..step_result import EvaluatedStep, GeneratedStep, UsageRow, spent_on
+from ..tape.cached_engine import CachedEngine
 from ..text.steps import Step
 
 
 @dataclass
-class Bill:
-    """charged, spent: [units], one node each to begin with; requests are added as they are made."""
+class UsageMeter:
+    """Sums the requests of one expansion.
 
-    work: Work = UNKNOWN
-    charged: Usage = field(default_factory=lambda: np.array(Row(nodes=1)))
-    spent: Usage = field(default_factory=lambda: np.array(Row(nodes=1)))
+    charged, spent: [units], one node each to begin with. work: floating-point operations of the model that writes.
+    """
 
-    def request(self, prompt: int, new: int, steps: Sequence[Step], done: Sequence[Generation | None]) -> None:
-        """Book one generation after `prompt` tokens, of which the planner's own tree had not computed the last `new`.
+    flops: DecoderFlops = UNKNOWN_FLOPS
+    charged: Usage = field(default_factory=lambda: np.array(UsageRow(nodes=1)))
+    spent: Usage = field(default_factory=lambda: np.array(UsageRow(nodes=1)))
 
-        steps: what it wrote, as recorded. done: what the engine did just now for it, None where the tape answered.
+    def charge_request(
+        self, prompt: int, new: int, steps: Sequence[Step], computed: Sequence[Generation | None]
+    ) -> None:
+        """Add one generation request after `prompt` tokens, the last `new` of which this planner's tree had not
+        computed.
+
+        steps: what it wrote, as recorded. computed: what the engine generated just now, None where the tape answered.
         """
         written = sum(len(step.tokens) for step in steps)
-        self.charged += Row(
+        self.charged += UsageRow(
             model_calls=1,
             generated_tokens=written,
             prompt_tokens=new,
             cached_tokens=prompt - new,
             seconds=sum(step.seconds for step in steps),
-            flops=self.work.of(prompt - new, new + written),
+            flops=self.flops.of_tokens(prompt - new, new + written),
         )
-        for one in done:
+        for one in computed:
             self.spend(prompt, one)
 
-    def spend(self, prompt: int, done: Generation | None) -> None:
-        """Book what the engine did after `prompt` tokens, if it did."""
-        if done is not None:
-            self.spent += spent_on(prompt, done, self.work)
+    def spend(self, prompt: int, computed: Generation | None) -> None:
+        """Add what the engine generated just now after `prompt` tokens; nothing where the tape answered."""
+        if computed is not None:
+            self.spent += spent_on(prompt, computed, self.flops)
 
-    def prompt(self, start: int, new: int) -> None:
-        """Book `new` tokens after `start` ones that somebody else's request computes first."""
+    def charge_prompt(self, start: int, new: int) -> None:
+        """Charge `new` prompt tokens after `start` ones; a later request computes them."""
         self.charged[PROMPT_TOKENS] += new
-        self.charged[FLOPS] += self.work.of(start, new)
+        self.charged[FLOPS] += self.flops.of_tokens(start, new)
 
 
 @dataclass(slots=True)
-class Billed(Written):
-    """A child with a bill of its own."""
+class MeteredStep(GeneratedStep):
+    """A written step whose usage was summed over several requests."""
 
-    bill: Bill = field(default_factory=Bill)
+    meter: UsageMeter = field(default_factory=UsageMeter)
 
-    def judged(self, judgement: Judgement) -> Reached:
-        charged, spent = self.bill.charged.copy(), self.bill.spent.copy()
+    def judged(self, judgement: Judgement) -> EvaluatedStep:
+        """The expansion's result, with the metered usage and the critic's."""
+        charged, spent = self.meter.charged.copy(), self.meter.spent.copy()
         charged[[VALUE_TOKENS, SECONDS, FLOPS]] += judgement.tokens, judgement.seconds, judgement.flops
-        spent[[VALUE_TOKENS, SECONDS, FLOPS]] += judgement.computed, judgement.busy, judgement.flops_spent
-        open_ = not self.child.ended
-        reward, value = (0.0, judgement.value) if open_ else (judgement.value, 0.0)
-        return Reached(self.child, reward, float(open_), value, charged, spent)
+        spent[[VALUE_TOKENS, SECONDS, FLOPS]] += judgement.tokens_spent, judgement.seconds_spent, judgement.flops_spent
+        is_open = not self.child.ended
+        reward, value = (0.0, judgement.value) if is_open else (judgement.value, 0.0)
+        return EvaluatedStep(self.child, reward, float(is_open), value, charged, spent)
 
 
-async def lines(
-    taped: Taped, prompt: Tokens, sampling: Sampling, stream: int, most: int, room: int
+async def generate_lines(
+    cached: CachedEngine, prompt: Tokens, sampling: Sampling, stream: int, most: int, room: int
 ) -> tuple[list[Step], list[Generation | None]]:
-    """Up to `most` lines of together at most `room` tokens after `prompt`, from one request, and what the engine did.
+    """Up to `most` lines of together at most `room` tokens after `prompt`, from one request.
 
-    The tape keeps them line by line; a request is made only for what it lacks.
+    The tape keeps the lines one by one, and a request is made only for those it lacks. Returns the lines, and for each
+    what the engine generated just now or None.
     """
     steps: list[Step] = []
-    done: list[Generation | None] = []
+    computed: list[Generation | None] = []
     text = prompt
     while len(steps) < most and (left := room - (len(text) - len(prompt))) > 0:
-        step, made = await taped.step(text, sampling, stream, most - len(steps), left)
+        step, generation = await cached.step(text, sampling, stream, most - len(steps), left)
         steps.append(step)
-        done.append(made)
+        computed.append(generation)
         text += step.tokens
         if step.ended != "stop":
             break
-    return steps, done
-
-
-def words(tokenizer: Any, text: str) -> Tokens:
-    """Token ids of a text that is put into a state or after it."""
-    return tuple(tokenizer.encode(text, add_special_tokens=False))
+    return steps, computed

@@ -1,7 +1,7 @@
 """A tape in a file: SQLite with a write-ahead log, so that several processes read and write it at once.
 
-Beside the records it holds what a replay needs in place of the models: their tokenizers, contexts and settings. A
-record that was written survives the death of the process; a half-written one is not there.
+Besides the records it holds what a replay needs in place of the models: their tokenizers, contexts and settings. A
+stored record survives the death of the process; an incomplete one is rolled back.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..text.formats import SETTINGS
-from .tape import FORMAT
+from ..engines.base import Engine
+from ..text.formats import SETTINGS_FILE
+from .records import FORMAT
 
 APPLICATION = 0x466F5470
-"""SQLite's application id of a tape ("FoTp"), by which another program's database is told from ours."""
+"""SQLite's application id of a tape ("FoTp"), which tells it from other programs' databases."""
 
-PATIENCE = 30.0
+LOCK_TIMEOUT = 30.0
 """Seconds to wait for another process's transaction, which takes milliseconds."""
 
 _TABLES = """
@@ -37,8 +38,8 @@ CREATE TABLE IF NOT EXISTS problems(question TEXT PRIMARY KEY, answer TEXT NOT N
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A model that wrote on a tape, less its weights: `files` are its tokenizer's and settings', by name."""
+class RecordedModel:
+    """A model that recorded on a tape, without its weights. files: of its tokenizer and settings, by name."""
 
     name: str
     fingerprint: str
@@ -52,84 +53,88 @@ class Recorded:
 
 
 class TapeFile:
-    """A `tape.Store` in the file `path`, made where it is missing.
+    """A `tape.Store` in the file `path`, created if it does not exist."""
 
-    only_read: write nothing; the file must be there, and may lie where nothing can be written.
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        """Open or create the file.
 
-    Errors: ValueError for a file that is no tape, is one of another format, or lies where SQLite cannot share it.
-    """
+        read_only: write nothing; the file must exist and may be in a folder without write permission.
 
-    def __init__(self, path: str | Path, *, only_read: bool = False) -> None:
+        Errors: ValueError for a file that is no tape, has another format, or lies where SQLite cannot share it.
+        """
         self.path = Path(path)
-        if only_read and not self.path.is_file():
+        if read_only and not self.path.is_file():
             raise ValueError(f"there is no tape {self.path}")
         if not self.path.parent.is_dir():
             raise ValueError(f"the tape {self.path} cannot be made: there is no folder {self.path.parent}")
         try:
-            self._db = self._open_to_read() if only_read else self._open()
-            self._check()
+            self._db = self._open_read_only() if read_only else self._open()
+            self._check_format()
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{self.path} cannot be used as a tape: {error}") from error
 
     def get(self, key: bytes) -> bytes | None:
+        """The record of `key`, None if there is none."""
         row = self._db.execute("SELECT record FROM records WHERE key = ?", (key,)).fetchone()
         return None if row is None else row[0]
 
     def put(self, records: Mapping[bytes, bytes]) -> None:
+        """Add records whose keys are new, all or none of them."""
         self._write("INSERT OR IGNORE INTO records VALUES (?, ?)", list(records.items()))
 
     def close(self) -> None:
+        """Close the database."""
         self._db.close()
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM records").fetchone()[0])
 
-    def keep_model(self, engine: Any, name: str, folder: str | Path | None, role: str = "policy") -> None:
-        """Keep what a replay needs in place of `engine`. role: "policy", or "reward" for a reward model.
+    def add_model(self, engine: Engine, name: str, folder: str | Path | None, role: str = "policy") -> None:
+        """Store what a replay needs in place of `engine`.
 
-        folder: where the model's `forethought.json` is, if it has one.
+        folder: of the model's `forethought.json`, if it has one. role: "policy", or "reward" for a reward model.
         """
         known = "SELECT 1 FROM models WHERE fingerprint = ? AND role = ?"
         if self._db.execute(known, (engine.fingerprint, role)).fetchone() is None:
-            packed = _packed(engine.tokenizer, folder)
-            row = (engine.fingerprint, role, name, engine.context, packed)
+            files = _zip_files(engine.tokenizer, folder)
+            row = (engine.fingerprint, role, name, engine.context, files)
             self._write("INSERT OR IGNORE INTO models VALUES (?, ?, ?, ?, ?)", [row])
 
-    def model(self, name: str | None = None, role: str = "policy") -> Recorded:
+    def model(self, name: str | None = None, role: str = "policy") -> RecordedModel:
         """The model of that name or fingerprint, or the only one there is; ValueError that lists them otherwise."""
         columns = "SELECT name, fingerprint, context, files FROM models WHERE role = ? ORDER BY name, fingerprint"
         rows = self._db.execute(columns, (role,)).fetchall()
-        fit = [row for row in rows if name is None or name in row[:2]]
-        if len(fit) != 1:
+        fitting = [row for row in rows if name is None or name in row[:2]]
+        if len(fitting) != 1:
             there = ", ".join(f"{row[0]} ({row[1]})" for row in rows) or "none"
-            wanted = f"no {role} model {name!r}" if not fit and name else f"no single {role} model to choose"
+            wanted = f"no {role} model {name!r}" if not fitting and name else f"no single {role} model to choose"
             raise ValueError(f"the tape {self.path} holds {wanted}; there are: {there}")
-        with zipfile.ZipFile(io.BytesIO(fit[0][3])) as archive:
+        with zipfile.ZipFile(io.BytesIO(fitting[0][3])) as archive:
             files = {entry: archive.read(entry) for entry in archive.namelist()}
-        return Recorded(fit[0][0], fit[0][1], fit[0][2], files)
+        return RecordedModel(fitting[0][0], fitting[0][1], fitting[0][2], files)
 
     def models(self, role: str = "policy") -> list[str]:
-        """The names of the models that wrote here; two may have one name."""
+        """The names of the models that recorded here; two models may have one name."""
         return [row[0] for row in self._db.execute("SELECT name FROM models WHERE role = ?", (role,))]
 
-    def keep_run(self, settings: Mapping[str, Any]) -> None:
-        """Note the settings of a run that writes here, so that a replay can say what it lacks."""
+    def add_run(self, settings: Mapping[str, Any]) -> None:
+        """Store the settings of a run that records here, so that a replay can report how its own settings differ."""
         self._write("INSERT OR IGNORE INTO runs VALUES (?)", [(json.dumps(settings, sort_keys=True),)])
 
     def runs(self) -> list[dict[str, Any]]:
-        """The settings of all runs that wrote here."""
+        """The settings of all runs that recorded here."""
         return [json.loads(row[0]) for row in self._db.execute("SELECT settings FROM runs ORDER BY settings")]
 
-    def keep_problems(self, problems: Mapping[str, str]) -> None:
-        """Keep questions with their answers ("" where that is not known)."""
+    def add_problems(self, problems: Mapping[str, str]) -> None:
+        """Store questions with their answers ("" where the answer is unknown)."""
         self._write("INSERT OR IGNORE INTO problems VALUES (?, ?)", list(problems.items()))
 
     def problems(self) -> dict[str, str]:
-        """The answers by question, in the order they were kept."""
+        """The answers by question, in the order they were stored."""
         return dict(self._db.execute("SELECT question, answer FROM problems ORDER BY rowid"))
 
     def _write(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        # a transaction that begins by reading cannot wait for another writer, one that begins by writing can
+        # a transaction that starts with a read cannot wait for another writer, one that starts with a write can
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany(statement, rows)
@@ -140,10 +145,10 @@ class TapeFile:
 
     def _open(self) -> sqlite3.Connection:
         db = _connect(str(self.path))
-        mode = _patiently(db, "PRAGMA journal_mode = WAL")
+        mode = _run_pragma(db, "PRAGMA journal_mode = WAL")
         if mode != "wal":
             raise sqlite3.OperationalError(f"the file system gives journal mode {mode} in place of wal")
-        # with a write-ahead log that survives the process's death; only a power cut may lose the last records
+        # the write-ahead log survives the death of the process; only a power failure may lose the last records
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("BEGIN IMMEDIATE")
         if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -154,33 +159,40 @@ class TapeFile:
         db.execute("COMMIT")
         return db
 
-    def _open_to_read(self) -> sqlite3.Connection:
+    def _open_read_only(self) -> sqlite3.Connection:
         address = self.path.resolve().as_uri()
         try:
             db = _connect(f"{address}?mode=ro")
             db.execute("SELECT 1 FROM sqlite_master")
             return db
-        except sqlite3.OperationalError:  # where no lock files can be made beside it, nobody else can write it either
+        except sqlite3.OperationalError:  # where no lock files can be created, no other process can write either
             return _connect(f"{address}?immutable=1")
 
-    def _check(self) -> None:
+    def _check_format(self) -> None:
         application = self._db.execute("PRAGMA application_id").fetchone()[0]
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if application != APPLICATION or version != FORMAT:
-            self._db.close()
-            what = "a database, but no tape" if application != APPLICATION else f"a tape of format {version}"
-            raise ValueError(f"{self.path} is {what}; a tape of format {FORMAT} is wanted")
+        if application == APPLICATION and version == FORMAT:
+            return
+        self._db.close()
+        if application != APPLICATION:
+            raise ValueError(f"{self.path} is a database, but no tape; a tape of format {FORMAT} is needed")
+        if version < FORMAT:
+            raise ValueError(
+                f"{self.path} is a tape of format {version}, which is older than format {FORMAT} of this version; "
+                "make a new tape with the command that made this one"
+            )
+        raise ValueError(f"{self.path} is a tape of format {version}; this version reads format {FORMAT} only")
 
 
 def _connect(address: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        address, timeout=PATIENCE, isolation_level=None, check_same_thread=False, uri=address.startswith("file:")
+        address, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False, uri=address.startswith("file:")
     )
 
 
-def _patiently(db: sqlite3.Connection, pragma: str) -> str:
-    """Run a pragma that does not wait for others by itself."""
-    end = time.monotonic() + PATIENCE
+def _run_pragma(db: sqlite3.Connection, pragma: str) -> str:
+    """Run a pragma that SQLite does not repeat by itself while the database is locked."""
+    end = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             return str(db.execute(pragma).fetchone()[0])
@@ -190,12 +202,12 @@ def _patiently(db: sqlite3.Connection, pragma: str) -> str:
             time.sleep(0.01)
 
 
-def _packed(tokenizer: Any, folder: str | Path | None) -> bytes:
-    """The tokenizer's files and the folder's settings, zipped."""
+def _zip_files(tokenizer: Any, folder: str | Path | None) -> bytes:
+    """The tokenizer's files and the folder's settings as a zip archive."""
     buffer = io.BytesIO()
     with tempfile.TemporaryDirectory() as made, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         tokenizer.save_pretrained(made)
-        settings = Path(folder, SETTINGS) if folder is not None else None
+        settings = Path(folder, SETTINGS_FILE) if folder is not None else None
         for path in [*sorted(Path(made).glob("*")), *([settings] if settings and settings.is_file() else [])]:
             if path.is_file():
                 archive.write(path, path.name)

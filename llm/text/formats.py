@@ -1,64 +1,36 @@
-"""How a question, a step and the critic's question look to a given model, as token ids.
+"""How a question, a step and a critic's question are presented to one model, as token ids.
 
-A format never re-tokenises what a model wrote: a state is the prompt's ids and the ids generated since, and a critique
-is ids to append to those. So a child begins with its parent's tokens, and prefix caches hit.
+A format never tokenises again what a model wrote: a state is the prompt's ids and the ids generated since, and a
+critique is ids that are appended to those. A child therefore begins with its parent's tokens, and prefix caches hit.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..engines.base import Tokens
 from ..engines.stops import decode
+from .encoding import encode_prompt, encode_text, verdict_tokens
+from .prompts import CRITIQUE, ENDS, EXAMPLES, NO, SYSTEM, YES
 
-SETTINGS = "forethought.json"
-"""The file in a model folder that says how the model was trained to be asked."""
+SETTINGS_FILE = "forethought.json"
+"""The file in a model folder that holds the format the model was trained on."""
 
-ENDS = ("####", "The answer is", "the answer is", "\\boxed{")
-"""Texts after which a model that was not trained by us has answered."""
-
-SYSTEM = (
-    "Solve the math problem step by step. Write one short step per line. "
-    "When you are done, write a last line `#### n`, where n is the answer as a plain number."
-)
-CRITIQUE = (
-    "Look at the steps so far, whether or not the solution is finished. Is every step correct and useful for answering "
-    "the question? Reply with one word, Yes or No."
-)
-YES = ("Yes", "yes", " Yes", " yes", "YES")
-NO = ("No", "no", " No", " no", "NO")
-EXAMPLES: tuple[tuple[str, str], ...] = (
-    (
-        "Mara buys 3 boxes of 8 pencils and gives 5 pencils to her brother. How many pencils does she keep?",
-        "Mara buys 3 * 8 = 24 pencils.\nShe keeps 24 - 5 = 19 pencils.\n#### 19",
-    ),
-    (
-        "A baker sells 40 rolls in the morning and half as many in the afternoon. A roll costs $2. How much money does "
-        "he take?",
-        "In the afternoon he sells 40 / 2 = 20 rolls.\nIn all he sells 40 + 20 = 60 rolls.\n"
-        "He takes 60 * 2 = $120.\n#### 120",
-    ),
-    (
-        "A tank for 90 liters is one third full. A pump adds 6 liters a minute. How many minutes until it is full?",
-        "There are 90 / 3 = 30 liters in the tank.\nIt lacks 90 - 30 = 60 liters.\n"
-        "The pump needs 60 / 6 = 10 minutes.\n#### 10",
-    ),
-)
-"""Our own, in the style of GSM8K and from none of its splits."""
+FORMAT_VERSION = 1
+"""The version of that file's layout, its key `format_version`."""
 
 
 class Format(Protocol):
-    """What the text model needs to know of a way to ask.
+    """How one model is prompted and asked for verdicts.
 
-    delimiter: ends a step. ends: a step that holds one is the last. max_step_tokens, max_steps: defaults for this
-    model. yes, no: ids of the first token of the critic's two answers, in their spellings. eos_answers: whether a
-    solution that just stops is answered by its last number (GSM8K's rule for a model that ends its turn), else it is a
-    dead end.
-    critique_tokens: the critic's question, to append to a state whose last step ended with the delimiter.
+    delimiter: ends a step. ends: a step that contains one of these texts is the last. max_step_tokens, max_steps:
+    defaults for this model. yes, no: ids of the first token of the two verdicts, in their spellings. eos_answers:
+    whether a solution that ends with the end of sequence is answered by its last number (GSM8K's rule for a model that
+    ends its turn); otherwise it is a dead end. critique_tokens: the critic's question, to append to a state whose last
+    step ended with the delimiter.
     """
 
     delimiter: str
@@ -71,7 +43,7 @@ class Format(Protocol):
     critique_tokens: Tokens
 
     def prompt_tokens(self, question: str) -> Tokens:
-        """The ids a solution of `question` is written after."""
+        """The ids of the prompt; the solution of `question` follows them."""
         ...
 
     def critique(self, step: Tokens) -> Tokens:
@@ -79,15 +51,15 @@ class Format(Protocol):
         ...
 
     def ask(self, question: str, step: Tokens) -> Tokens:
-        """Any question as ids, to append to a state whose last step is `step`; what comes next is the answer."""
+        """Any question as ids, to append to a state whose last step is `step`; its answer follows them."""
         ...
 
 
 class PlainFormat:
-    """Text in, text on: the question, then the steps, one a line. For the built-in model and for base models.
+    """Plain text: the question, then one step a line. For the built-in model and for base models.
 
-    prompt: holds `{question}`. critique: stands on a line of its own after the steps. yes, no: one spelling each or
-    several, of which those that are one token count; where none is, the first token of each.
+    prompt: contains `{question}`. critique: stands on its own line after the steps. yes, no: one spelling or several;
+    those that are one token are used, or the first token of each where none is.
     """
 
     eos_answers = False
@@ -111,36 +83,37 @@ class PlainFormat:
         self._tokenizer, self._prompt = tokenizer, prompt
         self.delimiter, self.ends = delimiter, tuple(ends)
         self.max_step_tokens, self.max_steps = max_step_tokens, max_steps
-        self.critique_tokens = _ids(tokenizer, critique)
-        self._end_line = _ids(tokenizer, delimiter)
-        self.yes, self.no = _verdicts(tokenizer, yes, no)
+        self.critique_tokens = encode_text(tokenizer, critique)
+        self._delimiter_tokens = encode_text(tokenizer, delimiter)
+        self.yes, self.no = verdict_tokens(tokenizer, yes, no)
 
     def prompt_tokens(self, question: str) -> Tokens:
-        ids = encoded(self._tokenizer, self._prompt.replace("{question}", question))
+        """The prompt, with the tokenizer's begin of sequence and without its end of sequence."""
+        ids = encode_prompt(self._tokenizer, self._prompt.replace("{question}", question))
         if ids and ids[-1] == getattr(self._tokenizer, "eos_token_id", None):
             ids.pop()
         return tuple(ids)
 
     def critique(self, step: Tokens) -> Tokens:
-        """A step that ended without the delimiter, at the end of sequence, gets one first."""
-        return self._after(step) + self.critique_tokens
+        """The critique; a delimiter comes first where the step ended without one, at the end of sequence."""
+        return self._missing_delimiter(step) + self.critique_tokens
 
     def ask(self, question: str, step: Tokens) -> Tokens:
-        """The question on a line of its own, after a line end where the step lacks it."""
-        return self._after(step) + _ids(self._tokenizer, question)
+        """The question on its own line; a delimiter comes first where the step lacks one."""
+        return self._missing_delimiter(step) + encode_text(self._tokenizer, question)
 
-    def _after(self, step: Tokens) -> Tokens:
-        ended = not step or self.delimiter in decode(self._tokenizer, step)
-        return () if ended else self._end_line
+    def _missing_delimiter(self, step: Tokens) -> Tokens:
+        complete = not step or self.delimiter in decode(self._tokenizer, step)
+        return () if complete else self._delimiter_tokens
 
 
 class ChatFormat:
-    """A model with a chat template; steps continue one partial assistant message, the critique is the user's next turn.
+    """A model with a chat template: steps continue one assistant message, the critique is the user's next turn.
 
-    system: the instruction, put before the question where the template has no system role. examples: earlier turns,
-    none for zero-shot.
+    system: the instruction; it is put before the question where the template has no system role. examples: earlier
+    turns as (question, solution), none for zero-shot.
 
-    Errors: ValueError where the template drops what the assistant said, or renders no turn after it.
+    Errors: ValueError where the template drops the assistant's message or cannot render a turn after it.
     """
 
     eos_answers = True
@@ -160,37 +133,39 @@ class ChatFormat:
         self.max_step_tokens, self.max_steps = max_step_tokens, max_steps
         self._turn = self._user_turn()
         self.critique_tokens = self.ask(critique, ())
-        self.yes, self.no = _verdicts(tokenizer, YES, NO)
+        self.yes, self.no = verdict_tokens(tokenizer, YES, NO)
 
     def prompt_tokens(self, question: str) -> Tokens:
-        return _ids(self._tokenizer, self._render([("user", question)]))
+        """The conversation up to the beginning of the assistant's message."""
+        return encode_text(self._tokenizer, self._render([("user", question)]))
 
     def critique(self, step: Tokens) -> Tokens:
+        """The critique as the user's next turn; it does not depend on the step."""
         return self.critique_tokens
 
     def ask(self, question: str, step: Tokens) -> Tokens:
-        """The question as the user's next turn, and the begin of the assistant's answer."""
-        return _ids(self._tokenizer, question.strip().join(self._turn))
+        """The question as the user's next turn, and the beginning of the assistant's answer."""
+        return encode_text(self._tokenizer, question.strip().join(self._turn))
 
     def _user_turn(self) -> tuple[str, str]:
-        """The template's text between an assistant's message and the user's next one, and from there to the answer."""
-        said, asked = "SAID-BY-THE-ASSISTANT", "ASKED-BY-THE-USER"
-        text = self._render([("user", "question"), ("assistant", said), ("user", asked)])
-        _, found, after = text.rpartition(said)
-        if not found or asked not in after:
+        """The template's text between an assistant's message and the user's next, and between that and the answer."""
+        assistant, user = "SAID-BY-THE-ASSISTANT", "ASKED-BY-THE-USER"
+        text = self._render([("user", "question"), ("assistant", assistant), ("user", user)])
+        _, found, after = text.rpartition(assistant)
+        if not found or user not in after:
             raise ValueError("the chat template cannot continue a conversation after the assistant's message")
-        before, _, answer = after.partition(asked)
+        before, _, answer = after.partition(user)
         return before, answer
 
     def _render(self, turns: Sequence[tuple[str, str]]) -> str:
         shots = [turn for asked, said in self._examples for turn in (("user", asked), ("assistant", said))]
         talk = [*shots, *turns]
         try:
-            return self._template([("system", self._system), *talk])
-        except Exception:  # templates refuse a system role with errors of their own
-            return self._template([(talk[0][0], f"{self._system}\n\n{talk[0][1]}"), *talk[1:]])
+            return self._apply_template([("system", self._system), *talk])
+        except Exception:  # each template raises its own kind of error when it refuses a system role
+            return self._apply_template([(talk[0][0], f"{self._system}\n\n{talk[0][1]}"), *talk[1:]])
 
-    def _template(self, talk: Sequence[tuple[str, str]]) -> str:
+    def _apply_template(self, talk: Sequence[tuple[str, str]]) -> str:
         messages = [{"role": role, "content": content} for role, content in talk]
         return str(
             self._tokenizer.apply_chat_template(
@@ -201,10 +176,10 @@ class ChatFormat:
 
 def few_shot_format(tokenizer: Any, examples: Sequence[tuple[str, str]] = EXAMPLES) -> PlainFormat:
     """Few-shot prompting for base models without a chat template."""
-    shown = "".join(f"Question: {asked}\nAnswer:\n{said}\n\n" for asked, said in examples)
+    shots = "".join(f"Question: {asked}\nAnswer:\n{said}\n\n" for asked, said in examples)
     return PlainFormat(
         tokenizer,
-        prompt=shown + "Question: {question}\nAnswer:\n",
+        prompt=shots + "Question: {question}\nAnswer:\n",
         critique="\nQuestion: Are the steps of the last answer correct so far, Yes or No?\nAnswer:",
         yes=YES,
         no=NO,
@@ -217,68 +192,55 @@ def few_shot_format(tokenizer: Any, examples: Sequence[tuple[str, str]] = EXAMPL
 def format_for(
     tokenizer: Any, folder: str | Path | None = None, examples: Sequence[tuple[str, str]] | None = None
 ) -> Format:
-    """The way to ask this model: its folder's `forethought.json`, else its chat template, else few-shot.
+    """The format of a model: from its folder's `forethought.json`, else its chat template, else few-shot.
 
-    examples: worked ones as (question, solution); None shows none with a chat template and our own without.
-    `forethought.json` has the last word: a model trained on a format is asked in it.
+    examples: worked ones as (question, solution); None means none with a chat template and `EXAMPLES` without. They
+    are ignored where there is a `forethought.json`, because a trained model is prompted as it was trained.
+
+    Errors: ValueError for a `forethought.json` that cannot be used, with the reason.
     """
-    settings = Path(folder) / SETTINGS if folder is not None else None
-    if settings is not None and settings.is_file():
-        return _from_settings(tokenizer, settings)
+    path = Path(folder) / SETTINGS_FILE if folder is not None else None
+    if path is not None and path.is_file():
+        return _from_settings(tokenizer, path)
     if getattr(tokenizer, "chat_template", None):
         return ChatFormat(tokenizer, examples=examples or ())
     return few_shot_format(tokenizer, EXAMPLES if examples is None else examples)
 
 
-def _from_settings(tokenizer: Any, path: Path) -> Format:
-    kinds: dict[str, type[PlainFormat] | type[ChatFormat]] = {"plain": PlainFormat, "chat": ChatFormat}
+def read_settings(path: Path) -> dict[str, Any]:
+    """The contents of a `forethought.json`: "format" ("plain" or "chat") and the arguments of that class.
+
+    Errors: ValueError for a file that is no JSON object with a "format", and for one of another format version.
+    """
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-        kind = settings.pop("format")
+        kind, version = settings["format"], settings.pop("format_version", None)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f'{path}: not a JSON object with a "format": {error}') from None
-    if kind not in kinds:
-        raise ValueError(f"{path}: no format {kind!r}; there are {', '.join(kinds)}")
+    if version != FORMAT_VERSION:
+        found = "has no format_version, so it is older" if version is None else f"has format_version {version!r}"
+        raise ValueError(
+            f"{path} {found}; this release reads format_version {FORMAT_VERSION}: train or export the model again, or "
+            f'add "format_version": {FORMAT_VERSION} if you wrote the file yourself'
+        )
+    if kind not in FORMATS:
+        raise ValueError(f"{path}: no format {kind!r}; there are {', '.join(FORMATS)}")
+    return dict(settings)
+
+
+def write_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Write a `forethought.json` with the current format version."""
+    path.write_text(json.dumps({"format_version": FORMAT_VERSION} | settings, indent=1) + "\n", encoding="utf-8")
+
+
+def _from_settings(tokenizer: Any, path: Path) -> Format:
+    settings = read_settings(path)
+    kind = FORMATS[settings.pop("format")]
     try:
-        return kinds[kind](tokenizer, **settings)
+        return kind(tokenizer, **settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def encoded(tokenizer: Any, text: str) -> list[int]:
-    """`tokenizer.encode(text)`, by the tokenizers library itself where transformers would add nothing but half of the
-    time: to a class that encodes in its usual way, with nothing set that it would have to take back first."""
-    if _usual(tokenizer.__class__):
-        library = tokenizer.backend_tokenizer
-        set_ = library.truncation, library.padding, library.encode_special_tokens, tokenizer.split_special_tokens
-        if not any(set_):
-            return list(library.encode(text).ids)
-    return list(tokenizer.encode(text))
-
-
-@lru_cache
-def _usual(kind: Any) -> bool:
-    """Whether tokenizers of this class encode as transformers' own that are made of a tokenizers library's."""
-    ways = (getattr(getattr(kind, name, None), "__qualname__", "") for name in ("encode", "_encode_plus"))
-    return [*ways] == ["PreTrainedTokenizerBase.encode", "TokenizersBackend._encode_plus"]
-
-
-def _ids(tokenizer: Any, text: str) -> Tokens:
-    return tuple(tokenizer.encode(text, add_special_tokens=False))
-
-
-def _verdicts(tokenizer: Any, yes: str | Sequence[str], no: str | Sequence[str]) -> tuple[Tokens, Tokens]:
-    """The ids that say yes and those that say no, less those that say both; ValueError where none is left."""
-    ayes, nays = _first(tokenizer, yes), _first(tokenizer, no)
-    both = set(ayes) & set(nays)
-    ayes, nays = tuple(i for i in ayes if i not in both), tuple(i for i in nays if i not in both)
-    if not ayes or not nays:
-        raise ValueError(f"the tokenizer's first tokens of {yes!r} and of {no!r} do not tell yes from no")
-    return ayes, nays
-
-
-def _first(tokenizer: Any, spellings: str | Sequence[str]) -> Tokens:
-    """The ids of those spellings that are one token, each once; where none is, the first token of each."""
-    ids = [_ids(tokenizer, spelling) for spelling in ([spellings] if isinstance(spellings, str) else spellings)]
-    single = [one[0] for one in ids if len(one) == 1]
-    return tuple(dict.fromkeys(single or [one[0] for one in ids if one]))
+FORMATS: dict[str, type[PlainFormat] | type[ChatFormat]] = {"plain": PlainFormat, "chat": ChatFormat}
+"""Formats by the name that `forethought.json` gives them."""

@@ -1,4 +1,4 @@
-"""iLQR, DDP and gradient shooting on the pendulum's equations, on a network, and in the loop of the agent."""
+"""iLQR, DDP and gradient shooting on the pendulum's equations, on a network, and under model predictive control."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from forethought.control import PENDULUM, AnalyticModel, MLPConfig, MLPModel, MPCPolicy, Pendulum, run_episodes
-from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, DDP, ICEM, ILQR, Budget, GradientShooting, WarmStarted, plan
 from forethought.planning.testing.check_model import check_model
 from forethought.planning.wrappers.action_repeat import ActionRepeat
@@ -28,7 +28,7 @@ def network() -> MLPModel:
     return MLPModel(config, MLPNet(config))
 
 
-def test_a_network_carries_derivatives_by_states_and_actions_and_none_by_its_weights(tmp_path: Path) -> None:
+def test_a_network_is_differentiable_by_states_and_actions_and_not_by_its_weights(tmp_path: Path) -> None:
     model = network()
     check_model(model, SEEN, gradients=True)
     model.save(tmp_path)
@@ -47,7 +47,7 @@ def test_they_improve_on_doing_nothing_on_every_model_of_vectors(planner: Any, m
     assert (outcome.plan.actions.abs() <= 2).all() and outcome.plan.gradient is not None
 
 
-def test_a_value_at_the_leaves_is_differentiated_too() -> None:
+def test_a_terminal_value_is_differentiated_too() -> None:
     model = TerminalValue(AnalyticModel(Pendulum()), lambda s: -10 * (1 - torch.cos(s[:, 0])) - s[:, 1].square(), 0.99)
     outcome = plan(DDP(horizon=12), model, torch.tensor([[0.4, 0.0], [-0.2, 1.0]]), Budget(nodes=20_000))
     assert outcome.plan.stop_reason == ["converged"] * 2
@@ -58,7 +58,7 @@ def test_a_value_at_the_leaves_is_differentiated_too() -> None:
 @pytest.mark.parametrize(
     "planner", [ILQR(horizon=20), ICEM(horizon=20), WarmStarted(ICEM(horizon=20), ILQR(horizon=20))]
 )
-def test_they_hold_the_pendulum_up_in_the_loop_of_the_agent(planner: Any) -> None:
+def test_they_hold_the_pendulum_up_under_model_predictive_control(planner: Any) -> None:
     agent = MPCPolicy(planner, PENDULUM.analytic(), 1024, seeds=[0, 1])
     states = torch.tensor([[0.1, 0.3], [-0.2, 0.1]])
     for _ in range(25):

@@ -57,7 +57,7 @@ def test_pendulum_in_single_precision_is_within_single_rounding():
     torch.testing.assert_close(reward.double(), exact_reward, atol=2e-5, rtol=0)
 
 
-def test_cartpole_agrees_with_gymnasium_with_its_ends_and_its_last_reward():
+def test_cartpole_agrees_with_gymnasium_including_termination_and_the_last_reward():
     env = gymnasium.make("CartPole-v1").unwrapped
     states, pushes = cartpole_states(), np.random.default_rng(3).integers(0, 2, N)
     real = [real_step(env, s, int(a)) for s, a in zip(states, pushes)]
@@ -69,7 +69,7 @@ def test_cartpole_agrees_with_gymnasium_with_its_ends_and_its_last_reward():
     assert (reward == 1).all()
 
 
-def test_cartpole_in_single_precision_ends_where_gymnasium_does_but_for_states_on_the_line():
+def test_cartpole_in_single_precision_terminates_with_gymnasium_except_at_the_bounds():
     """Speeds to 3, accelerations to 40 over dt 0.02: below 1e-5; a state closer than that to a bound may fall either
     way."""
     states, pushes = torch.tensor(cartpole_states()), torch.arange(N) % 2
@@ -80,7 +80,7 @@ def test_cartpole_in_single_precision_ends_where_gymnasium_does_but_for_states_o
     assert torch.equal(short.double()[~edge], discount[~edge])
 
 
-def test_whole_episodes_stay_together():
+def test_whole_episodes_agree_with_gymnasium():
     """100 steps from gymnasium's own first state: errors of the rounding do not build up beyond 1e-9."""
     env = gymnasium.make("Pendulum-v1").unwrapped
     env.reset(seed=3)
@@ -92,14 +92,14 @@ def test_whole_episodes_stay_together():
     np.testing.assert_allclose(state[0], env.state, atol=1e-9)
 
 
-def test_an_ended_cartpole_stays_where_it_is_for_nothing():
+def test_a_terminal_cartpole_state_is_absorbing():
     fallen = torch.tensor([[2.5, 1.0, 0.0, 0.0], [0.0, 0.0, 0.3, 1.0], [float("nan"), 0.0, 0.0, 0.0]])
     reached, reward, discount = CartPole().step(fallen, torch.tensor([0, 1, 1]))
     torch.testing.assert_close(reached, fallen, equal_nan=True)
     assert (reward == 0).all() and (discount == 0).all()
 
 
-def test_observations_lead_back_to_states():
+def test_states_are_recovered_from_observations():
     states = torch.tensor(pendulum_states())
     back = Pendulum().from_observation(Pendulum().observe(states))
     turns = (back - states)[:, 0] / (2 * math.pi)
@@ -119,8 +119,8 @@ def test_state_of_is_the_environments_own():
 @pytest.mark.parametrize("system", [Pendulum(), CartPole()])
 def test_rewards_of_observations_are_those_of_states(system):
     torch.manual_seed(0)
-    states = torch.rand(20, system.size, dtype=torch.float64) * 0.3
-    actions = torch.rand(20, 1, dtype=torch.float64) if system.size == 2 else torch.arange(20) % 2
+    states = torch.rand(20, system.state_dim, dtype=torch.float64) * 0.3
+    actions = torch.rand(20, 1, dtype=torch.float64) if system.state_dim == 2 else torch.arange(20) % 2
     reached, reward, _ = system.step(states, actions)
     torch.testing.assert_close(system.reward(system.observe(states), actions, reached), reward)
 
@@ -129,4 +129,4 @@ def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"\[K, 4\], got \[3, 2\]"):
         CartPole().step(torch.zeros(3, 2), torch.zeros(3))
     with pytest.raises(ValueError, match=r"\[K, 2\] or \[K, 3\], got \[1, 5\]"):
-        Pendulum().physical(torch.zeros(1, 5))
+        Pendulum().to_states(torch.zeros(1, 5))

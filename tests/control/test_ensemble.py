@@ -1,4 +1,4 @@
-"""Stacked networks: their likelihood, their members one by one, what they learn, and what they are under planners."""
+"""Ensembles: the likelihood, the stacked members, training, saving, and planning with them."""
 
 import json
 from dataclasses import replace
@@ -21,8 +21,8 @@ from forethought.control import (
     fit_ensemble,
     load_model,
 )
-from forethought.control.world_models.ensemble.fit import descend_each
-from forethought.control.world_models.ensemble.net import StackedNet, bounded, gaussian_nll, grouped
+from forethought.control.world_models.ensemble.fit import train_members
+from forethought.control.world_models.ensemble.net import StackedNet, gaussian_nll, group_by_member, soft_clamp
 from forethought.planning import (
     CEM,
     DDP,
@@ -45,7 +45,7 @@ QUICK = Fit(epochs=25, patience=25)
 
 
 def pendulum_config(**settings) -> EnsembleConfig:
-    usual = {"observed": 3, "slots": None, "low": (-2.0,), "high": (2.0,), "hidden": 16, "members": 4}
+    usual = {"obs_dim": 3, "n_actions": None, "low": (-2.0,), "high": (2.0,), "hidden": 16, "members": 4}
     return EnsembleConfig("Pendulum-v1", **(usual | settings))
 
 
@@ -62,8 +62,8 @@ def member_alone(net: StackedNet, member: int, inputs: torch.Tensor) -> tuple[to
     for weight, bias in zip(net.weights[:-1], net.biases[:-1]):
         x = nn.functional.silu(nn.functional.linear(x, weight[member].T, bias[member, 0]))
     x = nn.functional.linear(x, net.weights[-1][member].T, net.biases[-1][member, 0])
-    mean, free = x[:, : net.outputs], x[:, net.outputs :]
-    high, low = net.highest[member, 0], net.lowest[member, 0]
+    mean, free = x[:, : net.n_outputs], x[:, net.n_outputs :]
+    high, low = net.max_log_variance[member, 0], net.min_log_variance[member, 0]
     free = high - torch.log1p(torch.exp(high - free))
     free = low + torch.log1p(torch.exp(free - low))
     return mean * net.output_std + net.output_mean, free.exp().sqrt() * net.output_std
@@ -72,18 +72,19 @@ def member_alone(net: StackedNet, member: int, inputs: torch.Tensor) -> tuple[to
 def linear_data(rows: int, seed: int, noise=(0.05, 0.2)) -> Transitions:
     """s' = A s + B a + noise of two known deviations, reward s . (1, -2)."""
     draw = torch.Generator().manual_seed(seed)
-    seen = torch.rand(rows, 2, generator=draw) * 4 - 2
-    actions = torch.rand(rows, 1, generator=draw) * 2 - 1
-    reached = linear_mean(seen, actions) + torch.randn(rows, 2, generator=draw) * torch.tensor(noise)
-    return Transitions(seen, actions, seen @ torch.tensor([1.0, -2.0]), reached, torch.zeros(rows, dtype=torch.bool))
+    obs = torch.rand(rows, 2, generator=draw) * 4 - 2
+    action = torch.rand(rows, 1, generator=draw) * 2 - 1
+    next_obs = linear_mean(obs, action) + torch.randn(rows, 2, generator=draw) * torch.tensor(noise)
+    never = torch.zeros(rows, dtype=torch.bool)
+    return Transitions(obs, action, obs @ torch.tensor([1.0, -2.0]), next_obs, never, never)
 
 
-def linear_mean(seen, actions):
-    return seen @ torch.tensor([[0.9, -0.2], [0.3, 0.8]]) + actions @ torch.tensor([[0.5, 1.0]])
+def linear_mean(obs, action):
+    return obs @ torch.tensor([[0.9, -0.2], [0.3, 0.8]]) + action @ torch.tensor([[0.5, 1.0]])
 
 
 LINEAR = EnsembleConfig("Pendulum-v1", 2, None, (-1.0,), (1.0,), hidden=32, members=3)
-"""Only the ends, which there are none of, are taken from the pendulum."""
+"""Only the termination is the pendulum's: no state is terminal."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,40 +113,42 @@ def test_a_loss_is_the_mean_likelihood_of_the_components_that_vary():
     torch.testing.assert_close(net.losses(x, y), each[..., [0, 2, 3]].mean((1, 2)))
 
 
-def test_log_variances_never_leave_their_limits_and_are_free_between():
+def test_log_variances_stay_within_their_limits_and_are_unchanged_between():
     free = torch.tensor([-1e4, -50.0, -4.0, 0.0, 50.0, 1e4])
-    held = bounded(free, torch.tensor(-10.0), torch.tensor(3.0))
+    held = soft_clamp(free, torch.tensor(-10.0), torch.tensor(3.0))
     assert (held >= -10).all() and (held <= 3 + 1e-4).all()
     assert held[0] == pytest.approx(-10, abs=1e-3) and held[-1] == pytest.approx(3, abs=1e-3)
     assert held[2] == pytest.approx(-4, abs=0.01) and (held.diff() >= 0).all()
 
 
-def test_members_stacked_are_the_members_one_by_one():
+def test_stacked_members_equal_the_members_one_by_one():
     net = untrained(pendulum_config()).net
     inputs = torch.randn(11, 4)
-    means, deviations = net.every(inputs)
+    means, deviations = net.all_members(inputs)
     for member in range(4):
         mean, deviation = member_alone(net, member, inputs)
         torch.testing.assert_close(means[member], mean)
         torch.testing.assert_close(deviations[member], deviation)
     chosen = torch.tensor([3, 0, 0, 2, 3, 3, 3, 0, 2, 3, 3])  # member 1 has nobody
-    mean, deviation = net.some(inputs, chosen)
+    mean, deviation = net.by_member(inputs, chosen)
     torch.testing.assert_close(mean, means[chosen, torch.arange(11)])
     torch.testing.assert_close(deviation, deviations[chosen, torch.arange(11)])
 
 
 def test_groups_hold_every_row_once_in_its_members_part():
     member = torch.tensor([2, 0, 2, 2, 1])
-    place, room = grouped(member, 4)
+    place, room = group_by_member(member, 4)
     assert room == 3 and len(place.unique()) == 5 and torch.equal(place // room, member)
 
 
-def test_a_member_learns_the_same_whatever_the_company():
+def test_a_member_does_not_depend_on_how_many_others_there_are():
     data = linear_data(120, 5)
-    x, y = torch.cat((data.seen, data.actions), 1), torch.cat((data.reached, data.rewards[:, None]), 1)
-    nets = [StackedNet(pendulum_config(observed=2, members=n, hidden=8)) for n in (2, 4)]
+    x, y = torch.cat((data.obs, data.action), 1), torch.cat((data.next_obs, data.reward[:, None]), 1)
+    nets = [StackedNet(pendulum_config(obs_dim=2, members=n, hidden=8)) for n in (2, 4)]
     for net in nets:
-        descend_each(net, (x[:100], y[:100]), (x[100:], y[100:]), Fit(epochs=30, patience=3, batch=20, rate=0.02))
+        train_members(
+            net, (x[:100], y[:100]), (x[100:], y[100:]), Fit(epochs=30, patience=3, batch_size=20, learning_rate=0.02)
+        )
     for few, many in zip(*(net.state_dict().values() for net in nets)):
         torch.testing.assert_close(few, many[:2] if len(many) == 4 and many.dim() == 3 else many, atol=1e-4, rtol=1e-3)
 
@@ -153,22 +156,22 @@ def test_a_member_learns_the_same_whatever_the_company():
 def test_it_recovers_the_mean_and_the_noise_of_a_linear_system(linear):
     model, report = linear
     other = linear_data(1000, 9)
-    means, deviations = model.net.every(torch.cat((other.seen, other.actions), 1))
-    truth = linear_mean(other.seen, other.actions)
-    error = (means.mean(0)[:, :2] + other.seen - truth).square().mean(0).sqrt()
+    means, deviations = model.net.all_members(torch.cat((other.obs, other.action), 1))
+    truth = linear_mean(other.obs, other.action)
+    error = (means.mean(0)[:, :2] + other.obs - truth).square().mean(0).sqrt()
     assert (error < torch.tensor([0.025, 0.06])).all(), error
     noise = deviations[..., :2].mean((0, 1))
     torch.testing.assert_close(noise, torch.tensor([0.05, 0.2]), rtol=0.2, atol=0)
-    assert (means[..., 2].mean(0) - other.rewards).square().mean().sqrt() < 0.1
+    assert (means[..., 2].mean(0) - other.reward).square().mean().sqrt() < 0.1
     assert report.held_out < 0.1 and max(report.epochs) <= 40
 
 
-def test_its_held_out_likelihood_is_near_the_best_there_is(linear):
+def test_its_held_out_likelihood_is_near_the_entropy_of_the_noise(linear):
     """The entropy of the true noise; of two noisy components, since the reward has none."""
     model, _ = linear
     other = linear_data(2000, 9)
-    means, deviations = model.net.every(torch.cat((other.seen, other.actions), 1))
-    off = (other.reached - other.seen - means[..., :2]) / deviations[..., :2]
+    means, deviations = model.net.all_members(torch.cat((other.obs, other.action), 1))
+    off = (other.next_obs - other.obs - means[..., :2]) / deviations[..., :2]
     nll = (off.square() / 2 + deviations[..., :2].log() + 0.5 * np.log(2 * np.pi)).mean()
     best = np.mean([0.5 * np.log(2 * np.pi * np.e * s**2) for s in (0.05, 0.2)])
     assert best - 0.05 < nll < best + 0.15
@@ -178,17 +181,17 @@ def test_its_held_out_likelihood_is_near_the_best_there_is(linear):
 def test_members_disagree_more_off_the_data_than_on_it(probabilistic):
     """Seeds of training and of data; off: a ring around the square that was seen."""
     for seed in range(3):
-        config = pendulum_config(observed=2, members=5, low=(-1.0,), high=(1.0,), probabilistic=probabilistic)
+        config = pendulum_config(obs_dim=2, members=5, low=(-1.0,), high=(1.0,), probabilistic=probabilistic)
         model, _ = fit_ensemble(linear_data(300, seed), config, Fit(epochs=30, patience=30, seed=seed))
         on, off = linear_data(300, 100 + seed), linear_data(300, 200 + seed)
-        far = off.seen.sign() * (off.seen.abs() + 3)
-        near, apart = model.disagreement(on.seen, on.actions), model.disagreement(far, off.actions)
+        far = off.obs.sign() * (off.obs.abs() + 3)
+        near, apart = model.disagreement(on.obs, on.action), model.disagreement(far, off.action)
         assert apart.median() > 3 * near.median() and apart.mean() > near.quantile(0.95)
 
 
 def test_training_again_gives_the_same_weights_and_leaves_the_global_noise_alone():
-    data, config = linear_data(60, 0), replace(LINEAR, ended="learned")
-    data = replace(data, ended=data.seen[:, 0] > 1.5)
+    data, config = linear_data(60, 0), replace(LINEAR, termination="learned")
+    data = replace(data, terminated=data.obs[:, 0] > 1.5)
     torch.manual_seed(5)
     state = torch.get_rng_state()
     one, two = (fit_ensemble(data, config, Fit(epochs=2))[0].net.state_dict() for _ in range(2))
@@ -196,16 +199,16 @@ def test_training_again_gives_the_same_weights_and_leaves_the_global_noise_alone
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_ends_are_learned_and_where_none_was_seen_nothing_ends():
-    data, config = linear_data(400, 0), replace(LINEAR, members=2, ended="learned")
+def test_termination_is_learned_and_without_terminal_states_never_predicted():
+    data, config = linear_data(400, 0), replace(LINEAR, members=2, termination="learned")
     never, _ = fit_ensemble(data, config, Fit(epochs=1))
-    assert not never.ended(10 * data.seen).any()
-    data = replace(data, ended=data.reached[:, 0] > 1)
+    assert not never.terminated(10 * data.obs).any()
+    data = replace(data, terminated=data.next_obs[:, 0] > 1)
     model, _ = fit_ensemble(data, config, Fit(epochs=10))
-    assert (model.ended(data.reached) == data.ended).float().mean() > 0.97
+    assert (model.terminated(data.next_obs) == data.terminated).float().mean() > 0.97
     of = model.propagated("tsinf", 3).repeat(torch.tensor([[2.0, 0.0], [-1.0, 0.0]]), np.zeros(2, np.uint64))
     stays, reward, discount = model.step(of, torch.zeros(6, 1))
-    assert torch.equal(stays.seen[:3], of.seen[:3]) and (reward[:3] == 0).all() and (discount[:3] == 0).all()
+    assert torch.equal(stays.obs[:3], of.obs[:3]) and (reward[:3] == 0).all() and (discount[:3] == 0).all()
     assert (discount[3:] == 1).all()
 
 
@@ -213,7 +216,7 @@ def test_a_reward_that_never_varies_is_that_number():
     data = collect("CartPole-v1", 150, seed=0)
     model, report = fit_ensemble(data, config_for("CartPole-v1", EnsembleConfig, hidden=8, members=2), QUICK)
     assert np.isfinite(report.loss)
-    _, said = model.expand(data.seen[:20], data.actions[:20])
+    _, said = model.expand(data.obs[:20], data.action[:20])
     torch.testing.assert_close(said.reward, torch.ones(20))
 
 
@@ -224,7 +227,7 @@ def test_saved_and_loaded_it_predicts_the_same(linear, tmp_path):
     assert isinstance(loaded, EnsembleModel) and loaded.config == model.config
     assert (loaded.propagate, loaded.particles) == ("ts1", 7)
     data = linear_data(20, 1)
-    before, after = model.expand(data.seen, data.actions), loaded.expand(data.seen, data.actions)
+    before, after = model.expand(data.obs, data.action), loaded.expand(data.obs, data.action)
     assert torch.equal(before[0], after[0]) and torch.equal(before[1].reward, after[1].reward)
     linear[0].propagated("mean").save(tmp_path)
     assert load_model(tmp_path).particles == 1
@@ -238,7 +241,7 @@ def test_a_folder_of_another_kind_or_architecture_is_refused(tmp_path):
     with pytest.raises(ValueError, match="does not fit"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(settings | {"kind": "rssm"}))
-    with pytest.raises(ValueError, match="wanted 1 and mlp or ensemble or residual"):
+    with pytest.raises(ValueError, match="expected 2 and mlp or ensemble or residual"):
         load_model(tmp_path)
 
 
@@ -252,7 +255,7 @@ def test_wrong_settings_are_named():
 
 
 @pytest.mark.parametrize("probabilistic", [True, False])
-def test_it_keeps_a_models_word(probabilistic):
+def test_it_passes_check_model(probabilistic):
     model = untrained(pendulum_config(probabilistic=probabilistic), value=lambda s: -s.square().sum(1))
     check_model(model, SEEN, gradients=True)
     check_model(DiscretizedActions(ActionRepeat(TerminalValue(model, lambda s: s[:, 2], 0.9), 2), 3), SEEN)
@@ -270,7 +273,7 @@ def test_shooting_planners_plan_with_it_within_their_budget(planner, propagate):
 
 
 @pytest.mark.parametrize("planner", [MCTS(), MCTS(selection="gumbel"), Beam(), CEM(horizon=3), MPPI(horizon=3)])
-def test_planners_over_slots_plan_with_its_mean_within_their_budget(planner):
+def test_planners_over_discrete_actions_plan_with_its_mean_within_their_budget(planner):
     model = DiscretizedActions(TerminalValue(untrained(pendulum_config()), lambda s: -s[:, 2].square(), 0.9), 3)
     outcome = plan(planner, model, SEEN, Budget(nodes=200))
     assert (outcome.charged[:, 0] <= 200).all() and (outcome.charged[:, 0] >= 100).all()

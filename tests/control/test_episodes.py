@@ -1,4 +1,4 @@
-"""Episodes of the real environments: who plays, what is counted, and that rows do not touch each other."""
+"""Episodes of gymnasium's environments: returns, cost, independence of rows, and the views of planners."""
 
 import numpy as np
 import pytest
@@ -58,8 +58,8 @@ def test_an_episode_alone_is_the_same_among_others_and_runs_repeat():
     assert alone.returns[0] == pytest.approx(together.returns[2], abs=1e-4)
 
 
-def test_an_ended_episode_is_neither_stepped_nor_charged():
-    """A model that believes nothing ever ends plays badly enough for episodes of unequal lengths."""
+def test_an_episode_that_is_over_is_neither_stepped_nor_charged():
+    """With so few nodes episodes have unequal lengths."""
     model = CARTPOLE.analytic()
     played = run_episodes(MCTS(leaves=2), model, CARTPOLE, [0, 1, 2, 3], 3, max_episode_steps=80)
     assert len(set(played.lengths.tolist())) > 1
@@ -68,7 +68,7 @@ def test_an_ended_episode_is_neither_stepped_nor_charged():
     assert (played.charged[:, 0] > 0).all()
 
 
-def test_held_torques_go_into_the_real_world_as_vectors_one_step_at_a_time():
+def test_the_environment_is_given_vectors_one_step_at_a_time_under_action_repeat():
     model = DiscretizedActions(ActionRepeat(AnalyticModel(Pendulum()), 4), 3)
     assert steps_per_action(model) == 4 and not MCTS().reuse
     assert to_environment(model, np.array([2])).tolist() == [[2.0]]
@@ -78,7 +78,7 @@ def test_held_torques_go_into_the_real_world_as_vectors_one_step_at_a_time():
     assert not agent.warm
 
 
-def test_an_agent_warms_up_within_an_episode_and_forgets_between_them():
+def test_a_policy_warm_starts_within_an_episode_and_is_reset_between_episodes():
     agent = MPCPolicy(CEM(horizon=4, iterations=1), AnalyticModel(Pendulum()), 48)
     agent(np.array([1.0, 0.0, 0.0], dtype=np.float32))
     assert agent._after is not None
@@ -86,17 +86,17 @@ def test_an_agent_warms_up_within_an_episode_and_forgets_between_them():
     assert agent._after is None
 
 
-def test_an_agent_collects():
+def test_an_mpc_policy_collects():
     agent = MPCPolicy(BestOfN(horizon=3), AnalyticModel(Pendulum()), Budget(nodes=12))
-    data = collect("Pendulum-v1", 6, policy=agent, fresh=3)
-    assert len(data) == 6 and (data.actions.abs() <= 2).all()
+    data = collect("Pendulum-v1", 6, policy=agent, reset_after=3)
+    assert len(data) == 6 and (data.action.abs() <= 2).all()
 
 
-def test_watchers_see_every_step():
+def test_watch_is_called_after_every_step():
     seen = []
     run_episodes(
         BestOfN(horizon=2), PENDULUM.analytic(), "Pendulum-v1", [0], 4, max_episode_steps=3,
-        watch=lambda worlds: seen.append(int(worlds.lengths[0])),
+        watch=lambda env: seen.append(int(env.lengths[0])),
     )  # fmt: skip
     assert seen == [1, 2, 3]
 
@@ -112,8 +112,11 @@ def test_caps_and_names_are_checked():
         view_of(CARTPOLE, "mcts", bins=3)
 
 
-def test_views_say_what_they_are():
-    assert describe(PENDULUM, "mcts", leaf=False, hold=4) == "5 torques a component, held 4 steps, no leaf value"
-    assert describe(CARTPOLE, "cem").startswith("the environment's actions, leaf value BalanceValue")
-    assert view(PENDULUM, PENDULUM.analytic(), "bfs", hold=4, leaf=False).cost == 4
+def test_views_are_described():
+    assert (
+        describe(PENDULUM, "mcts", terminal_value=False, action_repeat=4)
+        == "5 values a component, action repeat 4, no terminal value"
+    )
+    assert describe(CARTPOLE, "cem").startswith("the environment's actions, terminal value BalanceValue")
+    assert view(PENDULUM, PENDULUM.analytic(), "bfs", action_repeat=4, terminal_value=False).cost == 4
     assert not PENDULUM.discrete and CARTPOLE.discrete

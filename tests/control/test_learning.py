@@ -1,13 +1,15 @@
-"""Collecting from a real environment, learning from it, keeping what was learnt."""
+"""Collecting from a real environment, learning from it, saving what was learned."""
+
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
-from forethought.control import Fit, MLPModel, Transitions, config_for, fit_mlp, join
-from forethought.control.data import collector as collect
-from forethought.control.world_models.mlp.fit import targets_of
+from forethought.control import Fit, FunctionPolicy, MLPModel, config_for, fit_mlp, join
+from forethought.control.data.collector import collect
+from forethought.control.world_models.mlp.fit import training_targets
 
 QUICK = Fit(epochs=60, patience=30)
 
@@ -22,21 +24,21 @@ def pendulum():
 def test_collected_steps_are_the_environments_own():
     env = gymnasium.make("Pendulum-v1")
     data = collect(env, 250, seed=7)
-    assert len(data) == 250 and data.seen.shape == (250, 3) and data.actions.shape == (250, 1)
-    assert torch.equal(data.seen[1:200], data.reached[:199])
-    assert not torch.equal(data.seen[200], data.reached[199])  # the time limit began a new episode
-    assert not data.ended.any()
+    assert len(data) == 250 and data.obs.shape == (250, 3) and data.action.shape == (250, 1)
+    assert torch.equal(data.obs[1:200], data.next_obs[:199])
+    assert not torch.equal(data.obs[200], data.next_obs[199])  # the time limit began a new episode
+    assert not data.terminated.any()
     again = collect("Pendulum-v1", 250, seed=7)
-    assert torch.equal(data.reached, again.reached)
+    assert torch.equal(data.next_obs, again.next_obs)
 
 
-def test_collected_ends_are_terminations_and_actions_are_indices():
+def test_terminations_and_discrete_actions_are_collected():
     data = collect("CartPole-v1", 200, seed=0)
-    assert data.actions.dtype == torch.int64 and 4 < int(data.ended.sum()) < 30
-    assert (data.rewards == 1).all()
+    assert data.action.dtype == torch.int64 and 4 < int(data.terminated.sum()) < 30
+    assert (data.reward == 1).all()
 
 
-def test_a_policy_is_asked_and_told_of_new_episodes():
+def test_a_policy_acts_and_is_reset_after_every_episode():
     class Left:
         resets = 0
 
@@ -48,12 +50,12 @@ def test_a_policy_is_asked_and_told_of_new_episodes():
 
     policy = Left()
     data = collect("CartPole-v1", 50, policy=policy, seed=0)
-    assert (data.actions == 0).all() and policy.resets == int(data.ended.sum()) > 0
+    assert (data.action == 0).all() and policy.resets == int(data.terminated.sum()) > 0
 
 
-def test_held_torques_repeat():
-    data = collect("Pendulum-v1", 150, seed=0, hold=4)
-    same = (data.actions[1:] == data.actions[:-1]).float().mean()
+def test_random_actions_are_repeated():
+    data = collect("Pendulum-v1", 150, seed=0, action_repeat=4)
+    same = (data.action[1:] == data.action[:-1]).float().mean()
     assert 0.5 < same < 0.9
 
 
@@ -61,9 +63,9 @@ def test_it_learns_pendulum_from_800_steps_and_predicts_others(pendulum):
     model, report, _ = pendulum
     assert report.held_out < 0.05 and report.epochs <= 60
     other = collect("Pendulum-v1", 500, seed=100)
-    reached, said = model.expand(other.seen, other.actions)
-    truth = targets_of(other)
-    error = torch.cat((reached - other.reached, (said.reward - other.rewards)[:, None]), 1)
+    reached, said = model.expand(other.obs, other.action)
+    truth = training_targets(other)
+    error = torch.cat((reached - other.next_obs, (said.reward - other.reward)[:, None]), 1)
     share = error.square().mean(0) / truth.var(0)
     assert (share < 0.05).all(), share
     assert (said.discount == 1).all()
@@ -74,11 +76,11 @@ def test_saved_and_loaded_it_predicts_the_same(pendulum, tmp_path):
     model.save(tmp_path / "model")
     loaded = MLPModel.load(tmp_path / "model")
     assert loaded.config == model.config
-    before, after = model.expand(data.seen, data.actions), loaded.expand(data.seen, data.actions)
+    before, after = model.expand(data.obs, data.action), loaded.expand(data.obs, data.action)
     assert torch.equal(before[0], after[0]) and torch.equal(before[1].reward, after[1].reward)
 
 
-def test_training_again_gives_the_same_weights_and_leaves_the_global_noise_alone(pendulum):
+def test_training_again_gives_the_same_weights_and_leaves_the_global_generator_alone(pendulum):
     _, _, data = pendulum
     few, config = data.take(torch.arange(100)), config_for("Pendulum-v1", hidden=8)
     torch.manual_seed(5)
@@ -88,34 +90,52 @@ def test_training_again_gives_the_same_weights_and_leaves_the_global_noise_alone
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_cartpole_is_learnt_with_its_ends():
+def test_cartpole_is_learned_with_its_termination():
     data = collect("CartPole-v1", 600, seed=0)
-    model, report = fit_mlp(data, config_for("CartPole-v1", hidden=32, ended="learned"), Fit(epochs=30))
+    model, report = fit_mlp(data, config_for("CartPole-v1", hidden=32, termination="learned"), Fit(epochs=30))
     assert report.held_out < 0.2
     other = collect("CartPole-v1", 300, seed=50)
-    _, said = model.expand(other.seen, other.actions)
-    assert ((said.discount == 0) == other.ended).float().mean() > 0.95
-    assert (said.reward[~model.ended(other.seen)] - 1).abs().max() < 0.05
+    _, said = model.expand(other.obs, other.action)
+    assert ((said.discount == 0) == other.terminated).float().mean() > 0.95
+    assert (said.reward[~model.terminated(other.obs)] - 1).abs().max() < 0.05
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(ValueError, match="holds no trained model"):
         MLPModel.load(tmp_path)
+    (tmp_path / "config.json").write_text('{"format": 1, "kind": "mlp"}')
+    with pytest.raises(ValueError, match=r"older format 1, .*train it again"):
+        MLPModel.load(tmp_path)
     (tmp_path / "config.json").write_text('{"format": 99, "kind": "mlp"}')
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="expected"):
         MLPModel.load(tmp_path)
 
 
-def test_transitions_refuse_what_would_spoil_training():
+def test_transitions_with_nan_or_unequal_lengths_are_refused():
     step = collect("CartPole-v1", 5, seed=0)
-    with pytest.raises(ValueError, match="NaN or infinity in rewards"):
-        Transitions(step.seen, step.actions, torch.full((5,), float("nan")), step.reached, step.ended)
+    with pytest.raises(ValueError, match="NaN or infinity in reward"):
+        replace(step, reward=torch.full((5,), float("nan")))
     with pytest.raises(ValueError, match="one length"):
-        Transitions(step.seen[:2], step.actions, step.rewards, step.reached, step.ended)
+        replace(step, obs=step.obs[:2])
     with pytest.raises(ValueError, match="nothing to join"):
         join([])
     rest, out = join([step, step]).split(0.2)
     assert (len(rest), len(out)) == (8, 2)
+
+
+def test_truncations_are_recorded_and_kept_apart_from_terminations():
+    data = collect("Pendulum-v1", 401, seed=0, reset_after=150)
+    assert not data.truncated.any()  # a reset by the collector is not the environment's
+    data = collect("Pendulum-v1", 401, seed=0)
+    assert data.truncated.nonzero()[:, 0].tolist() == [199, 399] and not data.terminated.any()
+    assert join([data, data]).truncated.sum() == 4
+    assert data.take(torch.tensor([199, 5])).truncated.tolist() == [True, False]
+    assert sum(int(part.truncated.sum()) for part in data.split(0.3)) == 2
+
+
+def test_a_function_of_the_observation_is_a_policy():
+    data = collect("CartPole-v1", 30, policy=FunctionPolicy(lambda obs: int(obs[2] > 0)), seed=0)
+    assert torch.equal(data.action, (data.obs[:, 2] > 0).long())
 
 
 def test_spaces_it_cannot_learn_are_named():
@@ -139,4 +159,4 @@ def test_unbounded_actions_are_refused_with_the_remedy():
         spec = type("spec", (), {"id": "Free-v0"})
 
     with pytest.raises(ValueError, match="RescaleAction or ClipAction"):
-        config_for(Free(), reward="learned", ended="learned")
+        config_for(Free(), reward="learned", termination="learned")

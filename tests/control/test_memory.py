@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from forethought.control import AnalyticModel, DiscretizedActions, MLPConfig, MLPModel, MPCPolicy, Pendulum
-from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, GaussianSettings, plan
 from forethought.planning.testing.problems import TargetProblem
 
@@ -74,10 +74,10 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30,) * 2)
 import torch
 torch.set_num_threads(1)
-from forethought.evals.bench.mpc import SEEN, models
+from forethought.evals.bench.mpc import OBSERVATION, models
 from forethought.planning import CEM, Budget, plan
 nodes = 16_384 * 50
-outcome = plan(CEM(horizon=50, population=16_384, iterations=1), models()["mlp"], SEEN, Budget(nodes=nodes))
+outcome = plan(CEM(horizon=50, population=16_384, iterations=1), models()["mlp"], OBSERVATION, Budget(nodes=nodes))
 assert outcome.charged[0, 0] == nodes, outcome.charged
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """

@@ -1,4 +1,4 @@
-"""What every control model owes planners, and what the wrappers make of one."""
+"""The contract of every control model, and the wrappers around them."""
 
 import math
 
@@ -18,7 +18,7 @@ from forethought.control import (
     TerminalValue,
     pendulum_value,
 )
-from forethought.control.world_models.mlp.model import MLPNet
+from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning.interface import UNITS, BoxActions, DiscreteActions, Expansion
 
 BOX = (-2.0,), (2.0,)
@@ -35,21 +35,21 @@ MODELS = {
     "cartpole": lambda: AnalyticModel(CartPole(), BalanceValue(CartPole()), gamma=0.9),
     "mlp pendulum": lambda: untrained("Pendulum-v1"),
     "mlp cartpole": untrained,
-    "mlp cartpole, ends learned": lambda: untrained(ended="learned", reward="given"),
-    "grid of held torques": lambda: DiscretizedActions(
+    "mlp cartpole, learned termination": lambda: untrained(termination="learned", reward="given"),
+    "discretized repeated torques": lambda: DiscretizedActions(
         ActionRepeat(AnalyticModel(Pendulum(), lambda s: s[:, 1]), 3), 5
     ),
-    "with value": lambda: TerminalValue(AnalyticModel(CartPole()), lambda s: s[:, 0] + 5, gamma=0.9),
+    "terminal value": lambda: TerminalValue(AnalyticModel(CartPole()), lambda s: s[:, 0] + 5, gamma=0.9),
 }
 
 
 def queries(model, k=40):
-    """Starts of k problems spread out, some of them over, and an action for each."""
+    """Initial states of k problems, some of them terminal, and an action for each."""
     torch.manual_seed(1)
     first = model
     while hasattr(first, "model"):
         first = first.model
-    width = first.config.observed if isinstance(first, MLPModel) else first.dynamics.observed
+    width = first.config.obs_dim if isinstance(first, MLPModel) else first.dynamics.obs_dim
     spread = torch.tensor([2.6, 1.0, 0.25, 1.0]) if width == 4 else torch.tensor([1.0, 1.0, 4.0])
     states, root = model.start((2 * torch.rand(k, width) - 1) * spread)
     if isinstance(model.actions, BoxActions):
@@ -73,7 +73,7 @@ def test_a_row_alone_is_the_same_row_among_many(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_same_question_has_the_same_answer_and_leaves_states_alone(name):
+def test_answers_repeat_and_states_are_not_changed(name):
     model = MODELS[name]()
     states, _, actions = queries(model)
     before = states.clone()
@@ -82,8 +82,8 @@ def test_the_same_question_has_the_same_answer_and_leaves_states_alone(name):
     assert torch.equal(states, before)
 
 
-@pytest.mark.parametrize("name", ["cartpole", "mlp cartpole", "mlp cartpole, ends learned", "with value"])
-def test_an_end_absorbs_and_is_worth_nothing(name):
+@pytest.mark.parametrize("name", ["cartpole", "mlp cartpole", "mlp cartpole, learned termination", "terminal value"])
+def test_a_terminal_state_is_absorbing_and_has_value_zero(name):
     model = MODELS[name]()
     states, root, actions = queries(model)
     reached, said = model.expand(states, actions)
@@ -95,7 +95,7 @@ def test_an_end_absorbs_and_is_worth_nothing(name):
     assert (after.reward == 0).all() and (after.discount == 0).all() and (after.value == 0).all()
 
 
-def test_values_are_computed_for_those_who_want_them():
+def test_values_are_computed_only_where_asked_for():
     model = MODELS["pendulum"]()
     states, _, actions = queries(model)
     assert (model.expand(states, actions, evaluate="none")[1].value == 0).all()
@@ -116,12 +116,12 @@ def test_start_of_a_problem_that_is_over_has_discount_zero():
     assert root.discount.tolist() == [1.0, 0.0]
 
 
-def test_a_slot_that_does_not_exist_is_refused():
+def test_an_action_index_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"indices 0\.\.1, got 0\.\.2"):
         AnalyticModel(CartPole()).expand(torch.zeros(2, 4), np.array([0, 2]))
 
 
-def test_grid_actions_are_evenly_spaced_with_their_bounds():
+def test_discretized_actions_are_evenly_spaced_with_their_bounds():
     model = DiscretizedActions(AnalyticModel(Pendulum()), 5)
     assert model.actions == DiscreteActions(5)
     assert model.table[:, 0].tolist() == [-2.0, -1.0, 0.0, 1.0, 2.0]
@@ -131,7 +131,7 @@ def test_grid_actions_are_evenly_spaced_with_their_bounds():
     assert torch.equal(grid, plain) and torch.equal(said.reward, direct.reward)
 
 
-def test_grid_of_two_components_has_every_pair_last_turning_fastest():
+def test_discretized_actions_of_two_components_are_all_pairs_the_last_varying_fastest():
     class Planar:
         actions, cost = BoxActions(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 2.0])), 1
 
@@ -140,13 +140,13 @@ def test_grid_of_two_components_has_every_pair_last_turning_fastest():
     assert table[:4].tolist() == [[-1.0, 0.0], [-1.0, 1.0], [-1.0, 2.0], [0.0, 0.0]]
 
 
-def test_grid_refuses_what_is_discrete_already():
+def test_discrete_actions_are_not_discretized():
     with pytest.raises(ValueError, match="BoxActions"):
         DiscretizedActions(AnalyticModel(CartPole()), 3)
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])
-def test_a_held_action_is_the_loop_it_stands_for(k):
+def test_a_repeated_action_equals_a_loop_of_steps(k):
     model = AnalyticModel(CartPole(), lambda s: 3 + s[:, 0], gamma=0.9)
     states, _, actions = queries(model)
     reached, said = ActionRepeat(model, k).expand(states, actions)
@@ -164,7 +164,7 @@ def test_a_held_action_is_the_loop_it_stands_for(k):
         torch.testing.assert_close(reached[i], state[0])
 
 
-def test_a_held_action_is_charged_every_step():
+def test_a_repeated_action_is_charged_for_every_step():
     held = ActionRepeat(ActionRepeat(AnalyticModel(Pendulum()), 2), 3)
     _, said = held.expand(torch.zeros(4, 2), torch.zeros(4, 1))
     assert held.cost == 6
@@ -172,7 +172,7 @@ def test_a_held_action_is_charged_every_step():
     assert (said.usage[:, :2] == 6).all() and said.usage[:, 2:].sum() == 0
 
 
-def test_what_a_model_says_beyond_an_end_counts_for_nothing_even_nan():
+def test_answers_after_termination_are_ignored_even_nan():
     class Ends:
         actions, cost, step = DiscreteActions(1), 1, 0
 
@@ -191,7 +191,7 @@ def test_a_value_comes_with_its_own_gamma():
     assert said.value.tolist() == [7.0, 7.0] and said.discount.tolist() == [0.5, 0.5]
 
 
-def test_an_mlp_for_an_unknown_environment_must_learn_reward_and_end():
+def test_an_mlp_for_an_unknown_environment_must_learn_reward_and_termination():
     with pytest.raises(ValueError, match="cannot be given"):
         MLPConfig("Walker2d-v5", 17, None, *BOX)
-    assert isinstance(MLPConfig("Walker2d-v5", 17, None, *BOX, ended="learned").actions, BoxActions)
+    assert isinstance(MLPConfig("Walker2d-v5", 17, None, *BOX, termination="learned").actions, BoxActions)

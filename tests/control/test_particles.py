@@ -1,4 +1,4 @@
-"""Particles of an ensemble: whose step they take, what noise they see, and that many of them are a slow loop's law."""
+"""Particles of an ensemble: their members, their noise, and their distribution against a simple loop."""
 
 import math
 
@@ -34,9 +34,9 @@ def model(propagate, particles=PARTICLES, members=3, probabilistic=True) -> Ense
     return EnsembleModel(config, net, propagate=propagate, particles=particles)
 
 
-def slow_law(propagate: str, trials: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+def simple_loop(propagate: str, trials: int = 2000) -> tuple[np.ndarray, np.ndarray]:
     """Last states [trials, 2] and returns [trials] by numpy's noise and one member for one state at a time, in the
-    order of the definition: TS1 draws a member at every step, TS-infinity one for the whole walk."""
+    order of the definition: TS1 draws a member at every step, TS-infinity one for the whole rollout."""
     net, draw = model(propagate).net, np.random.default_rng(0)
     ends, returns = np.zeros((trials, 2)), np.zeros(trials)
     for trial in range(trials):
@@ -44,28 +44,28 @@ def slow_law(propagate: str, trials: int = 2000) -> tuple[np.ndarray, np.ndarray
         for action in ACTIONS:
             if propagate == "ts1":
                 member = int(draw.integers(3))
-            means, deviations = (x[member, 0].numpy() for x in net.every(torch.cat((seen, action.view(1, 1)), 1)))
+            means, deviations = (x[member, 0].numpy() for x in net.all_members(torch.cat((seen, action.view(1, 1)), 1)))
             returns[trial] += means[2]
             seen = seen + torch.from_numpy(draw.normal(means[:2], deviations[:2])).float()
         ends[trial] = seen[0].numpy()
     return ends, returns
 
 
-def walked(of: EnsembleModel, key: int) -> tuple[np.ndarray, np.ndarray]:
+def particle_rollout(of: EnsembleModel, key: int) -> tuple[np.ndarray, np.ndarray]:
     states = of.repeat(START, np.array([key], np.uint64))
     total = torch.zeros(of.particles)
     for action in ACTIONS:
         states, reward, _ = of.step(states, action.expand(of.particles, 1))
         total += reward
-    return states.seen.numpy(), total.numpy()
+    return states.obs.numpy(), total.numpy()
 
 
 @pytest.mark.parametrize("propagate", ["ts1", "tsinf"])
-def test_many_particles_have_the_law_of_the_slow_loop(propagate):
+def test_many_particles_have_the_distribution_of_the_simple_loop(propagate):
     """Means within 4 standard errors, standard deviations within 8 per cent (their error is 1.8), of states and
     returns; and the same distribution by the test of Kolmogorov and Smirnov.
     """
-    slow, fast = slow_law(propagate), walked(model(propagate), 7)
+    slow, fast = simple_loop(propagate), particle_rollout(model(propagate), 7)
     for a, b in zip([*slow[0].T, slow[1]], [*fast[0].T, fast[1]]):
         error = math.sqrt(a.var() / len(a) + b.var() / len(b))
         assert abs(a.mean() - b.mean()) < 4 * error
@@ -78,7 +78,7 @@ def test_many_particles_have_the_law_of_the_slow_loop(propagate):
 
 
 def test_a_member_kept_to_the_horizon_spreads_returns_more_than_one_drawn_anew():
-    once, anew = walked(model("tsinf"), 1)[1].std(), walked(model("ts1"), 1)[1].std()
+    once, anew = particle_rollout(model("tsinf"), 1)[1].std(), particle_rollout(model("ts1"), 1)[1].std()
     assert once > 1.4 * anew
 
 
@@ -111,14 +111,14 @@ def test_a_particle_alone_is_the_same_among_many_and_its_noise_repeats(propagate
     states = of.repeat(START.expand(6, 2), np.arange(6, dtype=np.uint64))
     actions = torch.linspace(-1, 1, 30)[:, None]
     reached, reward, _ = of.step(states, actions)
-    assert torch.equal(of.step(states, actions)[0].seen, reached.seen)
+    assert torch.equal(of.step(states, actions)[0].obs, reached.obs)
     for i in (0, 13, 29):
         index = torch.tensor([i])
         alone, one, _ = of.step(take(states, index), actions[index])
         assert isinstance(alone, Particles) and torch.equal(alone.key, reached.key[index])
-        torch.testing.assert_close(alone.seen, reached.seen[index])
+        torch.testing.assert_close(alone.obs, reached.obs[index])
         torch.testing.assert_close(one, reward[index])
-    assert len(reached.seen.unique(dim=0)) == 30
+    assert len(reached.obs.unique(dim=0)) == 30
 
 
 @pytest.mark.parametrize("propagate", ["ts1", "tsinf"])
@@ -139,16 +139,16 @@ def test_without_noise_and_with_one_member_particles_are_the_mean():
     of = model("ts1", particles=3, members=1, probabilistic=False)
     mean, _, _ = of.step(START, ACTIONS[:1, None])
     states, _, _ = of.step(of.repeat(START, np.zeros(1, np.uint64)), ACTIONS[:1, None].expand(3, 1))
-    torch.testing.assert_close(states.seen, mean.expand(3, 2))
+    torch.testing.assert_close(states.obs, mean.expand(3, 2))
 
 
 def test_one_probabilistic_member_has_particles_by_its_noise_alone():
-    ends, _ = walked(model("tsinf", particles=50, members=1), 0)
+    ends, _ = particle_rollout(model("tsinf", particles=50, members=1), 0)
     assert (ends.std(0) > 0.1).all()
 
 
-def test_a_value_at_the_leaves_judges_every_particle():
-    of = TerminalValue(model("tsinf", particles=4), lambda seen: 100 + seen[:, 0], 0.5)
+def test_a_terminal_value_is_computed_for_every_particle():
+    of = TerminalValue(model("tsinf", particles=4), lambda obs: 100 + obs[:, 0], 0.5)
     assert offered(of, Stochastic).particles == 4
     told = rollout(of, START, SequenceQuery(np.zeros(1, np.int32), ACTIONS.view(1, 1, 4, 1), np.zeros(1, np.uint64)))
     assert told.returns.shape == (1, 1, 4) and (told.returns > 100 * 0.5**4 - 3).all()

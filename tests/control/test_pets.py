@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import PETS, BatchedEnv, CartPole, Fit, MPCPolicy, fit_ensemble, steps_of
-from forethought.control.agents.checkpoint import Progress, recall, remember
+from forethought.control import PETS, BatchedEnv, CartPole, Fit, MPCPolicy, fit_ensemble, iterate_decisions
+from forethought.control.agents.checkpoint import TrainingState, load_state, save_state
 from forethought.control.agents.log import tensorboard, write_csv
-from forethought.control.agents.pets import stream
-from forethought.control.data import collector as collect
+from forethought.control.agents.pets import derived_seed
+from forethought.control.data.collector import collect
 from forethought.control.world_models.ensemble.net import EnsembleConfig
 from forethought.control.world_models.mlp.fit import config_for
 from forethought.planning import CEM, BestOfN
@@ -48,29 +48,30 @@ def stop_at(round_number):
 
 
 def test_a_stopped_training_goes_on_to_the_same_steps_figures_and_weights(tmp_path):
-    pets = PETS(steps=80, first=20, **QUICK)
+    pets = PETS(steps=80, random_steps=20, **QUICK)
     whole, _ = pets.train(tmp_path / "whole")
     for stop in (2, 4):
         with pytest.raises(Stopped):
             pets.train(tmp_path / "parts", stop_at(stop))
     again, _ = pets.train(tmp_path / "parts")
     assert same(weights(whole), weights(again))
-    one, two = (recall(tmp_path / name, repr(pets)) for name in ("whole", "parts"))
-    assert one.rows == two.rows and len(one.parts) == len(two.parts) == 5
-    assert all(torch.equal(a.reached, b.reached) for a, b in zip(one.parts, two.parts))
+    one, two = (load_state(tmp_path / name, repr(pets)) for name in ("whole", "parts"))
+    assert one.rows == two.rows and len(one.rounds) == len(two.rounds) == 5
+    assert all(torch.equal(a.next_obs, b.next_obs) for a, b in zip(one.rounds, two.rounds))
     assert (tmp_path / "whole" / "progress.csv").read_text() == (tmp_path / "parts" / "progress.csv").read_text()
 
 
 def test_the_steps_are_the_environment_s_own_and_no_more_than_asked_for(tmp_path):
-    pets = PETS(steps=50, first=20, envs=2, **QUICK)
+    pets = PETS(steps=50, random_steps=20, envs=2, **QUICK)
     pets.train(tmp_path)
-    kept = recall(tmp_path, repr(pets))
-    assert [len(part) for part in kept.parts] == [20, 30]
-    part = kept.parts[1]
+    kept = load_state(tmp_path, repr(pets))
+    assert [len(part) for part in kept.rounds] == [20, 30]
+    assert [part.truncated.nonzero()[:, 0].tolist() for part in kept.rounds] == [[14], [28, 29]]
+    part = kept.rounds[1]
     for i in range(2):
         env = gymnasium.make("Pendulum-v1")
-        env.reset(seed=stream(0, 1, i))
-        for action, reward, reached in zip(part.actions[i::2], part.rewards[i::2], part.reached[i::2]):
+        env.reset(seed=derived_seed(0, 1, i))
+        for action, reward, reached in zip(part.action[i::2], part.reward[i::2], part.next_obs[i::2]):
             seen, paid, *_ = env.step(action.numpy())
             np.testing.assert_allclose(reached, seen, atol=1e-6)
             assert float(reward) == pytest.approx(paid, abs=1e-5)
@@ -78,17 +79,17 @@ def test_the_steps_are_the_environment_s_own_and_no_more_than_asked_for(tmp_path
 
 def test_with_random_steps_alone_it_is_plain_training_on_them():
     settings = {name: QUICK[name] for name in ("fit", "config", "members")}
-    model, _ = PETS(steps=40, first=40, **settings).train()
-    data = collect("Pendulum-v1", 40, seed=0, hold=4)
+    model, _ = PETS(steps=40, random_steps=40, **settings).train()
+    data = collect("Pendulum-v1", 40, seed=0, action_repeat=4)
     plain, _ = fit_ensemble(data, config_for("Pendulum-v1", EnsembleConfig, hidden=8, members=2), Fit(epochs=3))
     assert same(weights(model), weights(plain))
 
 
-def test_terminations_are_kept_apart_from_time_limits(tmp_path):
-    pets = PETS("CartPole-v1", steps=60, first=20, **QUICK)
+def test_time_limits_are_no_terminations(tmp_path):
+    pets = PETS("CartPole-v1", steps=60, random_steps=20, **QUICK)
     pets.train(tmp_path)
-    for part in recall(tmp_path, repr(pets)).parts:
-        assert torch.equal(part.ended, CartPole().ended(part.reached)) and len(part) > 5
+    for part in load_state(tmp_path, repr(pets)).rounds:
+        assert torch.equal(part.terminated, CartPole().terminated(part.next_obs)) and len(part) > 5
 
 
 @pytest.mark.slow
@@ -98,19 +99,30 @@ def test_it_learns_to_swing_the_pendulum_up_within_700_steps():
     last = []
     for seed in range(3):
         rows = []
-        settings = {"steps": 700, "first": 300, "nodes": 3200, "members": 2, "config": {"hidden": 48}, "seed": seed}
+        settings = {
+            "steps": 700,
+            "random_steps": 300,
+            "nodes": 3200,
+            "members": 2,
+            "config": {"hidden": 48},
+            "seed": seed,
+        }
         PETS(fit=Fit(epochs=100), **settings).train(watch=lambda row, model, rows=rows: rows.append(row))
         assert [row["steps"] for row in rows] == [300, 500]
         last.append(rows[-1]["episode_return"])
     assert sorted(last)[1] > -600
 
 
-def test_a_folder_of_other_settings_is_named_and_a_cut_write_leaves_the_old(tmp_path, monkeypatch):
-    pets = PETS(steps=40, first=20, **QUICK)
+def test_a_folder_of_other_settings_is_named_and_an_interrupted_write_leaves_the_earlier_file(tmp_path, monkeypatch):
+    pets = PETS(steps=40, random_steps=20, **QUICK)
     pets.train(tmp_path)
     with pytest.raises(ValueError, match="use those or another folder"):
-        PETS(steps=45, first=20, **QUICK).train(tmp_path)
-    kept = recall(tmp_path, repr(pets))
+        PETS(steps=45, random_steps=20, **QUICK).train(tmp_path)
+    kept = load_state(tmp_path, repr(pets))
+    with monkeypatch.context() as older:
+        older.setattr("forethought.control.agents.checkpoint.FORMAT", 3)
+        with pytest.raises(ValueError, match=r"older format 2, .*train in another folder"):
+            load_state(tmp_path, repr(pets))
 
     def cut(tensors, path, metadata):
         path.write_bytes(b"half")
@@ -118,33 +130,34 @@ def test_a_folder_of_other_settings_is_named_and_a_cut_write_leaves_the_old(tmp_
 
     monkeypatch.setattr("forethought.control.agents.checkpoint.save_file", cut)
     with pytest.raises(OSError, match="no space"):
-        remember(tmp_path, repr(pets), Progress([], []))
-    assert recall(tmp_path, repr(pets)).rows == kept.rows
+        save_state(tmp_path, repr(pets), TrainingState([], []))
+    assert load_state(tmp_path, repr(pets)).rows == kept.rows
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"), [({"first": 3}, "first must be at least 20"), ({"steps": 30}, "steps must be at least 200")]
+    ("wrong", "told"),
+    [({"random_steps": 3}, "random_steps must be at least 20"), ({"steps": 30}, "steps must be at least 200")],
 )
-def test_what_cannot_be_is_said(wrong, told):
+def test_wrong_settings_are_named(wrong, told):
     with pytest.raises(ValueError, match=told):
         PETS(**wrong)
     with pytest.raises(ValueError, match="FlattenObservation"):
         PETS("Blackjack-v1").train()
 
 
-def test_steps_of_yields_who_lived_what_was_paid_and_who_ended():
-    worlds = BatchedEnv("CartPole-v1", [0, 1, 2])
+def test_decisions_say_which_environments_were_alive_their_rewards_and_terminations():
+    env = BatchedEnv("CartPole-v1", [0, 1, 2])
 
     class Left:
-        def decide(self, seen):
-            return [0] * len(seen), None
+        def decide(self, obs):
+            return [0] * len(obs), None
 
     returns, ends = np.zeros(3), np.zeros(3, int)
-    for step in steps_of(Left(), worlds):
-        assert (step.rewards[~step.live] == 0).all() and not step.ended[~step.live].any()
-        assert (step.seen[~step.live] == step.reached[~step.live]).all()
-        returns, ends = returns + step.rewards, ends + step.ended
-    assert (returns == worlds.returns).all() and (ends == 1).all() and (returns == worlds.lengths).all()
+    for step in iterate_decisions(Left(), env):
+        assert (step.reward[~step.alive] == 0).all() and not step.terminated[~step.alive].any()
+        assert (step.obs[~step.alive] == step.next_obs[~step.alive]).all()
+        returns, ends = returns + step.reward, ends + step.terminated
+    assert (returns == env.returns).all() and (ends == 1).all() and (returns == env.lengths).all()
     assert isinstance(MPCPolicy(CEM(), None, 8).budget.nodes, int)
 
 

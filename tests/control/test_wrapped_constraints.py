@@ -1,4 +1,4 @@
-"""A constraint survives every wrapper: measured against loops that know none of them."""
+"""Constraints through every wrapper, compared with simple loops."""
 
 import math
 
@@ -29,28 +29,28 @@ class Narrow(AnalyticModel, Constrained):
 STARTS = torch.tensor([[2.0, 1.0], [3.0, -2.5], [0.1, 0.0], [-1.0, 1.9]])
 
 
-def turned(start, bins, hold):
-    """Violation of torques held `hold` steps each, one number at a time."""
+def turned(start, bins, repeat):
+    """Violation of torques that are repeated for `repeat` steps each, by a simple loop."""
     angle, speed = (float(x) for x in start)
     total = 0.0
-    for torque in np.repeat(np.asarray(bins, dtype=float), hold):
+    for torque in np.repeat(np.asarray(bins, dtype=float), repeat):
         total += max(0.0, abs(speed) - 2) + max(0.0, torque - 1.5)
         speed = np.clip(speed + (15 * math.sin(angle) + 3 * torque) * 0.05, -8, 8)
         angle += speed * 0.05
     return total
 
 
-@pytest.mark.parametrize("hold", [1, 3])
-def test_a_held_torque_violates_at_every_step_it_is_held(hold):
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_a_repeated_torque_violates_at_every_step(repeat):
     bins = torch.linspace(-2, 2, 4 * 5 * 2).view(4, 5, 2, 1)
     asked = SequenceQuery(np.arange(4, dtype=np.int32), bins)
-    over = rollout(ActionRepeat(Slow(Pendulum()), hold), STARTS, asked).violation
-    truth = [[turned(STARTS[b], bins[b, k].flatten(), hold) for k in range(5)] for b in range(4)]
+    over = rollout(ActionRepeat(Slow(Pendulum()), repeat), STARTS, asked).violation
+    truth = [[turned(STARTS[b], bins[b, k].flatten(), repeat) for k in range(5)] for b in range(4)]
     np.testing.assert_allclose(over[..., 0].numpy(), truth, rtol=1e-4, atol=1e-4)
     assert over.max() > 1 and over.min() == 0
 
 
-def test_slots_violate_as_the_torques_they_stand_for():
+def test_discretized_actions_violate_as_their_torques_do():
     model = DiscretizedActions(TerminalValue(Slow(Pendulum()), lambda s: s[:, 0]), 5)
     slots = np.array([0, 4, 2, 3])
     torch.testing.assert_close(
@@ -59,7 +59,7 @@ def test_slots_violate_as_the_torques_they_stand_for():
     )
 
 
-def test_nothing_is_violated_after_an_end_while_an_action_is_held():
+def test_nothing_is_violated_after_termination_under_action_repeat():
     start = torch.tensor([[2.35, 3.0, 0.0, 0.0]])  # beyond 2.4 after one step
     model, slot = Narrow(CartPole()), np.array([1])
     assert (model.expand(start, slot)[1].discount == 0).all()
@@ -80,7 +80,7 @@ def test_a_planner_over_a_wrapped_model_keeps_to_the_constraint():
     assert turned(STARTS[2], kept.actions[0].flatten(), 2) == 0 and kept.violation[0] == 0
 
 
-def test_a_tree_wants_the_constraint_masked_or_penalised():
+def test_a_tree_needs_the_constraint_masked_or_penalised():
     model = DiscretizedActions(ActionRepeat(Slow(Pendulum()), 2), 5)
     with pytest.raises(ValueError, match="Masked"):
         plan(MCTS(), model, STARTS[2:3], Budget(nodes=40))

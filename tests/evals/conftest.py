@@ -1,4 +1,4 @@
-"""Rows and trees of a made-up run, for tests of everything that comes after a run."""
+"""Rows and trees of an artificial run, and a fake engine, for the tests of evals."""
 
 import asyncio
 import json
@@ -11,12 +11,13 @@ from fakes import Letters, text_model
 
 from forethought.evals.records.summary import summarize
 from forethought.evals.tasks.base import Problem
-from forethought.llm.critics import Means, value_named
-from forethought.llm.engines.base import EngineCounters, Generation, Score
+from forethought.llm.critics import CriticDeps, make_critic
+from forethought.llm.engines.base import Engine, EngineCounters, Generation, Score
 from forethought.planning.interface import UNITS
 
 COLUMNS = [
-    "node", "parent", "slot", "visits", "value", "reward", "discount", "order", "text", "tokens", "mean", "same", "end",
+    "node", "parent", "slot", "visits", "prior_value", "reward", "discount", "order", "text", "tokens", "value",
+    "duplicate_of", "terminal",
 ]  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def make_row(planner, budget, problem, right, *, tokens_per_node=20.0, failed=No
 
 @pytest.fixture
 def made_up():
-    """(rows, cells, problems, trees): search helps, greedy does not."""
+    """(rows, cells, problems, trees) of a run in which larger budgets help the searches and not greedy decoding."""
     rng = random.Random(0)
     problems = [Problem(f"p{i}", f"What is {i} and {i}?</script>", str(2 * i), str(i % 2)) for i in range(40)]
     chance = {"greedy": (0.2, 0.2), "bfs": (0.4, 0.75), "mcts": (0.4, 0.8)}
@@ -68,10 +69,10 @@ def summary_of(made_up):
     return build
 
 
-class FakeEngine:
-    """Adds the two numbers of a question, wrongly at two draws of three; its critic mostly knows right from wrong.
+class FakeEngine(Engine):
+    """An engine that adds the two numbers of a question, wrongly in two of three samples, with a mostly correct critic.
 
-    delay: seconds a request takes, different for every request. broken: questions that hold this raise.
+    delay: the most seconds of a request, which differ between requests. broken: prompts that contain this text raise.
     """
 
     tokenizer, context, fingerprint = Letters(), 2000, "fake-1"
@@ -118,7 +119,7 @@ class FakeEngine:
 
 
 def fake_model(engine=None, seed=0, temperature=0.8, value="self", truth=None):
-    critic = value_named(value, Means(truth=truth))
+    critic = make_critic(value, CriticDeps(truth=truth))
     return text_model(engine or FakeEngine(), critic, seed=seed, temperature=temperature, max_tokens=40)
 
 
@@ -143,7 +144,7 @@ def questions(tmp_path):
 
 @pytest.fixture
 def faked(monkeypatch):
-    """Makes `evaluate` load a fake model; returns the list of engines loaded, to which settings can be given."""
+    """Make `evaluate` load a fake model; gives the list of loaded engines and the settings of the next ones."""
     made, settings = [], {}
 
     def load(request, truth=None):

@@ -1,4 +1,4 @@
-"""`forethought bench engine` on a model of random weights: what is recorded, foretold and added up; no timings."""
+"""`forethought bench engine` on a model with random weights: recorded, predicted and summed quantities, no timings."""
 
 import asyncio
 import json
@@ -10,15 +10,27 @@ import torch
 from rich.console import Console
 
 from forethought.evals.bench.engine import main
-from forethought.evals.bench.engine_bed import Bed, Stretch, Taken, old_garbage_aside
-from forethought.evals.bench.engine_calls import Call, predicted_hits, replay, replay_in_turn, writers
-from forethought.evals.bench.engine_own import Remembered, own_costs, second_planner
-from forethought.evals.bench.engine_pairs import TICKS, Side, Turns, in_turns, one_by_one
+from forethought.evals.bench.engine_calls import Call, predicted_cache_hits, prompt_sources, resend, resend_in_order
+from forethought.evals.bench.engine_harness import EngineHarness, Measurement, Timing, garbage_collector_frozen
+from forethought.evals.bench.engine_interleaved import (
+    STEPS_PER_TURN,
+    EngineWorkload,
+    Interleaved,
+    measure_in_sequence,
+    measure_interleaved,
+)
+from forethought.evals.bench.engine_overhead import MemoizedModel, search_overhead, second_planner
 from forethought.evals.bench.engine_shapes import SHAPES, write_shape
-from forethought.evals.bench.engine_work import Plans, Turn, in_flight, split, turn
+from forethought.evals.bench.engine_workloads import (
+    SearchWorkload,
+    WorkloadRound,
+    gap_breakdown,
+    in_flight_ratio,
+    run_round,
+)
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Generation, Sampling, Score
-from forethought.llm.engines.flops import work_of_folder
+from forethought.llm.engines.flops import flops_of_folder
 from forethought.planning import MCTS, BestOfN, Expansion, SampledActions
 from forethought.planning.beam import Beam
 
@@ -29,31 +41,31 @@ PLANNERS = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-def bed():
+def harness():
     torch.set_num_threads(1)
-    with Bed("transformers", "tiny", dummy=True, rows=8) as made:
+    with EngineHarness("transformers", "tiny", dummy=True, rows=8) as made:
         yield made
 
 
 @PLANNERS
-def test_recorded_requests_sent_again_give_the_same_answers(bed, planner):
-    calls = Plans(planner, QUESTIONS, 8).on(bed).calls
+def test_resent_requests_give_the_same_answers(harness, planner):
+    calls = SearchWorkload(planner, QUESTIONS, 8).measure(harness).calls
     assert any(isinstance(call.answer, Score) for call in calls)
     assert any(isinstance(call.answer, Generation) for call in calls)
-    at_once = asyncio.run(replay(bed.fresh(), calls))
-    in_turn = asyncio.run(replay_in_turn(bed.fresh(), calls, writers(calls)))
-    for again in (at_once, in_turn):
+    at_once = asyncio.run(resend(harness.fresh_engine(), calls))
+    requests_in_order = asyncio.run(resend_in_order(harness.fresh_engine(), calls, prompt_sources(calls)))
+    for again in (at_once, requests_in_order):
         assert [told(answer) for answer in again] == [told(call.answer) for call in calls]
 
 
 @PLANNERS
 @pytest.mark.parametrize("value", ["self", "none"])
-def test_the_cache_hits_foretold_from_the_requests_are_those_counted(bed, planner, value):
-    search = Plans(planner, QUESTIONS, 10, value).on(bed)
-    assert predicted_hits(search.calls, bed.tokenizer) == search.cached > 0
+def test_predicted_cache_hits_equal_the_measured_ones(harness, planner, value):
+    search = SearchWorkload(planner, QUESTIONS, 10, value).measure(harness)
+    assert predicted_cache_hits(search.calls, harness.tokenizer) == search.cached > 0
 
 
-def test_no_more_questions_than_asked_for_are_searched_at_a_time(bed):
+def test_at_most_in_flight_questions_are_searched_concurrently(harness):
     class Counting:
         actions, cost, most_tokens = SampledActions(), 1, 0
         now = most = 0
@@ -68,32 +80,34 @@ def test_no_more_questions_than_asked_for_are_searched_at_a_time(bed):
             self.now -= 1
             return [*states], Expansion(*np.zeros((3, 1), np.float32))
 
-    for flying, most in ((2, 2), (64, 6)):
+    for in_flight, most in ((2, 2), (64, 6)):
         model = Counting()
-        asyncio.run(Plans(BestOfN(population=1), ["a question"] * 6, 1, flying=flying).run(model))
+        asyncio.run(SearchWorkload(BestOfN(population=1), ["a question"] * 6, 1, in_flight=in_flight).run(model))
         assert model.most == most
 
 
-def test_the_full_part_of_a_workload_ends_where_nothing_is_left_to_begin(bed):
+def test_the_saturated_part_of_a_workload_ends_when_the_last_work_starts(harness):
     questions = [f"{question} {n}" for n in range(3) for question in QUESTIONS]
-    few, together = (Plans(Beam(), questions, 6, flying=flying).on(bed) for flying in (2, None))
-    assert together.full is None, "the last question begins with the first"
-    last = bed.format.prompt_tokens(questions[-1])
+    few, together = (
+        SearchWorkload(Beam(), questions, 6, in_flight=in_flight).measure(harness) for in_flight in (2, None)
+    )
+    assert together.saturated is None, "the last question begins with the first"
+    last = harness.format.prompt_tokens(questions[-1])
     others = sum(len(call.written) for call in few.calls if call.prompt[: len(last)] != last)
-    assert 0 < few.full.generated <= others < few.generated
-    assert 0 < few.full.processor < few.processor and 0 < few.full.wall < few.wall
-    again = bed.measured(lambda engine: replay(engine, few.calls, 3, engine.thinner)).full
+    assert 0 < few.saturated.generated <= others < few.generated
+    assert 0 < few.saturated.processor < few.processor and 0 < few.saturated.wall < few.wall
+    again = harness.measure(lambda engine: resend(engine, few.calls, 3, engine.on_drain)).saturated
     longest = sorted(len(call.written) for call in few.calls)[-2:]
     assert few.generated - sum(longest) <= again.generated <= few.generated, "two requests are left"
 
 
-def test_blocks_are_found_whole_and_never_the_last_token_of_a_prompt(bed):
+def test_blocks_are_found_whole_and_never_the_last_token_of_a_prompt(harness):
     one = Generation([], [], "stop")
     calls = [Call(tuple(range(1, 9)), None, 0, (1,), one, begun, begun + 0.5) for begun in (0.0, 1.0)]
-    assert [predicted_hits(calls, bed.tokenizer, block) for block in (1, 3, 4, 8)] == [8, 6, 4, 0]
+    assert [predicted_cache_hits(calls, harness.tokenizer, block) for block in (1, 3, 4, 8)] == [8, 6, 4, 0]
 
 
-def test_a_request_waits_for_the_one_that_wrote_the_end_of_its_prompt():
+def test_prompt_sources_are_the_requests_that_generated_the_prompts():
     line, last = Generation([(7, 8)], [(0.0, 0.0)], "stop"), Generation([], [], "stop")
     calls = [
         Call((1, 2), Sampling(), 0, (), line, 0.0, 1.0),
@@ -102,90 +116,105 @@ def test_a_request_waits_for_the_one_that_wrote_the_end_of_its_prompt():
         Call((1, 2, 7, 8, 9), None, 0, (4,), last, 2.0, 3.0),
         Call((1, 2, 7), None, 0, (4,), last, 2.0, 3.0),
     ]
-    assert writers(calls) == [-1, -1, 0, 0, -1]
+    assert prompt_sources(calls) == [-1, -1, 0, 0, -1]
 
 
 def test_the_parts_of_the_gap_add_up():
     def taken(tokens, seconds, cached):
         call = Call((1,) * 20, Sampling(), 0, (), Generation([(1,) * tokens], [], "stop", cached), 0.0, 1.0)
-        return Taken([call], seconds, 2 * seconds, 0.0, 0, 0)
+        return Measurement([call], seconds, 2 * seconds, 0.0, 0, 0)
 
-    once = Turn(*(taken(*each) for each in [(10, 5.0, 0), (10, 3.0, 0), (10, 4.0, 0), (10, 3.5, 0), (8, 1.0, 10)]))
-    parts = split(once, price=0.1, clock="wall")
+    once = WorkloadRound(
+        *(taken(*each) for each in [(10, 5.0, 0), (10, 3.0, 0), (10, 4.0, 0), (10, 3.5, 0), (8, 1.0, 10)])
+    )
+    parts = gap_breakdown(once, prefill=0.1, clock="wall")
     assert sum(parts[name] for name in ("idle", "critic", "prefill", "requests")) == pytest.approx(parts["gap"])
     assert parts == pytest.approx({"idle": 1e5, "critic": 0.5e5, "prefill": 0.75e5, "requests": 1.5e5, "gap": 3.75e5})
-    assert split(once, price=0.1, clock="processor")["gap"] == pytest.approx(2 * parts["gap"])
+    assert gap_breakdown(once, prefill=0.1, clock="processor")["gap"] == pytest.approx(2 * parts["gap"])
 
 
-def test_all_workloads_of_a_turn_are_of_the_same_questions_and_tokens(bed):
-    once = turn(bed, Plans(Beam(), QUESTIONS, 8), length=60.0)
-    assert once.search.generated == once.requests.generated == once.in_turn.generated == once.writing.generated
-    assert len(once.writing.calls) < len(once.in_turn.calls) == len(once.requests.calls) == len(once.search.calls)
-    assert {call.prompt for call in once.whole.calls} == {bed.format.prompt_tokens(question) for question in QUESTIONS}
-    quiet = turn(bed, Plans(Beam(), QUESTIONS, 4, "none"), length=60.0)
-    assert quiet.writing is quiet.in_turn
+def test_all_workloads_of_a_round_have_the_same_questions_and_tokens(harness):
+    once = run_round(harness, SearchWorkload(Beam(), QUESTIONS, 8), length=60.0)
+    assert (
+        once.search.generated
+        == once.requests.generated
+        == once.requests_in_order.generated
+        == once.generations_in_order.generated
+    )
+    assert (
+        len(once.generations_in_order.calls)
+        < len(once.requests_in_order.calls)
+        == len(once.requests.calls)
+        == len(once.search.calls)
+    )
+    assert {call.prompt for call in once.whole_solutions.calls} == {
+        harness.format.prompt_tokens(question) for question in QUESTIONS
+    }
+    quiet = run_round(harness, SearchWorkload(Beam(), QUESTIONS, 4, "none"), length=60.0)
+    assert quiet.generations_in_order is quiet.requests_in_order
 
 
-def test_search_and_requests_take_turns_over_the_same_work_while_all_are_in_flight(bed):
+def test_interleaved_search_and_requests_do_the_same_work_while_saturated(harness):
     questions = [f"{question} {n}" for n in range(6) for question in QUESTIONS]
-    plans = Plans(Beam(), questions, 6, flying=2)
-    once = plans.on(bed)
-    assert 0 < len(once.early) < len(once.calls)
-    assert all(call.begun <= late.begun for call in once.early for late in once.calls if late not in once.early)
-    search, requests = in_turns(bed, plans, once.early)
-    assert search.generated == once.full.generated, "the same search, as long as something was left to begin"
-    written = sum(len(call.written) for call in once.early)
-    assert written - bed.rows * bed.format.max_step_tokens <= requests.generated <= written
+    workload = SearchWorkload(Beam(), questions, 6, in_flight=2)
+    once = workload.measure(harness)
+    assert 0 < len(once.saturated_calls) < len(once.calls)
+    later = [call for call in once.calls if call not in once.saturated_calls]
+    assert all(call.begun <= late.begun for call in once.saturated_calls for late in later)
+    search, requests = measure_interleaved(harness, workload, once.saturated_calls)
+    assert search.generated == once.saturated.generated, "the same search, as long as something was left to begin"
+    written = sum(len(call.written) for call in once.saturated_calls)
+    assert written - harness.rows * harness.format.max_step_tokens <= requests.generated <= written
     assert min(search.wall, search.processor, requests.wall, requests.processor) > 0
 
 
-def test_where_nothing_is_ever_full_the_whole_runs_are_compared(bed):
-    plans = Plans(Beam(), QUESTIONS, 8)
-    once = plans.on(bed)
-    assert once.full is None and list(once.early) == list(once.calls)
-    search, requests = in_turns(bed, plans, once.early)
+def test_without_a_saturated_part_the_whole_runs_are_compared(harness):
+    workload = SearchWorkload(Beam(), QUESTIONS, 8)
+    once = workload.measure(harness)
+    assert once.saturated is None and list(once.saturated_calls) == list(once.calls)
+    search, requests = measure_interleaved(harness, workload, once.saturated_calls)
     assert search.generated == once.generated
     assert 0 < requests.generated <= once.generated
-    assert in_flight([(search, requests)], once.generated, "wall")["share"] == 1
+    assert in_flight_ratio([(search, requests)], once.generated, "wall")["share"] == 1
 
 
-def test_one_by_one_the_search_is_taken_as_it_was_measured(bed):
-    together = Plans(Beam(), QUESTIONS, 8).on(bed)
-    search, requests = one_by_one(bed, together)
-    assert search == together.whole and search.generated == requests.generated
-    part = Stretch(1.0, 2.0, 30)
-    assert one_by_one(bed, replace(together, full=part))[0] == part
+def test_in_sequence_the_search_keeps_its_measurement(harness):
+    together = SearchWorkload(Beam(), QUESTIONS, 8).measure(harness)
+    search, requests = measure_in_sequence(harness, together)
+    assert search == together.timing and search.generated == requests.generated
+    part = Timing(1.0, 2.0, 30)
+    assert measure_in_sequence(harness, replace(together, saturated=part))[0] == part
 
 
-def test_one_side_is_timed_only_in_its_own_turns(bed):
-    """The clock is a count of ticks here: each side is charged its own, whoever else ticks between."""
+def test_each_engine_is_timed_only_in_its_own_turns(harness):
+    """The clock counts steps here: each side is charged its own steps, whatever the other does in between."""
     ticks = []
     counted = []
     for number in range(2):
-        engine = bed.fresh()
-        tick = engine._decoder.tick
-        engine._decoder.tick = lambda tick=tick, number=number: (ticks.append(number), tick())
+        engine = harness.fresh_engine()
+        tick = engine._scheduler.step
+        engine._scheduler.step = lambda tick=tick, number=number: (ticks.append(number), tick())
         counted.append(engine)
 
-    async def work(engine, thinner):
-        prompts = [bed.format.prompt_tokens(f"{question} {n}") for n in range(9) for question in QUESTIONS]
+    async def work(engine, on_drain):
+        prompts = [harness.format.prompt_tokens(f"{question} {n}") for n in range(9) for question in QUESTIONS]
         await asyncio.gather(
             *(engine.generate(p, Sampling(max_tokens=40, stop=None), i) for i, p in enumerate(prompts))
         )
 
     async def run():
-        sides = [Side(engine, work) for engine in counted]
-        turns = Turns(sides, clocks=lambda: (float(len(ticks)), 0.0))
+        sides = [EngineWorkload(engine, work) for engine in counted]
+        turns = Interleaved(sides, clocks=lambda: (float(len(ticks)), 0.0))
         await turns.done.wait()
-        return [side.taken.wall for side in sides]
+        return [side.timing.wall for side in sides]
 
-    with old_garbage_aside():
+    with garbage_collector_frozen():
         taken = asyncio.run(run())
-    assert taken == [ticks.count(0), ticks.count(1)] and min(taken) > 2 * TICKS
-    assert ticks[: 2 * TICKS + 1] == [0] * TICKS + [1] * TICKS + [0]
+    assert taken == [ticks.count(0), ticks.count(1)] and min(taken) > 2 * STEPS_PER_TURN
+    assert ticks[: 2 * STEPS_PER_TURN + 1] == [0] * STEPS_PER_TURN + [1] * STEPS_PER_TURN + [0]
 
 
-def test_a_work_that_fails_is_told(bed):
+def test_the_error_of_a_failing_workload_is_raised(harness):
     class Broken(Exception):
         pass
 
@@ -194,50 +223,54 @@ def test_a_work_that_fails_is_told(bed):
             raise Broken
 
     with pytest.raises(Broken):
-        in_turns(bed, Plans(Planner(), QUESTIONS, 4), Plans(Beam(), QUESTIONS, 4).on(bed).calls)
+        measure_interleaved(
+            harness,
+            SearchWorkload(Planner(), QUESTIONS, 4),
+            SearchWorkload(Beam(), QUESTIONS, 4).measure(harness).calls,
+        )
 
 
 def test_the_ratio_in_flight_is_the_median_of_pairs():
-    pairs = [(Stretch(1.0, 2.0, 30), Stretch(1.0, 3.0, 60)), (Stretch(1.0, 1.0, 60), Stretch(1.0, 1.0, 60))] * 2
-    found = in_flight([*pairs, pairs[0]], 60, "wall")
+    pairs = [(Timing(1.0, 2.0, 30), Timing(1.0, 3.0, 60)), (Timing(1.0, 1.0, 60), Timing(1.0, 1.0, 60))] * 2
+    found = in_flight_ratio([*pairs, pairs[0]], 60, "wall")
     assert found == {"ratio": 0.5, "search": 30.0, "requests": 60.0, "share": 0.5}
-    assert in_flight(pairs[:1], 60, "processor")["ratio"] == 0.75
+    assert in_flight_ratio(pairs[:1], 60, "processor")["ratio"] == 0.75
 
 
-def test_a_second_planner_asks_for_nothing_that_the_first_has_opened(bed):
-    bill = second_planner(bed, Plans(Beam(), QUESTIONS, 12), Plans(MCTS(width=4), QUESTIONS, 12))
+def test_a_second_planner_repeats_no_request_of_the_first(harness):
+    bill = second_planner(harness, SearchWorkload(Beam(), QUESTIONS, 12), SearchWorkload(MCTS(width=4), QUESTIONS, 12))
     assert bill["repeated"] == 0
     assert 0 < bill["requests"] < bill["nodes"] and bill["generated"] < bill["tokens"]
-    same = second_planner(bed, Plans(Beam(), QUESTIONS, 8), Plans(Beam(), QUESTIONS, 8))
+    same = second_planner(harness, SearchWorkload(Beam(), QUESTIONS, 8), SearchWorkload(Beam(), QUESTIONS, 8))
     assert same["requests"] == same["scores"] == 0 < same["nodes"]
 
 
-def test_a_remembered_model_answers_a_search_again_without_its_model(bed):
-    plans = Plans(MCTS(width=4), QUESTIONS, 8)
-    remembered = Remembered(bed.model(bed.fresh(), "self"))
-    first = asyncio.run(plans.run(remembered))
-    missed, remembered.model = remembered.missed, None
-    again = asyncio.run(plans.run(remembered))
-    assert remembered.missed == missed
+def test_a_memoized_model_repeats_a_search_without_its_model(harness):
+    workload = SearchWorkload(MCTS(width=4), QUESTIONS, 8)
+    memoized = MemoizedModel(harness.model(harness.fresh_engine(), "self"))
+    first = asyncio.run(workload.run(memoized))
+    missed, memoized.model = memoized.missed, None
+    again = asyncio.run(workload.run(memoized))
+    assert memoized.missed == missed
     ways = [[[list(way) for way in one.plan.actions] for one in outcomes] for outcomes in (first, again)]
     assert ways[0] == ways[1]
-    remembered.model = bed.model(bed.fresh(), "self")
-    assert set(own_costs(bed, plans, 1)) == {"over_tape", "search_and_driver", "seconds"}
+    memoized.model = harness.model(harness.fresh_engine(), "self")
+    assert set(search_overhead(harness, workload, 1)) == {"with_tape", "search_and_driver", "seconds"}
 
 
 def test_shapes_have_the_sizes_of_the_models_they_are_named_for(tmp_path):
-    found = {name: work_of_folder(str(write_shape(name, tmp_path / name))).parameters for name in SHAPES}
+    found = {name: flops_of_folder(str(write_shape(name, tmp_path / name))).parameters for name in SHAPES}
     assert found["qwen2.5-1.5b"] == pytest.approx(1.54e9, rel=0.01)
     assert found["qwen2.5-7b"] == pytest.approx(7.07e9, rel=0.01)
     with pytest.raises(ValueError, match=r"no shape 'huge'; there are tiny, qwen2\.5-1\.5b"):
         write_shape("huge", tmp_path)
 
 
-def test_a_model_of_random_weights_ends_its_lines_and_its_solutions(bed):
-    search = Plans(MCTS(width=4), QUESTIONS, 24, "none").on(bed)
+def test_a_model_of_random_weights_ends_its_lines_and_its_solutions(harness):
+    search = SearchWorkload(MCTS(width=4), QUESTIONS, 24, "none").measure(harness)
     ends = [call.answer.ended for call in search.calls]
     assert ends.count("stop") > ends.count("end") > 0
-    assert len(bed.tokenizer) == bed.vocabulary == SHAPES["tiny"]["vocab_size"]
+    assert len(harness.tokenizer) == harness.vocabulary == SHAPES["tiny"]["vocab_size"]
 
 
 def test_the_command_writes_every_figure_and_names_the_device(tmp_path):
@@ -245,15 +278,15 @@ def test_the_command_writes_every_figure_and_names_the_device(tmp_path):
     main(tmp_path, **asked, machine="a quiet one", console=Console(quiet=True))
     result = json.loads((tmp_path / "engine-transformers-tiny-mcts-self.json").read_text())
     assert result["device"] == "a quiet one" and result["clock"] == "processor"
-    assert set(result["rows"]) == {"search", "requests", "in_turn", "writing", "whole"}
+    assert set(result["rows"]) == {"search", "requests", "requests_in_order", "generations_in_order", "whole_solutions"}
     assert result["cache"]["predicted"] == result["cache"]["measured"]
-    assert [bar["name"] for bar in result["bars"]][:1] == ["search against its requests at once"]
+    assert [target["name"] for target in result["targets"]][:1] == ["search against its requests at once"]
 
 
 @pytest.mark.parametrize(
     "wrong", [{"model": "huge", "dummy_weights": True}, {"engine": "openai"}, {"planner": "dfs"}, {"value": "prm"}]
 )
-def test_what_cannot_be_measured_is_told(wrong):
+def test_what_cannot_be_measured_is_refused(wrong):
     with pytest.raises(BadInput, match=r"no (shape|engine|planner|value)"):
         main(**wrong, console=Console(quiet=True))
 

@@ -18,4 +18,4 @@ def test_a_shape_is_measured_with_random_weights(tmp_path):
     result = json.loads((tmp_path / "found.json").read_text())
     assert all(row["generated"] > 0 and row["tokens_per_second"] > 0 for row in result["rows"].values())
     assert result["cache"]["block"] > 1 and 0 < result["cache"]["measured"] <= 1
-    assert result["second"]["repeated"] == 0
+    assert result["second_planner"]["repeated"] == 0

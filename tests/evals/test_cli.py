@@ -1,4 +1,4 @@
-"""The command line: bad input is one clear line and exit code 2; the control tasks; training; the doctor."""
+"""The command line: one-line errors with exit code 2, the control tasks, training, and the doctor."""
 
 import functools
 import json
@@ -31,20 +31,23 @@ def call(*words):
         (["stories", "--planner", "bfs,bfs"], "'bfs' is given twice"),
         (["stories", "--engine", "abacus"], "no engine 'abacus'; there are transformers"),
         (["stories", "--value", "gut"], "no value 'gut'; there are self, logprob, none"),
-        (["stories", "--reasoning", "dance"], "no way of reasoning 'dance'; there are steps, propose, rap"),
+        (["stories", "--reasoning", "dance"], "no --reasoning 'dance'; there are steps, propose, rap"),
         (["stories", "--answer-by", "mood"], "no rule for --answer-by 'mood'; there are best, majority, weighted"),
         (["pendulum", "--reasoning", "rap"], "--reasoning is for language models; pendulum has none"),
         (["stories", "--value", "self+gut"], "no value 'gut'; there are self"),
         (["stories", "--value", "self+self"], "different ones with positive weights"),
         (["stories", "--planner", "beam,mcts", "--value", "vote"], "vote compares siblings: --planner beam"),
         (["stories", "--planner", "beam", "--width", "1", "--value", "0.5*vote+self"], "--width 2 or more"),
-        (["stories", "--value", "prm", "--model", "a/b"], "want a reward model: --reward-model"),
+        (["stories", "--value", "prm", "--model", "a/b"], "need a reward model: --reward-model"),
         (["stories", "--value", "prm", "--reward-model", "x", "--reward-format", "y"], "there are math_shepherd"),
-        (["stories", "--engine", "replay"], "answers from a tape: --tape FILE"),
+        (["stories", "--engine", "replay"], "answers from a tape; give one with --tape FILE"),
         (["stories", "--engine", "replay", "--tape", "no.tape"], "there is no tape no.tape"),
-        (["stories", "--engine", "openai"], "asks a server: --base-url"),
-        (["recorded"], "recorded is for trees on a tape"),
+        (["stories", "--engine", "openai"], "needs a server: --base-url"),
+        (["recorded"], "recorded needs a tape of imported trees"),
         (["pendulum", "--tape", "x"], "--tape is for language models"),
+        (["stories", "--action-repeat", "2"], "--action-repeat is for control tasks; stories is a text task"),
+        (["stories", "--no-terminal-value"], "--terminal-value is for control tasks; stories is a text task"),
+        (["pendulum", "--action-repeat", "0"], "--action-repeat must be at least 1, got 0"),
         (["stories", "--unit", "dollars"], "no unit 'dollars'; there are nodes, calls, tokens, seconds"),
         (["stories", "--budgets", "8,-1"], "a budget is a positive integer, got '-1'"),
         (["stories", "--budgets", "1.5"], "a budget is a positive integer, got '1.5'"),
@@ -100,7 +103,7 @@ def test_a_malformed_line_is_named_by_file_and_number(line, told, tmp_path):
         (b'{"question": "\\ud800?", "answer": "#### 1"}', "line 2: 'question' holds half a surrogate pair"),
     ],
 )
-def test_letters_that_cannot_be_read_are_named_by_line(line, told, tmp_path):
+def test_undecodable_characters_are_named_by_line(line, told, tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_bytes(b'{"question": "2 + 2?", "answer": "#### 4"}\n' + line)
     code, output = call("eval", "gsm8k", "--data", path, "--out", tmp_path / "out")
@@ -129,13 +132,13 @@ def test_eval_prints_the_table_and_the_report_s_path(questions, tmp_path, faked)
     assert "over greedy" in output and str(tmp_path / "out" / "report.html") in output.replace(" ", "")
 
 
-def test_ctrl_c_says_how_to_go_on(questions, tmp_path, faked, monkeypatch):
+def test_ctrl_c_says_how_to_continue(questions, tmp_path, faked, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("forethought.evals.runners.text_runner.make_task", interrupt)
+    monkeypatch.setattr("forethought.evals.runners.evaluate.make_task", interrupt)
     code, output = call("eval", "gsm8k", "--data", questions, "--out", tmp_path / "out")
-    assert code == 130 and "goes on from here" in output
+    assert code == 130 and "continues from here" in output
 
 
 def test_episodes_become_rows_and_a_second_call_adds_to_them(tmp_path):
@@ -150,7 +153,7 @@ def test_episodes_become_rows_and_a_second_call_adds_to_them(tmp_path):
     assert all(row["failed"] is None and row["decisions"] == 200 and -2000 < row["score"] < 0 for row in rows)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert all(0 < row["charged"]["nodes"] / row["decisions"] <= 20 for row in summary["rows"])
-    assert "Return against what was charged" in (tmp_path / "out" / "report.html").read_text()
+    assert "Return against usage" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.fixture
@@ -160,21 +163,23 @@ def short(monkeypatch):
     monkeypatch.setattr("forethought.evals.runners.control_runner.run_episodes", run)
 
 
-def test_the_planners_through_derivatives_play_and_the_report_says_what_they_saw(tmp_path, short):
+def test_planners_with_derivatives_run_and_the_report_states_their_views(tmp_path, short):
     names = ["icem", "ilqr", "ddp", "gradient", "lbfgs", "polished"]
     flags = ["--planner", ",".join(names), "--budgets", "500", "--limit", "2", "--quiet"]
     code, output = call("eval", "pendulum", *flags, "--out", tmp_path / "out")
-    assert code == 0 and "ilqr: vectors, through derivatives, no leaf value" in output
+    assert code == 0 and "ilqr: vectors, through derivatives, no terminal value" in output
     rows = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]
     assert [row["planner"] for row in rows] == names
     assert all(row["failed"] == 0 and 0 < row["charged"]["nodes"] / row["decisions"] <= 500 for row in rows)
 
 
-def test_cartpole_runs_icem_and_held_actions_keep_their_derivatives(tmp_path, short):
+def test_cartpole_runs_icem_and_action_repeat_keeps_derivatives(tmp_path, short):
     flags = ["--budgets", "500", "--limit", "1", "--quiet"]
     assert call("eval", "cartpole", "--planner", "icem", *flags, "--out", tmp_path / "a")[0] == 0
-    code, output = call("eval", "pendulum", "--planner", "ilqr", "--hold", "2", *flags, "--out", tmp_path / "b")
-    assert code == 0 and "through derivatives, held 2 steps" in output
+    code, output = call(
+        "eval", "pendulum", "--planner", "ilqr", "--action-repeat", "2", *flags, "--out", tmp_path / "b"
+    )
+    assert code == 0 and "through derivatives, action repeat 2" in output
 
 
 def test_a_model_without_derivatives_is_refused_before_any_episode(tmp_path, monkeypatch):
@@ -203,7 +208,7 @@ def test_an_episode_that_fails_gets_the_worst_return_and_its_reason(tmp_path, mo
 
 
 def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
-    from forethought.control.world_models import fit
+    from forethought.control.world_models.mlp import fit
 
     class Quick(fit.Fit):
         def __init__(self, seed=0):
@@ -218,7 +223,7 @@ def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
     assert code == 2 and "NoSuch" in output
 
 
-def test_the_demo_is_both_jobs_and_one_page(tmp_path, faked, monkeypatch):
+def test_the_demo_runs_both_evaluations_and_writes_one_page(tmp_path, faked, monkeypatch):
     monkeypatch.setattr("forethought.evals.cli.demo.STORIES", {"planner": "greedy,mcts", "budgets": "4,8"})
     monkeypatch.setattr("forethought.evals.cli.demo.PENDULUM", {"planner": "cem", "budgets": "20"})
     with (tmp_path / "log").open("w") as log:
@@ -228,7 +233,7 @@ def test_the_demo_is_both_jobs_and_one_page(tmp_path, faked, monkeypatch):
     assert "stories, builtin" in log and "pendulum, analytic" in log and "index.html" in log.replace("\n", "")
 
 
-def test_the_doctor_names_the_line_to_type_for_what_is_missing():
+def test_the_doctor_names_the_command_that_installs_what_is_missing():
     found = {finding.what: finding for finding in findings()}
     assert found["torch"].ok and found["search"].ok and found["environments"].ok
     assert all("pip install" in f.detail or f.what in ("cuda", "built-in model") for f in found.values() if not f.ok)

@@ -1,4 +1,4 @@
-"""`forethought eval` on a fake model: all files, resuming, failures, the same answers whatever is in flight."""
+"""`forethought eval` on a fake model: its files, resuming, failures, and answers independent of concurrency."""
 
 import json
 import signal
@@ -6,9 +6,9 @@ import signal
 import pytest
 from rich.console import Console
 
-from forethought.evals.records.run_store import Book
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.records.run_store import RunStore
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 
 PLANNERS = "greedy,bfs,mcts"
@@ -16,7 +16,7 @@ PLANNERS = "greedy,bfs,mcts"
 
 def run(questions, out, planner=PLANNERS, budgets="4,16", **flags):
     flags = {"limit": 12, "quiet": True} | flags
-    request = checked("gsm8k", planner, budgets, data=questions, out=out, **flags)
+    request = make_request("gsm8k", planner, budgets, data=questions, out=out, **flags)
     with (out.parent / "log").open("w") as log:
         return evaluate(request, Console(file=log, width=160))
 
@@ -26,7 +26,7 @@ def rows_of(out):
 
 
 def answers(out):
-    """Everything of a row that may not depend on the clock or on what came first."""
+    """The part of each row that must not depend on the clock or on the order of jobs."""
     told = {}
     for row in rows_of(out):
         charged = {unit: x for unit, x in row["ledger"]["charged"].items() if unit != "seconds"}
@@ -67,12 +67,12 @@ def test_budgets_are_kept_and_the_ledger_adds_up(questions, tmp_path, faked):
 def test_the_tree_of_a_row_holds_its_answer(questions, tmp_path, faked):
     result = run(questions, tmp_path / "out")
     header = json.loads((result.folder / "results.jsonl").read_text().splitlines()[0])
-    with Book(result.folder, header["settings"]) as book:
+    with RunStore(result.folder, header["settings"]) as store:
         for row in rows_of(result.folder):
-            tree = book.tree(row["tree"])
+            tree = store.read_tree(row["tree"])
             assert (tree["problem"], tree["planner"]) == (row["problem"], row["planner"])
-            assert tree["budget"] == row.get("read_off", row["budget"])
-            if row.get("read_off"):
+            assert tree["budget"] == row.get("truncated_from", row["budget"])
+            if row.get("truncated_from"):
                 continue
             assert len(tree["nodes"]) == row["ledger"]["charged"]["nodes"] + 1
             place = {node[0]: node for node in tree["nodes"]}
@@ -81,7 +81,7 @@ def test_the_tree_of_a_row_holds_its_answer(questions, tmp_path, faked):
 
 
 @pytest.mark.parametrize("kept", [0, 1, 30, 71, 72])
-def test_a_run_that_was_cut_goes_on_and_ends_the_same(questions, tmp_path, faked, kept):
+def test_a_truncated_run_continues_to_the_same_end(questions, tmp_path, faked, kept):
     run(questions, tmp_path / "whole")
     out = tmp_path / "cut"
     run(questions, out)
@@ -94,14 +94,14 @@ def test_a_run_that_was_cut_goes_on_and_ends_the_same(questions, tmp_path, faked
 
 @pytest.fixture
 def heeds_ctrl_c():
-    """A process begun in a shell's background ignores Ctrl-C."""
+    """Restore the handling of Ctrl-C, which processes in a shell's background ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("heeds_ctrl_c")
-def test_ctrl_c_in_mid_run_keeps_what_is_done(questions, tmp_path, faked, monkeypatch):
+def test_ctrl_c_keeps_finished_results(questions, tmp_path, faked, monkeypatch):
     run(questions, tmp_path / "whole")
     kind = type(faked[0][0])
     generate = kind.generate
@@ -120,7 +120,7 @@ def test_ctrl_c_in_mid_run_keeps_what_is_done(questions, tmp_path, faked, monkey
     assert answers(tmp_path / "cut") == answers(tmp_path / "whole")
 
 
-def test_a_finished_run_asks_the_engine_for_nothing(questions, tmp_path, faked):
+def test_a_finished_run_sends_no_requests(questions, tmp_path, faked):
     run(questions, tmp_path / "out")
     run(questions, tmp_path / "out")
     engines, _ = faked
@@ -168,7 +168,7 @@ def test_other_data_is_refused(questions, tmp_path, faked):
         run(questions, tmp_path / "out", limit=2)
 
 
-def test_a_problem_that_fails_is_recorded_and_the_run_goes_on(questions, tmp_path, faked):
+def test_a_problem_that_fails_is_recorded_and_the_run_continues(questions, tmp_path, faked):
     faked[1]["broken"] = "What is 5 and"
     result = run(questions, tmp_path / "out")
     failed = [row for row in rows_of(tmp_path / "out") if row["failed"]]

@@ -1,4 +1,4 @@
-"""A run killed outright goes on where it was; a run on a clock stops by the clock."""
+"""A killed run can be continued, and a budget in seconds is kept."""
 
 import json
 import signal
@@ -8,8 +8,8 @@ import time
 
 from rich.console import Console
 
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 
 JOB = ["pendulum", "--planner", "mcts,best_of_n", "--budgets", "16,64", "--limit", "6"]
 
@@ -36,7 +36,7 @@ def finish(out):
     return scores(out)
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(tmp_path):
+def test_a_killed_run_continues_to_the_same_end(tmp_path):
     whole = finish(tmp_path / "whole")
     assert len(whole) == 24
     cut = start(tmp_path / "cut")
@@ -47,13 +47,13 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path):
     kept = lines_of(tmp_path / "cut")
     assert cut.returncode == -signal.SIGKILL and 3 <= len(kept) < 25
     assert finish(tmp_path / "cut") == whole
-    assert lines_of(tmp_path / "cut")[: len(kept) - 1] == kept[:-1]  # what was whole stands as it was
+    assert lines_of(tmp_path / "cut")[: len(kept) - 1] == kept[:-1]  # complete rows are unchanged
 
 
 def test_a_budget_in_seconds_stops_each_problem_by_the_clock(questions, tmp_path, faked):
     faked[1]["delay"] = 0.05
     flags = {"data": questions, "unit": "seconds", "limit": 3, "quiet": True, "out": tmp_path / "out"}
-    request = checked("gsm8k", "mcts,self_consistency", "1,2", **flags)
+    request = make_request("gsm8k", "mcts,self_consistency", "1,2", **flags)
     with (tmp_path / "log").open("w") as log:
         evaluate(request, Console(file=log))
     rows = [json.loads(line) for line in lines_of(tmp_path / "out")[1:]]

@@ -1,4 +1,4 @@
-"""`--tape` and `--engine replay` on the command line, and trees imported from elsewhere."""
+"""`--tape` and `--engine replay` on the command line, and imported trees."""
 
 import json
 import random
@@ -6,15 +6,15 @@ import random
 import pytest
 from rich.console import Console
 
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
-from forethought.llm.engines.base import Generation, Score
+from forethought.llm.engines.base import Engine, Generation, Score
 from forethought.llm.importing.import_trees import byte_tokenizer
 
 
-class Adding:
-    """The fake engine's world for a tokenizer that can be kept on a tape: adds two numbers, right every other time."""
+class Adding(Engine):
+    """An engine that adds two numbers, correctly in half of the samples, with a tokenizer that a tape can store."""
 
     def __init__(self, *_, **__):
         from forethought.llm.engines.base import EngineCounters
@@ -48,9 +48,11 @@ class Adding:
 
 @pytest.fixture
 def adding(monkeypatch, tmp_path):
-    """Makes the transformers engine add; returns the engines that were made."""
+    """Replace the transformers engine by `Adding`; gives the engines that were made."""
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "forethought.json").write_text('{"format": "plain", "yes": "y", "no": "n", "max_steps": 5}')
+    (tmp_path / "model" / "forethought.json").write_text(
+        '{"format_version": 1, "format": "plain", "yes": "y", "no": "n", "max_steps": 5}'
+    )
     made = []
 
     def make(wanted):
@@ -66,7 +68,9 @@ def run(questions, tmp_path):
     def start(out, planner="mcts", budgets="8", task="gsm8k", **flags):
         flags = {"limit": 6, "quiet": True, "data": questions if task == "gsm8k" else None} | flags
         with (tmp_path / "log").open("w") as log:
-            return evaluate(checked(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200))
+            return evaluate(
+                make_request(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200)
+            )
 
     return start
 
@@ -91,21 +95,21 @@ def test_a_second_run_with_the_same_tape_calls_no_model_and_a_replay_has_none(ru
     assert "the tape answered all" in (tmp_path / "log").read_text()
 
 
-def test_a_replay_runs_other_planners_and_says_what_fell_off(run, adding, tmp_path):
+def test_a_replay_runs_other_planners_and_reports_missing_requests(run, adding, tmp_path):
     tape = tmp_path / "a.tape"
     run("one", tape=tape)
     other = run("two", tape=tape, engine="replay", planner="bfs,best_of_n,cem,puct", budgets="16")
     note = other.summary["notes"][-1]
-    assert "requests fell off the tape" in note and "The nearest run" not in note
+    assert "requests and lacks" in note and "The most similar recorded run" not in note
     assert {row["failed"] for row in other.summary["rows"]} == {0}
     warm = run("three", tape=tape, engine="replay", temperature=0.5, seed=3)
     note = warm.summary["notes"][-1]
-    assert "The nearest run on it had temperature 0.8 and not 0.5, seed 0 and not 3" in note
+    assert "The most similar recorded run had temperature 0.8 and not 0.5, seed 0 and not 3" in note
     with pytest.raises(BadInput, match=r"no policy model 'gpt'; there are: builtin \(adding\)"):
         run("four", tape=tape, engine="replay", model="gpt")
 
 
-def test_the_oracle_is_marked_wherever_figures_stand(run, adding, tmp_path):
+def test_the_oracle_is_marked_in_all_outputs(run, adding, tmp_path):
     result = run("one", value="oracle", planner="best_of_n", budgets="24")
     assert result.summary["notes"][0].startswith("ORACLE") and "ORACLE" in (tmp_path / "log").read_text()
     assert "ORACLE" in (result.folder / "report.html").read_text() and result.summary["value"] == "oracle"
@@ -138,8 +142,8 @@ def test_imported_trees_are_a_task(run, tmp_path, monkeypatch):
     assert scores["beam"] == 1 and result.summary["rows"][0]["n"] == 2 and result.summary["value"] == "recorded"
     again = CliRunner().invoke(app, ["import", str(log), "--out", str(tape)])
     assert again.exit_code == 2 and "exists already" in again.stderr
-    with pytest.raises(BadInput, match="wants one made by forethought import"):
+    with pytest.raises(BadInput, match="needs one made by forethought import"):
         from forethought.llm.tape.sqlite import TapeFile
 
-        TapeFile(tmp_path / "empty.tape").keep_model(Adding(), "x", None)
+        TapeFile(tmp_path / "empty.tape").add_model(Adding(), "x", None)
         run("none", "bfs", "4", "recorded", engine="replay", tape=tmp_path / "empty.tape")

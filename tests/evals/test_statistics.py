@@ -25,7 +25,7 @@ def test_tango_gives_the_figures_of_fagerland_2014():
 
 
 def slow_score(delta, wins, losses, n):
-    """Tango's statistic with the nuisance parameter found by brute force over a fine grid of the likelihood."""
+    """Tango's statistic with the nuisance parameter maximised over a fine grid of the likelihood."""
     q = np.linspace(max(0, -delta), (1 - delta) / 2, 200_001)
     p = q + delta
     with np.errstate(divide="ignore", invalid="ignore"):

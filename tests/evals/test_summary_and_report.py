@@ -1,13 +1,17 @@
-"""What is said about a run: the summary's fields, verdicts only where they are earned, a page that needs no network."""
+"""The summary of a run, its comparisons, and a report that needs no network."""
 
 import base64
 import gzip
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from forethought.evals.records.statistics import holm, paired
+from forethought.evals.records.summary import LEDGERS
+from forethought.evals.records.tree_records import COLUMNS
+from forethought.evals.report import report
 from forethought.evals.report.report import lede, write_report
 from forethought.planning.interface import UNITS
 
@@ -48,22 +52,22 @@ def test_pairs_are_of_the_same_problems_and_p_is_holm_s(made_up, summary_of):
         assert (told["difference"], told["low"], told["p"]) == pytest.approx((one.difference, one.low, p))
 
 
-def test_a_verdict_needs_an_interval_clear_of_zero(summary_of):
+def test_a_clear_comparison_has_an_interval_that_excludes_zero(summary_of):
     summary = summary_of()
-    texts = [verdict["text"] for verdict in summary["verdicts"]]
+    texts = [verdict["text"] for verdict in summary["comparisons"]]
     assert any(text.startswith("mcts beats greedy at 64 nodes") for text in texts)
     assert any(re.fullmatch(r"(bfs and mcts|mcts and bfs) at 64 nodes: no difference shown", text) for text in texts)
-    for verdict in summary["verdicts"]:
+    for verdict in summary["comparisons"]:
         assert ("beats" in verdict["text"]) == (verdict["clear"] and verdict["low"] > 0)
 
 
 def test_at_equal_tokens_the_winner_was_not_charged_more(summary_of):
     summary = summary_of()
-    for verdict in summary["verdicts"]:
+    for verdict in summary["comparisons"]:
         if verdict["unit"] == "equal charged tokens" and verdict["clear"]:
             first, second = find(summary, *verdict["first"]), find(summary, *verdict["second"])
             assert first["charged"]["generated_tokens"] <= second["charged"]["generated_tokens"] + 1
-    told = next(v for v in summary["verdicts"] if v["unit"] == "equal charged tokens" and "greedy" in v["text"])
+    told = next(v for v in summary["comparisons"] if v["unit"] == "equal charged tokens" and "greedy" in v["text"])
     assert "not run at equal charged tokens" in told["text"]
 
 
@@ -80,7 +84,7 @@ def page(made_up, summary_of, tmp_path):
     return path.read_text()
 
 
-def test_the_report_asks_the_network_for_nothing(page):
+def test_the_report_needs_no_network(page):
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", page)
     assert "What does a larger search budget buy?" in page
@@ -101,6 +105,16 @@ def test_every_tree_is_in_the_report_with_its_texts(page):
     tree = box["trees"][-1]
     texts = [box["texts"][node[tree["columns"].index("text")]] for node in tree["nodes"]]
     assert texts == ["", "one step", "#### 4"]
+
+
+def test_the_viewer_reads_the_columns_and_ledgers_that_are_written(made_up):
+    """The names in the scripts are those of the records; no browser runs here."""
+    pages = Path(report.__file__).parent / "pages"
+    assert set(next(iter(made_up[3].values()))["columns"]) == set(COLUMNS)
+    used = set(re.findall(r"\bn\.(\w+)", (pages / "tree.js").read_text()))
+    assert {"prior_value", "value", "duplicate_of", "terminal", "visits", "order"} <= used
+    assert used & {"mean", "same", "end"} == set()
+    assert all(f'"{ledger}"' in (pages / "report.js").read_text() for ledger in LEDGERS)
 
 
 def test_the_lede_answers_the_title(summary_of):

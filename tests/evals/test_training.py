@@ -1,4 +1,4 @@
-"""`forethought train ensemble`: what is written can be loaded, and what cannot be trained is one line."""
+"""`forethought train`: saved models can be loaded, and errors are one line."""
 
 import sys
 
@@ -38,20 +38,20 @@ def test_an_ensemble_is_trained_and_saved(tmp_path):
     assert code == 0 and "squared error" in output and not load_model(tmp_path / "b").config.probabilistic
 
 
-def test_an_environment_without_known_equations_learns_its_ends_too(tmp_path):
+def test_an_environment_without_known_equations_learns_its_termination_too(tmp_path):
     code, _ = call("train", "ensemble", "--env", "MountainCarContinuous-v0", "--steps", "40", "--out", tmp_path / "it")
     model = load_model(tmp_path / "it")
-    assert code == 0 and model.config.reward == model.config.ended == "learned"
+    assert code == 0 and model.config.reward == model.config.termination == "learned"
     assert model.start(torch.zeros(3, 2))[1].discount.shape == (3,)
 
 
 @pytest.mark.parametrize(("env", "observed", "pushes"), [("InvertedPendulum-v5", 4, 1), ("HalfCheetah-v5", 17, 6)])
 def test_mujocos_environments_are_trained_on_where_they_are_installed(tmp_path, monkeypatch, env, observed, pushes):
     pytest.importorskip("mujoco", reason="the extra mujoco is not installed")
-    monkeypatch.chdir(tmp_path)  # MuJoCo logs where it stands
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its log to the working directory
     code, output = call("train", "ensemble", "--env", env, "--steps", "40", "--members", "2", "--out", tmp_path / "it")
     model = load_model(tmp_path / "it")
-    assert code == 0 and f"40 steps of {env}" in output and model.config.ended == "learned"
+    assert code == 0 and f"40 steps of {env}" in output and model.config.termination == "learned"
     outcome = plan(CEM(horizon=3), model, torch.zeros(2, observed), Budget(nodes=240))
     assert outcome.plan.actions.shape == (2, 3, pushes) and (outcome.charged[:, 0] == 240).all()
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_trained_is_one_line(tmp_path, arguments, named):
     assert code == 2 and named in output and not (tmp_path / "it").exists()
 
 
-def test_pets_goes_on_where_it_was_and_logs_every_round(tmp_path):
+def test_pets_continues_and_logs_every_round(tmp_path):
     short = ["--steps", "60", "--first", "40", "--nodes", "60", "--members", "2", "--out", tmp_path / "it"]
     code, output = call("train", "pets", *short)
     assert code == 0 and "round 1, 40 steps: return" in output and load_model(tmp_path / "it").config.members == 2
@@ -89,7 +89,7 @@ def test_pets_goes_on_where_it_was_and_logs_every_round(tmp_path):
     assert code == 2 and "use those or another folder" in output
 
 
-def test_a_residual_is_trained_on_physics_believed_to_be_otherwise(tmp_path):
+def test_a_residual_is_trained_on_assumed_physics(tmp_path):
     code, _ = call("train", "residual", "--steps", "40", "--out", tmp_path / "a")
     assert code == 0 and load_model(tmp_path / "a").physics == Bouncer().free()
     flags = ["--env", "Pendulum-v1", "--physics", "mass=1.4,length=0.9", "--steps", "40", "--out", tmp_path / "b"]
@@ -99,7 +99,7 @@ def test_a_residual_is_trained_on_physics_believed_to_be_otherwise(tmp_path):
         assert code == 2 and told in " ".join(output.split())
 
 
-def test_a_baseline_without_its_library_names_the_line_to_type(tmp_path, monkeypatch):
+def test_a_baseline_without_its_library_names_the_installation_command(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "stable_baselines3", None)
     code, output = call("train", "baseline", "sac", "--out", tmp_path)
     assert code == 2 and "pip install 'forethought[baselines]'" in " ".join(output.split())

@@ -1,4 +1,4 @@
-"""`forethought eval --engine vllm`: a real run of the built-in model to its report, and what a wrong call is told."""
+"""`forethought eval --engine vllm`: a real run of the built-in model, and the error without vLLM."""
 
 import json
 import subprocess
@@ -7,16 +7,16 @@ import sys
 import pytest
 from rich.console import Console
 
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 
 
-def test_without_vllm_the_line_to_install_it_is_told(tmp_path, monkeypatch):
+def test_without_vllm_the_error_names_the_installation_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     for name in [name for name in sys.modules if name.startswith("vllm.")]:
         monkeypatch.delitem(sys.modules, name)
-    request = checked("stories", "greedy", "4", engine="vllm", limit=1, out=tmp_path, quiet=True)
+    request = make_request("stories", "greedy", "4", engine="vllm", limit=1, out=tmp_path, quiet=True)
     with pytest.raises(BadInput, match=r"pip install 'forethought\[vllm\]'"):
         evaluate(request, Console(quiet=True))
 
@@ -46,7 +46,7 @@ def rows_of(out):
 
 
 def answers(rows):
-    """What a row says, apart from the clock."""
+    """The content of each row that does not depend on the clock."""
     return {
         (row["planner"], row["budget"], row["problem"]): (
             row["answer"],

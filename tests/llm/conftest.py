@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 
@@ -11,13 +10,15 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from forethought.llm.text.formats import write_settings
+
 TEXT = ["Tom has 3 apples.\nHe buys 4 more.\n3 + 4 = 7\n#### 7\n", "Is this step right? yes or no: yes\n"] * 4
 CHAT = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 STEPPING = {"format": "plain", "yes": "y", "no": "n", "delimiter": "z", "max_step_tokens": 40, "max_steps": 3}
-"""Manners of a random model, whose steps end at a letter."""
+"""The format of a random model, whose steps end at a letter."""
 
 
 def make_tokenizer(eos: str, extra: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
@@ -33,7 +34,7 @@ def make_tokenizer(eos: str, extra: tuple[str, ...] = ()) -> PreTrainedTokenizer
 
 
 def sizes(vocabulary: int) -> dict:
-    """Two layers, two query heads a key head, weights large enough for uneven distributions."""
+    """Two layers, two query heads per key head, weights large enough for uneven distributions."""
     return dict(
         vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=128, bos_token_id=None, eos_token_id=0, initializer_range=0.25,
@@ -41,7 +42,7 @@ def sizes(vocabulary: int) -> dict:
 
 
 def heads_of_32(vocabulary: int) -> dict:
-    """Two layers, two query heads of 32 a key head: the smallest that vLLM's CPU attention takes."""
+    """Two layers, two query heads of size 32 per key head: the smallest that vLLM's CPU attention supports."""
     wide = dict(hidden_size=64, num_attention_heads=2, num_key_value_heads=1, head_dim=32, max_position_embeddings=2048)
     return sizes(vocabulary) | wide
 
@@ -63,14 +64,14 @@ def qwen2(seed: int, shape):
 
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory):
-    """Writes a model and its tokenizer to a new folder, with the manners of `forethought.json` where there are any."""
+    """Writes a model and its tokenizer to a new folder, with a `forethought.json` where there are settings."""
 
-    def save(name, model, tokenizer, manners=None):
+    def save(name, model, tokenizer, settings=None):
         folder = tmp_path_factory.mktemp(name)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        if manners:
-            (folder / "forethought.json").write_text(json.dumps(manners))
+        if settings:
+            write_settings(folder / "forethought.json", settings)
         return folder
 
     return save
@@ -96,7 +97,7 @@ def stepping_llama(tiny_llama, tmp_path_factory):
     config = (folder / "config.json").read_text()
     config = config.replace('"max_position_embeddings": 128', '"max_position_embeddings": 2048')
     (folder / "config.json").write_text(config)
-    (folder / "forethought.json").write_text(json.dumps(STEPPING))
+    write_settings(folder / "forethought.json", STEPPING)
     return folder
 
 
@@ -117,7 +118,7 @@ def chain_llama(saved):
     """A folder: a model whose next token depends on the last one alone. After a line it writes `a` (1/2) or an answer,
     which is 7 in three of four."""
     from forethought.llm.builtin.tokenizer import END, story_tokenizer
-    from forethought.llm.builtin.train import MANNERS
+    from forethought.llm.builtin.train import REASONER_SETTINGS
 
     tokenizer = story_tokenizer(300)
     words = {word: tokenizer.encode(word)[0] for word in ("\n", "a", "####", " 7", " 8", END)}
@@ -140,4 +141,4 @@ def chain_llama(saved):
         for word, nexts in follows.items():
             for other, chance in nexts.items():
                 model.lm_head.weight[words[other], words[word]] = math.log(chance) / size**0.5
-    return saved("chain", model, tokenizer, MANNERS)
+    return saved("chain", model, tokenizer, REASONER_SETTINGS)

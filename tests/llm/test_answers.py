@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forethought.llm.text.answers import Grade, extract, gold_answer, grade
+from forethought.llm.text.answers import AnswerCheck, check_answer, extract_answer, gold_answer
 
 TOLD = [
     ("#### 18", 18),
@@ -81,28 +81,28 @@ NONE = ["", "no number", "#### ", "m2", "9" * 5000, "####", "\\boxed{", "..., - 
 
 @pytest.mark.parametrize("text, number", TOLD)
 def test_the_number_after_the_mark(text, number):
-    assert grade(text, Fraction(number)) == Grade(Fraction(number), True, True)
-    assert extract("Ann has 99 eggs.\n" + text + "\n") == Fraction(number)
+    assert check_answer(text, Fraction(number)) == AnswerCheck(Fraction(number), True, True)
+    assert extract_answer("Ann has 99 eggs.\n" + text + "\n") == Fraction(number)
 
 
 @pytest.mark.parametrize("text, number", LAST)
 def test_without_the_mark_what_is_boxed_or_said_or_last(text, number):
-    assert grade(text, Fraction(number)) == Grade(Fraction(number), True, False)
+    assert check_answer(text, Fraction(number)) == AnswerCheck(Fraction(number), True, False)
 
 
 @pytest.mark.parametrize("text", NONE)
 def test_no_number_is_no_answer(text):
-    assert grade(text, 18) == Grade(None, False, False)
+    assert check_answer(text, 18) == AnswerCheck(None, False, False)
 
 
 def test_a_wrong_format_is_counted_apart_from_a_wrong_answer():
-    assert grade("It is 18.", 18) == Grade(Fraction(18), True, False)
-    assert grade("#### 17", 18) == Grade(Fraction(17), False, True)
+    assert check_answer("It is 18.", 18) == AnswerCheck(Fraction(18), True, False)
+    assert check_answer("#### 17", 18) == AnswerCheck(Fraction(17), False, True)
 
 
 @pytest.mark.parametrize("gold", ["a\n#### 1,018", 1018, "1018", "1018.0", "$1,018", Fraction(1018)])
 def test_gold_answers_in_all_their_forms(gold):
-    assert gold_answer(gold) == 1018 and grade("#### 1018.00", gold).correct
+    assert gold_answer(gold) == 1018 and check_answer("#### 1018.00", gold).correct
 
 
 @pytest.mark.parametrize("gold", ["", "none", "#### x", None, True])
@@ -112,28 +112,28 @@ def test_a_gold_answer_without_a_number_is_an_error(gold):
 
 
 def test_fractions_are_compared_exactly():
-    assert grade("#### 1/3", "1/3").correct and not grade("#### 0.3333333333", "1/3").correct
-    assert grade("#### 0.1", "1/10").correct and not grade("#### 0.30000000000000004", "0.3").correct
+    assert check_answer("#### 1/3", "1/3").correct and not check_answer("#### 0.3333333333", "1/3").correct
+    assert check_answer("#### 0.1", "1/10").correct and not check_answer("#### 0.30000000000000004", "0.3").correct
 
 
 def test_formulas_go_to_math_verify():
     pytest.importorskip("math_verify")
-    assert grade("#### 4\\sqrt{4}", 8) == Grade(Fraction(8), True, True)
-    assert grade("\\boxed{2^3}", 8) == Grade(Fraction(8), True, False)
-    assert grade("#### 2^3", 2) == Grade(None, False, True), "its first number is not what a formula says"
+    assert check_answer("#### 4\\sqrt{4}", 8) == AnswerCheck(Fraction(8), True, True)
+    assert check_answer("\\boxed{2^3}", 8) == AnswerCheck(Fraction(8), True, False)
+    assert check_answer("#### 2^3", 2) == AnswerCheck(None, False, True), "its first number is not what a formula says"
 
 
 @given(st.fractions(max_denominator=10**6))
 def test_a_written_number_is_read_back(number):
-    assert extract(f"#### {number}") == number == extract(f"so it is {number}")
+    assert extract_answer(f"#### {number}") == number == extract_answer(f"so it is {number}")
 
 
 @given(st.integers(-(10**12), 10**12))
 def test_thousands_are_read_back(number):
-    assert extract(f"That makes {number:,} eggs.") == number == extract(f"#### ${number:,}.00")
+    assert extract_answer(f"That makes {number:,} eggs.") == number == extract_answer(f"#### ${number:,}.00")
 
 
 @given(st.text(max_size=200))
 def test_no_text_breaks_it(text):
-    extract(text)
-    extract("####" + text)
+    extract_answer(text)
+    extract_answer("####" + text)

@@ -1,4 +1,4 @@
-"""Runs over the transformers engine whose memory is short, which are killed, or which share a tape."""
+"""Runs over the transformers engine that run out of memory, are killed, or share a tape."""
 
 import json
 import multiprocessing
@@ -15,10 +15,10 @@ import torch
 from rich.console import Console
 
 from forethought.control.episodes import run_episodes
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
-from forethought.llm.engines.transformers.network import Network
+from forethought.llm.engines.transformers.model_runner import ModelRunner
 
 torch.set_num_threads(1)
 
@@ -27,7 +27,7 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def run(stepping_llama, tmp_path):
-    """Evaluates the tiny Llama on questions, or what else is asked for; gives the summary."""
+    """Evaluates the tiny Llama on questions, or another task, and returns the summary."""
     data = tmp_path / "questions.jsonl"
     rows = [{"question": f"Tom has {i} apples and {i + 2} more?", "answer": f"#### {2 * i + 2}"} for i in range(4)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -36,16 +36,20 @@ def run(stepping_llama, tmp_path):
         text = {"model": str(stepping_llama), "data": data} if task == "gsm8k" else {}
         flags = {"quiet": True, "in_flight": 2} | text | flags
         with (tmp_path / f"log-{out}").open("w") as log:
-            found = evaluate(checked(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200))
+            found = evaluate(
+                make_request(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200)
+            )
         return found.summary
 
     return start
 
 
 def clockless(found):
-    """Without what depends on the clock, or on what an earlier call had paid already."""
+    """The same without entries that depend on the clock or on what an earlier call has computed."""
     if isinstance(found, dict):
-        return {name: clockless(x) for name, x in found.items() if name not in ("seconds", "spent", "tree", "again")}
+        return {
+            name: clockless(x) for name, x in found.items() if name not in ("seconds", "spent", "tree", "retryable")
+        }
     return [clockless(x) for x in found] if isinstance(found, list) else found
 
 
@@ -54,9 +58,9 @@ def rows_of(folder):
     return {(row["planner"], row["budget"], row["problem"]): row for row in rows}
 
 
-def test_a_forward_that_fails_is_run_again_by_the_next_call(run, tmp_path, monkeypatch):
+def test_problems_whose_forward_pass_failed_are_run_again_by_the_next_call(run, tmp_path, monkeypatch):
     run("whole")
-    hidden, calls = Network.hidden, []
+    hidden, calls = ModelRunner.hidden, []
 
     def short_of_memory(self, *asked):
         calls.append(None)
@@ -65,13 +69,13 @@ def test_a_forward_that_fails_is_run_again_by_the_next_call(run, tmp_path, monke
         return hidden(self, *asked)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Network, "hidden", short_of_memory)
+        patch.setattr(ModelRunner, "hidden", short_of_memory)
         summary = run("cut")
     failed = [row for row in rows_of(tmp_path / "cut").values() if row["failed"]]
     assert 1 <= len(failed) <= 2 and all("OutOfMemoryError: CUDA out of memory" in row["failed"] for row in failed)
-    assert summary["again"] == len(failed) == sum(row["failed"] for row in summary["rows"])
-    assert f"{len(failed)} of these failures were no fault of the problems" in (tmp_path / "log-cut").read_text()
-    assert run("cut")["again"] == 0
+    assert summary["retryable"] == len(failed) == sum(row["failed"] for row in summary["rows"])
+    assert f"{len(failed)} of these failures were not caused by the problems" in (tmp_path / "log-cut").read_text()
+    assert run("cut")["retryable"] == 0
     assert clockless(rows_of(tmp_path / "cut")) == clockless(rows_of(tmp_path / "whole"))
 
 
@@ -80,8 +84,8 @@ import gc, os, resource, sys
 from pathlib import Path
 import torch
 from rich.console import Console
-from forethought.evals.runners.text_runner import evaluate
-from forethought.evals.request import checked
+from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.request import make_request
 from forethought.evals.tasks.base import BadInput
 
 torch.set_num_threads(1)
@@ -89,10 +93,10 @@ model, data, out = sys.argv[1:]
 
 def run(name):
     flags = {"model": model, "data": Path(data), "quiet": True, "in_flight": 2}
-    asked = checked("gsm8k", "greedy,mcts", "3,6", out=Path(out, name), **flags)
+    asked = make_request("gsm8k", "greedy,mcts", "3,6", out=Path(out, name), **flags)
     evaluate(asked, Console(file=open(os.devnull, "w")))
 
-run("first")  # all that is imported or compiled is there by now
+run("first")  # imports and compiles everything
 gc.collect()
 used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), resource.RLIM_INFINITY))
@@ -101,8 +105,8 @@ try:
 except BadInput as error:
     print(error)
 """
-"""Starts in a process that may grow by a few threads and small objects, by less than an engine takes. The process is a
-fresh one: in one that has run other tests, what they gave back to the heap is room to start in."""
+"""Runs in a process whose memory may grow by less than an engine needs. It is a new process, because after other tests
+an engine could start in the memory that they have freed."""
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="limits memory as Linux does")
@@ -135,7 +139,7 @@ def test_a_run_killed_five_times_ends_the_same(run, tmp_path, monkeypatch, contr
         "forethought.evals.runners.control_runner.run_episodes", partial(run_episodes, max_episode_steps=8)
     )
     flags = PENDULUM if control else {"tape": tmp_path / "a.tape"}
-    run("first", **flags | {"limit": 1, "tape": None})  # what is compiled is there by now
+    run("first", **flags | {"limit": 1, "tape": None})  # compiles everything
     begun = time.monotonic()
     whole = run("whole", **flags | {"tape": None})
     lasts, dice, kept, killed = time.monotonic() - begun, random.Random(), {}, 0
@@ -147,14 +151,14 @@ def test_a_run_killed_five_times_ends_the_same(run, tmp_path, monkeypatch, contr
         child.join()
         killed += child.exitcode == -signal.SIGKILL
         if (tmp_path / "cut" / "results.jsonl").exists():
-            assert kept.items() <= (kept := halved(tmp_path / "cut")).items(), "what was whole stands as it was"
+            assert kept.items() <= (kept := complete_lines(tmp_path / "cut")).items(), "lines are never changed"
     assert killed >= 1
     assert clockless(run("cut", **flags)) == clockless(whole)
     assert clockless(rows_of(tmp_path / "cut")) == clockless(rows_of(tmp_path / "whole"))
 
 
-def halved(folder):
-    """The whole lines of a file that may end in half a one, by their place."""
+def complete_lines(folder):
+    """The complete lines of a file that may end with an incomplete one, by line number."""
     return dict(enumerate((folder / "results.jsonl").read_bytes().split(b"\n")[:-1]))
 
 

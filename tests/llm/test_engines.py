@@ -1,4 +1,4 @@
-"""What every engine owes, tried on each that runs a model, against plain transformers on the same weights."""
+"""The contract of every engine that runs a model, checked against plain transformers on the same weights."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 from plain import COLD, FREE, flat, gather, greedy, logits_after, prompts
 from transformers import AutoModelForCausalLM
 
-from forethought.llm.engines.base import Sampling, checked_prompt, shared_ids
+from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.stops import decode
+from forethought.llm.engines.token_ids import checked_prompt, shared_ids
 from forethought.llm.engines.transformers.engine import TransformersEngine
 
 torch.set_num_threads(1)
@@ -21,10 +22,10 @@ torch.set_num_threads(1)
 
 @dataclass
 class Subject:
-    """An engine, the same weights in plain transformers, and what the engine is known to do otherwise than others.
+    """An engine, the same weights in plain transformers, and the known peculiarities of the engine.
 
-    repeatable: a request whose answer is the same each time. nucleus: log-probabilities are of the tokens that top_p
-    leaves, else of all. near: how near to a full forward.
+    repeatable: a request whose answer is the same each time. nucleus: whether log-probabilities are within the nucleus
+    of top_p. near: absolute tolerance of log-probabilities against a full forward pass.
     """
 
     engine: Any
@@ -35,9 +36,8 @@ class Subject:
 
     def busy(self):
         if self.nucleus:
-            return self.engine.home.llm.get_num_unfinished_requests()
-        decoder = self.engine._decoder
-        return len(decoder.rows) + len(decoder.waiting) + decoder._reserved
+            return self.engine.thread.llm.get_num_unfinished_requests()
+        return self.engine._scheduler.unfinished
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_qwen2", "vllm"])
@@ -54,7 +54,7 @@ def subject(request):
 
     engine = VllmEngine(folder, kv_cache_memory_bytes=1 << 27)
     yield Subject(engine, plain, COLD, nucleus=True, near=1e-4)
-    engine.home.stop()
+    engine.thread.stop()
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ async def test_greedy_tokens_are_those_of_generate(engine, plain):
 
 
 @pytest.mark.parametrize("temperature, top_p", [(0.0, 1.0), (0.7, 1.0), (1.0, 1.0), (0.0, 0.8), (0.7, 0.8), (1.0, 0.8)])
-async def test_log_probabilities_are_those_of_a_full_forward(subject, temperature, top_p):
+async def test_log_probabilities_equal_those_of_a_full_forward_pass(subject, temperature, top_p):
     engine, setting = subject.engine, Sampling(temperature, top_p, max_tokens=15, max_steps=None, stop=None)
-    cold = [engine.generate(p, COLD, 0) for p in prompts(3, seed=8)]  # greedy and drawn rows in one batch
+    cold = [engine.generate(p, COLD, 0) for p in prompts(3, seed=8)]  # greedy and sampled rows in one batch
     asked = prompts(5, seed=1)
     for prompt, found in zip(
         asked, (await gather([engine.generate(p, setting, i) for i, p in enumerate(asked)] + cold))
@@ -92,7 +92,7 @@ async def test_log_probabilities_are_those_of_a_full_forward(subject, temperatur
         np.testing.assert_allclose(told, logp[range(len(new)), new], atol=subject.near)
 
 
-async def test_scores_are_those_of_a_full_forward_whatever_is_in_the_batch(subject):
+async def test_scores_equal_those_of_a_full_forward_pass_in_any_batch(subject):
     engine, plain, before = subject.engine, subject.plain, subject.engine.counters.scored
     asked, wanted = prompts(9, seed=2), [[5, 9, 250], [0, 7], [*range(250, 100, -1), 0, 5, 5]]
     others = [engine.generate(p, FREE, 0) for p in prompts(6, seed=3)]
@@ -106,8 +106,8 @@ async def test_scores_are_those_of_a_full_forward_whatever_is_in_the_batch(subje
     assert engine.counters.scored - before == 10
 
 
-async def test_a_step_ends_at_its_delimiter_which_stays(engine):
-    letter, stopped = "7", 0  # which every one of these models writes now and then
+async def test_a_step_ends_with_its_delimiter(engine):
+    letter, stopped = "7", 0  # every one of these models sometimes writes it
     setting = Sampling(temperature=1.0, max_tokens=60, max_steps=1, stop=letter)
     for found in await gather(engine.generate([5, 6, 7], setting, s) for s in range(40)):
         text = decode(engine.tokenizer, flat(found))
@@ -118,7 +118,7 @@ async def test_a_step_ends_at_its_delimiter_which_stays(engine):
     assert stopped
 
 
-async def test_a_delimiter_may_span_tokens_and_a_final_text_ends(engine, plain):
+async def test_a_delimiter_may_span_tokens_and_a_final_text_ends_the_solution(engine, plain):
     words = engine.tokenizer
     for prompt in prompts(40, seed=4):
         new, _ = greedy(plain, prompt)
@@ -136,7 +136,7 @@ async def test_a_delimiter_may_span_tokens_and_a_final_text_ends(engine, plain):
     assert (found.steps, found.ended) == ([tuple(new[:cut])], "end")
 
 
-async def test_end_of_sequence_is_left_out_and_limits_say_length(engine):
+async def test_the_end_of_sequence_is_left_out_and_token_limits_give_length(engine):
     long = Sampling(temperature=1.8, max_tokens=500, max_steps=None, stop=None)
     prompt = [t % 280 + 1 for t in range(engine.context - 100)]
     found = await gather(engine.generate(prompt, long, s) for s in range(60))
@@ -146,7 +146,7 @@ async def test_end_of_sequence_is_left_out_and_limits_say_length(engine):
         assert generation.ended == "end" or len(flat(generation)) == 100
 
 
-async def test_a_cancelled_request_is_given_up_and_the_others_stay(subject):
+async def test_a_cancelled_request_is_aborted_and_the_others_continue(subject):
     engine, long = subject.engine, Sampling(temperature=1.0, max_tokens=200, max_steps=None, stop=None)
     wanted = await engine.generate([5, 6, 7], subject.repeatable, 1)
     tasks = [asyncio.create_task(engine.generate([5, 6, 9], long, s)) for s in range(40)]
@@ -180,7 +180,7 @@ async def test_wrong_requests_are_value_errors(engine):
             await asked
 
 
-def test_a_prompt_is_plain_whole_numbers_of_the_vocabulary():
+def test_a_checked_prompt_holds_plain_integers_of_the_vocabulary():
     for prompt in ((3, 63, 0), [3, 63, 0], np.array([3, 63, 0]), (np.int32(3), 63, np.int64(0))):
         found = checked_prompt(prompt, 1, 4, 64)
         assert found == (3, 63, 0) and {type(token) for token in found} == {int}
@@ -189,7 +189,7 @@ def test_a_prompt_is_plain_whole_numbers_of_the_vocabulary():
             checked_prompt(wrong, 1, 4, 64)
 
 
-def test_texts_share_their_ids_and_what_is_no_id_stays_as_it_is():
+def test_texts_share_integer_objects_for_ids_and_keep_other_numbers():
     one, other = shared_ids([300, 7, 70_000]), shared_ids(np.array([70_000, 300]))
     assert one == (300, 7, 70_000) and other == (70_000, 300)
     assert one[0] is other[1] and one[2] is other[0]

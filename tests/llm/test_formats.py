@@ -6,7 +6,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from forethought.llm.text.formats import EXAMPLES, SYSTEM, ChatFormat, PlainFormat, encoded, few_shot_format, format_for
+from forethought.llm.text.encoding import encode_prompt
+from forethought.llm.text.formats import FORMAT_VERSION, ChatFormat, PlainFormat, few_shot_format, format_for
+from forethought.llm.text.prompts import EXAMPLES, SYSTEM
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
@@ -88,10 +90,10 @@ def test_without_a_template_worked_examples_are_shown():
 
 
 def test_our_examples_are_right_and_in_the_format():
-    from forethought.llm.text.answers import grade
+    from forethought.llm.text.answers import check_answer
 
-    assert [grade(said, answer).format_ok for (_, said), answer in zip(EXAMPLES, (19, 120, 10))] == [True] * 3
-    assert all(grade(said, answer).correct for (_, said), answer in zip(EXAMPLES, (19, 120, 10)))
+    assert [check_answer(said, answer).format_ok for (_, said), answer in zip(EXAMPLES, (19, 120, 10))] == [True] * 3
+    assert all(check_answer(said, answer).correct for (_, said), answer in zip(EXAMPLES, (19, 120, 10)))
 
 
 def write(folder, settings):
@@ -100,6 +102,7 @@ def write(folder, settings):
 
 
 PLAIN = {
+    "format_version": FORMAT_VERSION,
     "format": "plain",
     "prompt": "{question}\n",
     "delimiter": "\n",
@@ -123,17 +126,17 @@ def test_a_question_is_tokenised_as_transformers_would_whatever_is_set():
     tokenizer = make_tokenizer(bos=True)
     texts = ["", "A baker sells 40 rolls.\n", "é 你好 <|im_end|>\n", "x" * 500]
     plain = [tokenizer.encode(text) for text in texts]
-    assert [encoded(tokenizer, text) for text in texts] == plain
+    assert [encode_prompt(tokenizer, text) for text in texts] == plain
     tokenizer("something to cut", truncation=True, max_length=2)  # which the library remembers
     assert tokenizer.backend_tokenizer.truncation
-    assert [encoded(tokenizer, text) for text in texts] == plain
+    assert [encode_prompt(tokenizer, text) for text in texts] == plain
 
     class Own(type(tokenizer)):
         def encode(self, text, **how):
             return [1, *super().encode(text, **how)]
 
     tokenizer.__class__ = Own
-    assert [encoded(tokenizer, text) for text in texts] == [[1, *ids] for ids in plain]
+    assert [encode_prompt(tokenizer, text) for text in texts] == [[1, *ids] for ids in plain]
 
 
 def test_a_plain_critique_stands_on_a_line_of_its_own(tmp_path):
@@ -157,7 +160,9 @@ def test_any_question_is_asked_where_the_critique_is(tmp_path):
         ("{", "not a JSON object"),
         ("[]", "not a JSON object"),
         ({}, "format"),
-        ({"format": "haiku"}, "no format 'haiku'; there are plain, chat"),
+        ({**PLAIN, "format": "haiku"}, "no format 'haiku'; there are plain, chat"),
+        ({k: v for k, v in PLAIN.items() if k != "format_version"}, "has no format_version, so it is older"),
+        ({**PLAIN, "format_version": 99}, "has format_version 99; this release reads format_version 1"),
         ({**PLAIN, "colour": "red"}, "colour"),
         ({**PLAIN, "prompt": "Solve!"}, "question"),
         ({**PLAIN, "delimiter": ""}, "delimiter"),
@@ -165,8 +170,8 @@ def test_any_question_is_asked_where_the_critique_is(tmp_path):
         ({**PLAIN, "no": []}, "do not tell yes from no"),
     ],
 )
-def test_wrong_settings_are_named(tmp_path, settings, stop_reason):
-    with pytest.raises(ValueError, match=stop_reason):
+def test_wrong_settings_are_named(tmp_path, settings, why):
+    with pytest.raises(ValueError, match=why):
         format_for(TOKENIZER, write(tmp_path, settings))
 
 

@@ -53,10 +53,10 @@ async def test_every_node_is_found_at_its_path_with_its_text_and_value(replay):
         assert text.answered(state) == ("correct" in row) and ("<|right|>" in step) == row.get("correct", False)
         found = expansion.reward[0] if text.answered(state) else expansion.value[0]
         assert found == pytest.approx(row["value"]) if "value" in row else math.isnan(found)
-    assert text.engine.lost == {"steps": 0, "scores": 1}, "one node has no value"
+    assert text.engine.missing == {"steps": 0, "scores": 1}, "one node has no value"
     (state,), _ = await text.start([TWO])
     (missing,), expansion = await text.expand([state], [2])
-    assert missing.ended == "length" and expansion.dead_end[0] and text.engine.lost["steps"] == 1
+    assert missing.ended == "length" and expansion.dead_end[0] and text.engine.missing["steps"] == 1
 
 
 @pytest.mark.parametrize("planner, answer", [(Beam(beam=2, children=2), 14), (MCTS(width=2), 14), (BestOfN(), 20)])

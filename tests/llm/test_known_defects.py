@@ -1,16 +1,16 @@
-"""Eight defects of published tree-search code that ours must not share, each by name on an engine without a model."""
+"""Eight defects of published tree-search code that this package must not have, each tested on a fake engine."""
 
 import numpy as np
 import pytest
 from fakes import LineEngine, text_model
 
-from forethought.evals.planners import METHODS
+from forethought.evals.planners import TEXT_PLANNERS
 from forethought.evals.records.summary import summarize
-from forethought.evals.runners.grid import Job, failed_row, ledger_of
+from forethought.evals.runners.grid import Job, failed_row, usage_dicts
 from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks.base import Problem
-from forethought.evals.tasks.numeric import graded
-from forethought.llm.critics import Judgement, NoValue, SelfCritique
+from forethought.evals.tasks.numeric import grade_numeric
+from forethought.llm.critics import Judgement, NoCritic, SelfCritique
 from forethought.planning import CEM, MCTS, MPPI, BestOfN, Budget, aplan
 from forethought.planning import records as words
 from forethought.planning.beam import Beam
@@ -56,21 +56,21 @@ async def test_a_step_cut_by_the_token_limit_is_not_finished(planner):
 
 class Task:
     def grade(self, problem, text):
-        return graded(text, problem.answer)
+        return grade_numeric(text, problem.answer)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TEXT_PLANNERS)
 async def test_unfinished_candidates_are_never_reported_as_answers(name):
     text = model(("c is 4\n",), steps=3)
-    solver = TextSolver(text, Task(), {name: METHODS[name](4, 3)})
+    solver = TextSolver(text, Task(), {name: TEXT_PLANNERS[name](4, 3)})
     solved = await solver(Job(name, 9, Problem("p", "How many?", "4"), 0))
     assert solved.fields["answer"] is None and not solved.fields["correct"] and not solved.fields["finished"]
-    assert all(told == {"answer": None, "correct": False} for told in solved.fields["by"].values())
+    assert all(told == {"answer": None, "correct": False} for told in solved.fields["by_rule"].values())
 
 
 @pytest.mark.parametrize("selection", ["uct", "puct", "gumbel"])
 async def test_mcts_iterations_that_open_nothing_are_not_counted_as_work(selection):
-    text = model(value=NoValue(), steps=2)
+    text = model(value=NoCritic(), steps=2)
     outcome = await search(MCTS(selection=selection, width=2), text, nodes=200)
     told = outcome.search.tree.told(0)
     assert outcome.plan.stop_reason == ["exhausted"] and len(told) == charged(outcome)["nodes"] <= 4 + 4 * 4
@@ -92,10 +92,10 @@ async def test_a_terminal_state_is_never_expanded(planner):
     assert asked and all(not state.ended for state in asked)
 
 
-class Moody:
-    """A critic whose every word is new: 0.9 the first time, less and less from then on."""
+class InconsistentCritic:
+    """A critic that gives every state another value: 0.9 at first, then less and less."""
 
-    name, low, high = "moody", 0.0, 1.0
+    name, low, high = "inconsistent", 0.0, 1.0
 
     def __init__(self):
         self.asked = 0
@@ -107,7 +107,7 @@ class Moody:
 
 @pytest.mark.parametrize("planner", [MCTS(), MCTS(selection="uct"), Beam(beam=2, children=3), Rebase()], ids=repr)
 async def test_a_duplicate_continuation_keeps_its_value(planner):
-    outcome = await search(planner, model(("c is 4\n",), Moody(), steps=2), nodes=12)
+    outcome = await search(planner, model(("c is 4\n",), InconsistentCritic(), steps=2), nodes=12)
     tree = outcome.search.tree
     first = next(node for node in tree.told(0) if tree.I[0, node, words.DEPTH] == 1)
     twins = [
@@ -120,7 +120,7 @@ async def test_a_duplicate_continuation_keeps_its_value(planner):
 def test_a_failed_problem_stays_in_the_denominator():
     nothing = np.zeros(len(UNITS))
     good = {"answer": "4", "correct": True, "format_ok": True, "score": 1.0, "failed": None, "finished": []}
-    good["ledger"] = ledger_of(nothing, nothing, nothing)
+    good["ledger"] = usage_dicts(nothing, nothing, nothing)
     rows = {
         ("bfs", 8, name): {**fields, "planner": "bfs", "budget": 8, "problem": name, "group": ""}
         for name, fields in (("a", good), ("b", failed_row(RuntimeError("gone"))), ("c", failed_row(OSError("lost"))))

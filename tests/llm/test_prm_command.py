@@ -8,11 +8,9 @@ import torch
 from typer.testing import CliRunner
 
 from forethought.evals.cli.main import app
-from forethought.evals.request import checked
+from forethought.evals.request import make_request
 from forethought.llm import load
-from forethought.llm.prm import batches as feed
-from forethought.llm.prm import make
-from forethought.llm.prm import samplers as writers
+from forethought.llm.prm import batches, pipeline, samplers
 
 torch.set_num_threads(1)
 
@@ -24,9 +22,9 @@ def call(*arguments):
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch):
-    small = partial(feed.Plan, problems=2, samples=2, group=2, warmup=1, checkpoint_every=2)
-    monkeypatch.setattr(make, "Plan", small)
-    monkeypatch.setattr(writers, "MAX_TOKENS", 30)
+    small = partial(batches.Schedule, problems=2, samples=2, group=2, warmup=1, checkpoint_every=2)
+    monkeypatch.setattr(pipeline, "Schedule", small)
+    monkeypatch.setattr(samplers, "MAX_TOKENS", 30)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def test_a_policy_s_steps_are_labelled_learned_and_judged(chain_llama, labels, t
     code, told = call(*words, "--steps", "2", "--held-out", "4")
     assert code == 0 and "held out: auc_exact" in told and "--reward-format builtin" in told, told
     card = json.loads((out / "model" / "card.json").read_text())
-    assert card["plan"]["labels"] == labels and card["table"]["all"]["problems"] == 4
+    assert card["schedule"]["labels"] == labels and card["table"]["all"]["problems"] == 4
     assert set(card["table"]) == {"2", "3", "4", "5", "all"} and "best_of_14" in card["untrained"]
     code, told = call(*words, "--steps", "3")
     assert code == 2 and "steps 2, now 3" in told
@@ -62,7 +60,11 @@ def test_a_policy_of_another_shape_learns_from_rollouts(stepping_llama, question
     code, told = call(*words, "--labels", "rollouts", "--rollouts", "2", "--steps", "2", "--held-out", "1")
     assert code == 0, told
     card = json.loads((tmp_path / "it" / "model" / "card.json").read_text())
-    assert card["held_out"] == 1 and card["plan"]["rate"] == make.OTHER_RATE and "auc_exact" not in card["table"]["all"]
+    assert (
+        card["held_out"] == 1
+        and card["schedule"]["learning_rate"] == pipeline.FINE_TUNING_RATE
+        and "auc_exact" not in card["table"]["all"]
+    )
     text = load.load_text_model(
         stepping_llama, value="prm", reward_model=tmp_path / "it" / "model", reward_format="builtin"
     )
@@ -74,7 +76,7 @@ def test_a_policy_of_another_shape_learns_from_rollouts(stepping_llama, question
     [
         (["--task", "gsm8k"], "gsm8k has no checker of steps for exact labels; estimate them with --labels rollouts"),
         (["--labels", "gold"], "no labels 'gold'; there are exact, rollouts"),
-        (["--task", "pendulum"], "pendulum has no problems to learn from; take stories or gsm8k"),
+        (["--task", "pendulum"], "pendulum has no training problems; use stories or gsm8k"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--reward-format", "qwen"], "no reward format 'qwen' to train in"),
         (["--model", "no/such/folder"], "there is no model folder no/such/folder"),
@@ -91,12 +93,14 @@ def test_what_cannot_be_trained_is_one_line(chain_llama, questions, words, told,
 
 def test_the_built_in_policy_brings_its_reward_model(tmp_path, monkeypatch):
     for value in ("prm", "orm", "0.3*self+0.7*prm"):
-        request = checked("stories", None, None, value=value)
+        request = make_request("stories", None, None, value=value)
         assert (request.reward_model, request.reward_format) == ("builtin", "builtin")
-    assert checked("stories", None, None, value="self").reward_model is None
-    assert checked("stories", None, None, value="prm", reward_model="builtin", model="a/b").reward_format == "builtin"
-    with pytest.raises(ValueError, match="prm and orm want a reward model"):
-        checked("stories", None, None, value="prm", model="a/b")
+    assert make_request("stories", None, None, value="self").reward_model is None
+    assert (
+        make_request("stories", None, None, value="prm", reward_model="builtin", model="a/b").reward_format == "builtin"
+    )
+    with pytest.raises(ValueError, match="prm and orm need a reward model"):
+        make_request("stories", None, None, value="prm", model="a/b")
     monkeypatch.setattr(load, "BUILTIN_REWARD", tmp_path)
     with pytest.raises(ValueError, match="built-in reward model is not there"):
         load.load_text_model("builtin", value="prm")

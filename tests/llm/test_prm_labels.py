@@ -8,10 +8,10 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from forethought.llm.builtin.checker import check_lines
 from forethought.llm.builtin.evaluate import auc
-from forethought.llm.prm.evaluate import chosen, soft_auc
-from forethought.llm.prm.labels import Exact, Rollouts
-from forethought.llm.prm.problems import held_out_stories, repeated, stories, story_problem
-from forethought.llm.prm.samplers import EngineWriter, FastWriter, Solution
+from forethought.llm.prm.evaluate import best_solution, soft_auc
+from forethought.llm.prm.labels import ExactLabels, RolloutLabels
+from forethought.llm.prm.problems import held_out_stories, repeating_source, story_problem, story_source
+from forethought.llm.prm.samplers import BuiltinSampler, EngineSampler, Solution
 
 torch.set_num_threads(1)
 
@@ -19,13 +19,13 @@ torch.set_num_threads(1)
 def test_exact_labels_are_the_checkers_word_on_all_lines_so_far():
     problems = [story_problem(story) for story in STORIES]
     solutions = [solution_of(story, i) for i, story in enumerate(STORIES)]
-    labels = Exact().label(problems, solutions, 0)
+    labels = ExactLabels().label(problems, solutions, 0)
     for story, solution, found in zip(STORIES, solutions, labels):
         verdicts = check_lines(story, solution.lines)
         assert found == [float(all(verdicts[: i + 1])) for i in range(len(verdicts))]
     assert {0.0, 1.0} == {label for found in labels for label in found}
-    with pytest.raises(ValueError, match="want a checker of steps"):
-        Exact().label([seven()], [Solution("Why?", "a\n", ("a",), False)], 0)
+    with pytest.raises(ValueError, match="need a checker of steps"):
+        ExactLabels().label([seven()], [Solution("Why?", "a\n", ("a",), False)], 0)
 
 
 def test_rollout_labels_are_the_share_of_ways_on_that_end_right():
@@ -34,7 +34,7 @@ def test_rollout_labels_are_the_share_of_ways_on_that_end_right():
 
         asked = 0
 
-        def finish(self, starts, times, seed):
+        def complete(self, starts, times, seed):
             self.asked += len(starts)
             return [["#### 7\n" if k < count else "#### 8\n" for k in range(times)] for _, count in starts]
 
@@ -42,27 +42,27 @@ def test_rollout_labels_are_the_share_of_ways_on_that_end_right():
     open_one = Solution("Why?", "a\nb\nc\n", ("a", "b", "c"), False)
     right = Solution("Why?", "a\nb\n#### 7\n", ("a", "b", "#### 7"), True)
     wrong = Solution("Why?", "#### 8\n", ("#### 8",), True)
-    labels = Rollouts(ways, 4).label([seven()] * 3, [open_one, right, wrong], 0)
+    labels = RolloutLabels(ways, 4).label([seven()] * 3, [open_one, right, wrong], 0)
     assert labels == [[0.25, 0.5, 0.75], [0.25, 0.5, 1.0], [0.0]]
     assert ways.asked == 3, "equal beginnings are finished once"
     with pytest.raises(ValueError, match="at least 1 completion of each step, got 0"):
-        Rollouts(ways, 0)
+        RolloutLabels(ways, 0)
 
 
-@pytest.mark.parametrize("kind", [FastWriter, EngineWriter])
+@pytest.mark.parametrize("kind", [BuiltinSampler, EngineSampler])
 def test_shares_are_those_of_a_policy_whose_chances_are_known(chain_llama, kind):
     loaded = LlamaForCausalLM.from_pretrained(chain_llama), AutoTokenizer.from_pretrained(chain_llama)
-    writer = FastWriter(*loaded, 1.0) if kind is FastWriter else EngineWriter(chain_llama, 1.0)
-    solutions = [one for one in writer.write(["Why?"] * 8, 1) if one.lines and not one.ended]
-    solutions += [one for one in writer.write(["Why?"] * 8, 1) if len(one.lines) > 1 and one.ended]
-    assert solutions and writer.write(["Why?"] * 8, 1) == writer.write(["Why?"] * 8, 1)
+    writer = BuiltinSampler(*loaded, 1.0) if kind is BuiltinSampler else EngineSampler(chain_llama, 1.0)
+    solutions = [one for one in writer.sample(["Why?"] * 8, 1) if one.lines and not one.ended]
+    solutions += [one for one in writer.sample(["Why?"] * 8, 1) if len(one.lines) > 1 and one.ended]
+    assert solutions and writer.sample(["Why?"] * 8, 1) == writer.sample(["Why?"] * 8, 1)
     problems = [seven()] * len(solutions)
-    found = Rollouts(writer, 200).label(problems, solutions, 2)
+    found = RolloutLabels(writer, 200).label(problems, solutions, 2)
     for solution, shares in zip(solutions, found):
         opened = shares[: len(shares) - solution.ended]
         assert opened == pytest.approx([0.75] * len(opened), abs=0.12)
-    assert found == Rollouts(writer, 200).label(problems, solutions, 2)
-    assert found != Rollouts(writer, 200).label(problems, solutions, 3)
+    assert found == RolloutLabels(writer, 200).label(problems, solutions, 2)
+    assert found != RolloutLabels(writer, 200).label(problems, solutions, 3)
 
 
 def test_the_soft_area_under_the_curve_counts_shares():
@@ -78,16 +78,16 @@ def test_the_soft_area_under_the_curve_counts_shares():
 
 def test_the_finished_sample_with_the_best_last_line_is_chosen():
     one, two = (Solution("Why?", "", ("a",), ended) for ended in (False, True))
-    assert chosen([one, two, two], [[0.9], [0.2, 0.4], [0.8, 0.3]]) == 1
-    assert chosen([one, one], [[0.1], [0.9]]) == 0
+    assert best_solution([one, two, two], [[0.9], [0.2, 0.4], [0.8, 0.3]]) == 1
+    assert best_solution([one, one], [[0.1], [0.9]]) == 0
 
 
 def test_problems_are_new_and_lists_come_round():
-    drawn = [stories()(i) for i in range(20)]
-    assert len({one.question for one in drawn}) == 20 and stories()(3).question == drawn[3].question
+    drawn = [story_source()(i) for i in range(20)]
+    assert len({one.question for one in drawn}) == 20 and story_source()(3).question == drawn[3].question
     assert [one.group for one in held_out_stories(8)] == ["2", "2", "3", "3", "4", "4", "5", "5"]
-    source = repeated([seven(str(i)) for i in range(4)])
+    source = repeating_source([seven(str(i)) for i in range(4)])
     for turn in range(3):
         assert {source(4 * turn + i).question for i in range(4)} == set("0123")
     with pytest.raises(ValueError, match="no problems"):
-        repeated([])
+        repeating_source([])

@@ -20,14 +20,15 @@ from transformers import (
 )
 
 from forethought.llm.critics.process_reward import AGGREGATES, ProcessReward
-from forethought.llm.critics.reward_formats import HEADS, REWARD_FORMATS
+from forethought.llm.critics.reward_formats import HEAD_FORMATS, REWARD_FORMATS
 from forethought.llm.engines.transformers.engine import TransformersEngine
 from forethought.llm.engines.transformers.reward import reward_engine
 from forethought.llm.engines.vllm.reward import vllm_reward_engine
 from forethought.llm.load import load_text_model
-from forethought.llm.tape.tape import Tape, Taped
+from forethought.llm.tape.cached_engine import CachedEngine
+from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import PlainFormat
-from forethought.llm.text.steps import TextState
+from forethought.llm.text.state import TextState
 
 torch.set_num_threads(1)
 
@@ -106,7 +107,7 @@ def folders(tmp_path_factory):
 
 
 def engine_of(folders, name):
-    return reward_engine(folders[name], head=name in HEADS)
+    return reward_engine(folders[name], head=name in HEAD_FORMATS)
 
 
 def logits_at(folder, ids, head=None):
@@ -176,10 +177,10 @@ def card_skywork(folder, words):
 CARDS = {"math_shepherd": card_math_shepherd, "rlhflow": card_rlhflow, "qwen": card_qwen, "skywork": card_skywork}
 
 
-def state_of(steps, ended=False, followed=False):
+def state_of(steps, ended=False, to_end=False):
     """A solution in the letters of the policy, which are not those of the reward model."""
     solution = tuple(map(ord, "".join(step + "\n" for step in steps)))
-    return TextState(solution, "answer" if ended else "", question=QUESTION, followed=followed)
+    return TextState(solution, "answer" if ended else "", question=QUESTION, to_end=to_end)
 
 
 class Policy:
@@ -209,7 +210,7 @@ async def test_scores_are_those_of_the_models_card(folders, name):
     engine = engine_of(folders, name)
     wanted = CARDS[name](folders[name], engine.tokenizer)
     assert len(wanted) == 3 and np.ptp(wanted) > 0.01
-    taped = Taped(Policy, Tape())
+    taped = CachedEngine(Policy, Tape())
     for aggregate, reduce in AGGREGATES.items():
         value = value_of(engine, name, aggregate)
         found = [(await value.score(taped, FORMAT, state_of(STEPS[:n]))).value for n in (1, 2, 3)]
@@ -220,44 +221,44 @@ async def test_scores_are_those_of_the_models_card(folders, name):
 @pytest.mark.parametrize("aggregate", ["last", "min"])
 async def test_a_child_costs_the_positions_of_its_last_step(folders, name, aggregate):
     engine, whole = engine_of(folders, name), engine_of(folders, name)
-    value, taped = value_of(engine, name, aggregate), Taped(Policy, Tape())
-    readings = value.reads.readings(QUESTION, STEPS)
+    value, taped = value_of(engine, name, aggregate), CachedEngine(Policy, Tape())
+    readings = value.reward_format.score_prefixes(QUESTION, STEPS)
     before, charged = 0, []
     for n, reading in enumerate(readings, 1):
         found = await value.score(taped, FORMAT, state_of(STEPS[:n], ended=n == 3))
-        full = await value_of(whole, name, aggregate).score(Taped(Policy, Tape()), FORMAT, state_of(STEPS[:n]))
+        full = await value_of(whole, name, aggregate).score(CachedEngine(Policy, Tape()), FORMAT, state_of(STEPS[:n]))
         assert found.value == pytest.approx(full.value, abs=1e-5)
-        assert found.computed <= len(reading) - before + 1, "the new tokens, and one where two merge"
+        assert found.tokens_spent <= len(reading) - before + 1, "the new tokens, and one where two merge"
         before = len(reading)
         charged.append(found.tokens)
     assert sum(charged[1:]) == len(readings[-1]) - len(readings[0]) and 0 < charged[0] < len(readings[0])
     again = await value.score(taped, FORMAT, state_of(STEPS))
-    assert (again.computed, again.busy) == (0, 0) and again.tokens == charged[-1]
-    followed = await value.score(taped, FORMAT, state_of(STEPS, followed=True))
-    assert followed.tokens == sum(charged)
+    assert (again.tokens_spent, again.seconds_spent) == (0, 0) and again.tokens == charged[-1]
+    to_end = await value.score(taped, FORMAT, state_of(STEPS, to_end=True))
+    assert to_end.tokens == sum(charged)
 
 
 @pytest.mark.parametrize("name", SHAPES)
 async def test_an_outcome_model_reads_the_whole_solution_as_one_step(folders, name):
     engine = engine_of(folders, name)
-    value, taped = value_of(engine, name, outcome=True), Taped(Policy, Tape())
+    value, taped = value_of(engine, name, outcome=True), CachedEngine(Policy, Tape())
     assert (await value.score(taped, FORMAT, state_of(STEPS[:2]))).value == 0.5 and not engine.counters.scored
     found = await value.score(taped, FORMAT, state_of(STEPS, ended=True))
-    (reading,) = value.reads.readings(QUESTION, ["\n".join(STEPS)])
-    right, wrong = (await engine.score(reading, value.reads.labels)).logprobs
+    (reading,) = value.reward_format.score_prefixes(QUESTION, ["\n".join(STEPS)])
+    right, wrong = (await engine.score(reading, value.reward_format.labels)).logprobs
     assert found.value == pytest.approx(1 / (1 + math.exp(wrong - right)), abs=1e-6) and value.name == "orm"
 
 
 async def test_a_tag_inside_a_step_or_a_question_is_no_place_to_read(folders):
     for name, tag in (("math_shepherd", "ки"), ("qwen", "<extra_0>")):
         value = value_of(engine_of(folders, name), name)
-        readings = value.reads.readings(f"A {tag}?", [f"one {tag} two", "three"])
+        readings = value.reward_format.score_prefixes(f"A {tag}?", [f"one {tag} two", "three"])
         assert len(readings) == 2 and readings[1][: len(readings[0])] == readings[0]
 
 
 async def test_what_is_too_long_or_empty_is_unknown(folders):
     value = value_of(engine_of(folders, "skywork"), "skywork")
-    taped = Taped(Policy, Tape())
+    taped = CachedEngine(Policy, Tape())
     for steps in ([], ["x" * 2000]):
         assert math.isnan((await value.score(taped, FORMAT, state_of(steps))).value)
 
@@ -304,7 +305,7 @@ async def test_a_tree_is_judged_by_a_reward_model_and_replayed_without_it(folder
     told, text = await tree(stepping_llama)
     assert any(0 < x < 1 for x in told[0]) and text.value.engine.counters.scored > 0
     again, replay = await tree("", "replay")
-    assert again == told and not any(replay.engine.lost.values())
+    assert again == told and not any(replay.engine.missing.values())
     assert isinstance(text.value.engine, TransformersEngine)
     with pytest.raises(RuntimeError, match="closed"):
         await text.value.engine.score([1], [1])
@@ -314,6 +315,6 @@ async def test_a_tree_is_judged_by_a_reward_model_and_replayed_without_it(folder
 
 def test_readings_begin_with_the_ones_before(folders):
     for name in SHAPES:
-        readings = value_of(engine_of(folders, name), name).reads.readings(QUESTION, STEPS)
+        readings = value_of(engine_of(folders, name), name).reward_format.score_prefixes(QUESTION, STEPS)
         for one, two in pairwise(readings):
             assert two[: len(one)] == one

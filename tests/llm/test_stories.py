@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 from forethought.llm.builtin.checker import check_lines, check_solution, check_step, final_answer
-from forethought.llm.builtin.continuations import aside, next_line, onward
-from forethought.llm.builtin.corruptions import CLASSES, corrupt_step
+from forethought.llm.builtin.continuations import continuation, next_line, unneeded_line
+from forethought.llm.builtin.corruptions import CORRUPTIONS, corrupt_step
 from forethought.llm.builtin.relations import FRACTIONS, KINDS
-from forethought.llm.builtin.stories import asking, generate, held_out, split_of
+from forethought.llm.builtin.stories import ask_for, generate, held_out, split_of
 
 STORIES = [generate(7, i, 2 + i % 7, i % 2 == 1) for i in range(140)]
 
@@ -55,7 +55,7 @@ def right_lines(story, known):
             result = int(reckon(r.kind, s, r.numbers))
             end = f"{result} so {r.target} {story.verb} {result}"
             told = [f"{name} {story.verb} {known[name]}" for name in r.sources]
-            lines |= {f"{r.words()}: {form} = {end}" for form in forms(r.kind, told, r.numbers)}
+            lines |= {f"{r.sentence()}: {form} = {end}" for form in forms(r.kind, told, r.numbers)}
     return lines
 
 
@@ -98,7 +98,7 @@ def test_useless_but_true_steps_are_right():
     useless = [(s, r) for s in STORIES for r in s.relations[s.length :]]
     assert len(useless) > 10
     for story in {story.question: story for story, _ in useless}.values():
-        lines = [relation.step(story.verb, story.values()) for relation in story.relations]
+        lines = [relation.line(story.verb, story.values()) for relation in story.relations]
         assert check_lines(story, [*lines, story.steps[-1]]) == [True] * (len(lines) + 1)
         assert check_step(story, lines, lines[-1])  # said again
 
@@ -112,20 +112,20 @@ def test_steps_that_follow_from_a_wrong_step_are_wrong():
         for relation, line in zip(story.relations[1:], story.steps[1:-1]):
             if story.relations[0].target in relation.sources:
                 assert not check_step(story, [wrong], line)
-        assert not check_solution(story, "\n".join([wrong, *onward(story, [wrong], 9)]))
+        assert not check_solution(story, "\n".join([wrong, *continuation(story, [wrong], 9)]))
 
 
 def test_the_way_on_from_right_lines_is_the_solution_and_others_rejoin_it():
     rng, useless = random.Random(2), 0
     for story in STORIES:
-        assert onward(story, [], 99) == list(story.steps) and next_line(story, story.steps) is None
+        assert continuation(story, [], 99) == list(story.steps) and next_line(story, story.steps) is None
         for i in range(story.length):
-            extra = aside(story, story.steps[:i], rng)
+            extra = unneeded_line(story, story.steps[:i], rng)
             if extra is not None:
                 useless += 1
                 lines = [*story.steps[:i], extra]
                 assert extra != story.steps[i] and check_step(story, story.steps[:i], extra)
-                assert check_solution(story, "\n".join([*lines, *onward(story, lines, 99)]))
+                assert check_solution(story, "\n".join([*lines, *continuation(story, lines, 99)]))
     assert useless > 100
 
 
@@ -133,12 +133,12 @@ def test_the_way_on_from_a_wrong_line_takes_it_at_its_word():
     for story in STORIES[:60]:
         first = story.relations[0]
         wrong = f"{story.steps[0].rsplit(' ', 1)[0]} 97"
-        known, lines = story.given | {first.target: 97}, onward(story, [wrong], 99)
+        known, lines = story.given | {first.target: 97}, continuation(story, [wrong], 99)
         for line in lines:
             if line.startswith("####"):
                 assert line == f"#### {known[story.asked]}" and line == lines[-1]
                 continue
-            relation = next(r for r in story.relations if line.startswith(r.words() + ": "))
+            relation = next(r for r in story.relations if line.startswith(r.sentence() + ": "))
             result = reckon(relation.kind, [known[name] for name in relation.sources], relation.numbers)
             assert line.endswith(f" = {result:.0f} so {relation.target} {story.verb} {result:.0f}") and result > 0
             known[relation.target] = int(result)
@@ -156,7 +156,7 @@ def test_malformed_steps_are_wrong_and_nothing_raises(text):
         assert not check_solution(story, text)
 
 
-@pytest.mark.parametrize("kind", [*CLASSES, "last"])
+@pytest.mark.parametrize("kind", [*CORRUPTIONS, "last"])
 def test_every_class_of_corruption_is_made_and_rejected(kind):
     rng, made = random.Random(1), 0
     for story in STORIES:
@@ -180,7 +180,7 @@ def test_the_question_tells_every_fact_and_relation():
         for name, value in story.given.items():
             assert any(text.startswith(f"{name} {story.verb} {value} ") for text in sentences)
         for relation in story.relations:
-            (text,) = [text for text in sentences if text == relation.words()]
+            (text,) = [text for text in sentences if text == relation.sentence()]
             named = re.findall(r"[A-Z][a-z]+", text)
             assert sorted(named) == sorted((*relation.sources, relation.target))
             assert named[0] == (relation.sources or named)[0]
@@ -192,7 +192,7 @@ def test_the_words_of_each_kind_tell_its_numbers():
         found = [r for s in STORIES for r in s.relations if r.kind == kind]
         for r in found:
             shown = [n for n in r.numbers if kind != "twice"]
-            words = r.words()
+            words = r.sentence()
             assert all(str(n) in words or FRACTIONS.get(n, "?") in words for n in shown)
             assert len(r.sources) == spec.arity
 
@@ -229,11 +229,11 @@ def test_held_out_sets_keep_their_promises():
 def test_other_questions_to_the_same_text_are_stories_of_their_own():
     for story in STORIES[:40]:
         for target in {r.target for r in story.relations} - {story.asked}:
-            other = asking(story, target)
+            other = ask_for(story, target)
             assert other.answer == independent_values(story)[target] and check_solution(other, "\n".join(other.steps))
             assert other.question.split(" How many ")[0] == story.question.split(" How many ")[0]
             assert f" {target} " in other.question.split(" How many ")[1]
-        assert asking(story, story.asked).steps == story.steps
+        assert ask_for(story, story.asked).steps == story.steps
 
 
 def test_shuffling_and_branches_occur():
@@ -245,7 +245,7 @@ def test_shuffling_and_branches_occur():
 
 def told_in_order(story):
     """Whether every relation is told after those that derive its sources."""
-    place = {r.target: story.question.index(r.words() + ".") for r in story.relations}
+    place = {r.target: story.question.index(r.sentence() + ".") for r in story.relations}
     return all(place.get(name, -1) < place[r.target] for r in story.relations for name in r.sources)
 
 
@@ -255,7 +255,7 @@ def test_solutions_go_on_from_the_last_quantity_where_they_can():
         for i, relation in enumerate(needed):
             ready = [r for r in needed[i:] if known.issuperset(r.sources)]
             onward = [r for r in ready if last in r.sources]
-            first = min(onward or ready, key=lambda r: story.question.index(r.words() + "."))
+            first = min(onward or ready, key=lambda r: story.question.index(r.sentence() + "."))
             assert relation == first
             known.add(relation.target)
             last = relation.target
@@ -272,4 +272,4 @@ def test_every_needed_quantity_is_needed():
                 todo += by_target[name].sources if name in by_target else ()
         assert {r.target for r in story.relations[: story.length]} == needed & set(by_target)
         assert len(story.relations[: story.length]) == story.length
-        assert not needed & set(story.useless)
+        assert not needed & set(story.distractors)

@@ -1,4 +1,4 @@
-"""A tape in a file: found again, shared by processes, and enough to walk the same tree without the model."""
+"""A tape in a file: persistent, shared by processes, and sufficient to search the same tree without the model."""
 
 import multiprocessing
 import os
@@ -34,7 +34,7 @@ def small(folder, tape, engine="transformers", **settings):
 
 
 async def walk(text, slots=(0, 1, 2), to_end=False):
-    """Every step and number of a small tree, and what was spent on it."""
+    """Every step and number of a small tree, and the total of what was spent on it."""
     roots, _ = await text.start(["How many?"])
     told, spent, states = [], 0.0, roots
     for _ in range(3):
@@ -52,7 +52,7 @@ def test_records_are_found_again_and_the_first_stays(path):
     tape.put({key(1): b"one", key(2): b""})
     tape.put({key(1): b"other", key(3): b"three"})
     tape.close()
-    again = TapeFile(path, only_read=True)
+    again = TapeFile(path, read_only=True)
     assert [again.get(key(n)) for n in range(5)] == [None, b"one", b"", b"three", None] and len(again) == 3
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         again.put({key(4): b"four"})
@@ -66,15 +66,15 @@ def test_all_records_of_one_call_are_kept_or_none(path):
     assert (tape.get(key(1)), tape.get(key(3)), len(tape)) == (None, b"three", 1)
 
 
-def test_what_is_no_tape_is_refused_with_its_reason(path, tmp_path):
+def test_a_file_that_is_no_tape_is_refused_with_the_reason(path, tmp_path):
     with pytest.raises(ValueError, match="there is no tape"):
-        TapeFile(path, only_read=True)
+        TapeFile(path, read_only=True)
     with pytest.raises(ValueError, match="no folder"):
         TapeFile(tmp_path / "no" / "a.tape")
     path.write_text("This is a text, and long enough that SQLite looks at its header before it says what it thinks.")
-    for only_read in (False, True):
+    for read_only in (False, True):
         with pytest.raises(ValueError, match="cannot be used as a tape: file is not a database"):
-            TapeFile(path, only_read=only_read)
+            TapeFile(path, read_only=read_only)
     other = tmp_path / "other.sqlite"
     db = sqlite3.connect(other)
     db.execute("CREATE TABLE t(x)")
@@ -89,14 +89,14 @@ def test_what_is_no_tape_is_refused_with_its_reason(path, tmp_path):
         TapeFile(newer)
 
 
-def test_a_tape_may_lie_where_nothing_can_be_written(path):
+def test_a_tape_may_be_in_a_folder_without_write_permission(path):
     tape = TapeFile(path)
     tape.put({key(1): b"one"})
     tape.close()
     path.chmod(0o444)
     path.parent.chmod(0o555)
     try:
-        assert TapeFile(path, only_read=True).get(key(1)) == b"one"
+        assert TapeFile(path, read_only=True).get(key(1)) == b"one"
     finally:
         path.parent.chmod(0o755)
 
@@ -110,7 +110,7 @@ def write(path, me):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_several_processes_write_one_tape_and_a_killed_one_loses_nothing(path):
+def test_several_processes_write_one_tape_and_the_records_of_a_killed_one_stay(path):
     fork = multiprocessing.get_context("fork")
     writers = [fork.Process(target=write, args=(path, n)) for n in range(4)]
     for writer in writers:
@@ -130,14 +130,14 @@ async def test_a_second_run_calls_no_model_and_a_replay_needs_none(folder, path,
     assert spent > 0
     second = small(folder, path, value=value)
     assert await walk(second) == (first, 0) and second.engine.counters.requests == 0
-    monkeypatch.setattr("forethought.llm.engines.transformers.engine.load", None)
+    monkeypatch.setattr("forethought.llm.engines.transformers.engine.load_model", None)
     for name in ("", str(folder), second.engine.fingerprint):
         third = small(name, path, "replay", value=value)
-        assert await walk(third) == (first, 0) and third.engine.lost == {"steps": 0, "scores": 0}
+        assert await walk(third) == (first, 0) and third.engine.missing == {"steps": 0, "scores": 0}
         assert third.max_steps == 3 and third.format.ends == ("####",)
 
 
-async def test_what_fell_off_the_tape_is_counted_and_a_dead_end(folder, path):
+async def test_requests_missing_on_the_tape_are_counted_and_give_dead_ends(folder, path):
     _, spent = await walk(small(folder, path))
     before = path.read_bytes()
     text = small("", path, "replay")
@@ -149,14 +149,14 @@ async def test_what_fell_off_the_tape_is_counted_and_a_dead_end(folder, path):
         and (unknown.ended, unknown.step) == ("length", ())
         and expansion.dead_end.tolist() == [False, True]
     )
-    assert text.engine.lost == {"steps": 1, "scores": 0}, "each request is counted once"
+    assert text.engine.missing == {"steps": 1, "scores": 0}, "each request is counted once"
     scoreless = small("", path, "replay", value="rating")
     _, expansion = await scoreless.expand([root], [1])
-    assert np.isnan(expansion.value[0]) and scoreless.engine.lost["scores"] == 2
+    assert np.isnan(expansion.value[0]) and scoreless.engine.missing["scores"] == 2
     assert path.read_bytes() == before and spent > 0
 
 
-async def test_a_followed_solution_is_replayed_step_by_step(folder, path):
+async def test_a_solution_generated_to_the_end_is_replayed_step_by_step(folder, path):
     text = small(folder, path)
     roots, _ = await text.start(["How many?"])
     await text.expand(roots, [3], to_end=True)
@@ -166,17 +166,17 @@ async def test_a_followed_solution_is_replayed_step_by_step(folder, path):
     while not state.ended:
         (state,), _ = await replay.expand([state], [slot], evaluate="none")
         slot = 0
-    assert not any(replay.engine.lost.values())
+    assert not any(replay.engine.missing.values())
 
 
-def test_a_tape_of_another_model_says_what_it_holds(folder, path, tiny_qwen2):
+def test_a_tape_without_the_model_lists_the_models_it_has(folder, path, tiny_qwen2):
     small(folder, path)
     with pytest.raises(ValueError, match=r"no policy model 'gpt'; there are: .*model \([0-9a-f]{16}\)"):
         load_text_model("gpt", "replay", tape=path)
     small(tiny_qwen2, path)
     with pytest.raises(ValueError, match=r"no single policy model to choose; there are: .*tiny_qwen2"):
         load_text_model("", "replay", tape=path)
-    with pytest.raises(ValueError, match="wants a tape in a file"):
+    with pytest.raises(ValueError, match="needs a tape in a file"):
         load_text_model("", "replay")
     assert len(TapeFile(path).models()) == 2 and TapeFile(path).models("reward") == []
     assert sorted(run["temperature"] for run in TapeFile(path).runs()) == [0.8, 0.8]
@@ -189,3 +189,13 @@ def test_several_event_loops_and_models_share_one_tape_object(folder, path):
     told, _ = asyncio.run(walk(text))
     assert asyncio.run(walk(text.seeded(0))) == (told, 0)
     text.tape.close()
+
+
+def test_a_tape_of_an_older_format_is_refused_with_how_to_make_a_new_one(path):
+    TapeFile(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    for read_only in (False, True):
+        with pytest.raises(ValueError, match=r"a tape of format 1, which is older than format 2 .* make a new tape"):
+            TapeFile(path, read_only=read_only)

@@ -1,4 +1,4 @@
-"""The text model on a fake engine: streams, follow, dead ends, critics, what is charged. Then on tiny real models."""
+"""The text model on a fake engine (streams, `to_end`, dead ends, critics, usage), then on tiny real models."""
 
 import asyncio
 import math
@@ -8,43 +8,21 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from fakes import LINES, Letters, LineEngine, text_model
+from fakes import LINES, Letters, LineEngine
+from text_walks import QUESTION, column, model, solve, told
 
 from forethought.llm.builtin.stories import held_out
-from forethought.llm.critics import LogProb, NoValue, SelfCritique, value_named
+from forethought.llm.concurrency import gather_or_cancel
+from forethought.llm.critics import LogProb, NoCritic, SelfCritique, make_critic
 from forethought.llm.engines.base import Generation, Sampling
 from forethought.llm.load import BUILTIN, load_text_model
-from forethought.llm.step_result import Row
-from forethought.llm.tape.tape import MemoryStore, Tape
+from forethought.llm.step_result import UsageRow
+from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import ChatFormat, PlainFormat
-from forethought.llm.text.steps import TextState, cut, stream_of
-from forethought.llm.text_model import TextModel, together
+from forethought.llm.text.state import TextState
+from forethought.llm.text.steps import noise_stream, split_generation
+from forethought.llm.text_model import TextModel
 from forethought.planning.interface import UNITS, ModelError
-
-QUESTION = "How many?"
-
-
-def model(engine=None, value=None, tape=None, most=20, **settings):
-    return text_model(engine or LineEngine(), value, tape, max_tokens=most, **settings)
-
-
-async def solve(text, slot=0, to_end=False, evaluate="all"):
-    """The states and expansions of a walk: `slot` of the root, slot 0 from there on."""
-    (state,), start = await text.start([QUESTION])
-    walk = [(state, start)]
-    while not state.ended:
-        slots = [slot if state.depth == 0 else 0]
-        (state,), expansion = await text.expand([state], slots, to_end=to_end, evaluate=evaluate)
-        walk.append((state, expansion))
-    return walk
-
-
-def column(usages, unit):
-    return float(np.asarray(usages)[..., UNITS.index(unit)].sum())
-
-
-def told(walk):
-    return [(s.tokens, s.ended, float(e.reward[0]), float(e.discount[0]), float(e.value[0])) for s, e in walk]
 
 
 async def test_slots_of_the_root_and_later_slots_open_streams_and_slot_zero_inherits():
@@ -52,11 +30,11 @@ async def test_slots_of_the_root_and_later_slots_open_streams_and_slot_zero_inhe
     (root,), _ = await text.start([QUESTION])
     (first,), _ = await text.expand([root], [0])
     (second,), _ = await text.expand([root], [1])
-    assert first.stream == stream_of(0, root.tokens, 0) and second.stream == stream_of(0, root.tokens, 1)
+    assert first.stream == noise_stream(0, root.tokens, 0) and second.stream == noise_stream(0, root.tokens, 1)
     assert 0 <= first.stream < 2**63 and first.stream != second.stream
     (on, aside), _ = await text.expand([second, second], [0, 1])
-    assert on.stream == second.stream and aside.stream == stream_of(0, second.tokens, 1)
-    assert stream_of(1, root.tokens, 0) != first.stream and stream_of(0, root.tokens[:-1], 0) != first.stream
+    assert on.stream == second.stream and aside.stream == noise_stream(0, second.tokens, 1)
+    assert noise_stream(1, root.tokens, 0) != first.stream and noise_stream(0, root.tokens[:-1], 0) != first.stream
 
 
 async def test_a_child_is_its_parents_tokens_and_new_ones():
@@ -70,26 +48,19 @@ async def test_a_child_is_its_parents_tokens_and_new_ones():
 
 @pytest.mark.parametrize("lines", [LINES, (*LINES, None), ("ab\n", "abcdefghijklmnopqrstuvwxyz\n", None), ("abc\n",)])
 @pytest.mark.parametrize("most", [3, 4, 7, 20])
-async def test_followed_is_step_by_step(lines, most):
+async def test_generating_to_the_end_equals_generating_step_by_step(lines, most):
     for slot in range(12):
-        alone, followed = LineEngine(lines), LineEngine(lines)
+        alone, to_end = LineEngine(lines), LineEngine(lines)
         one = await solve(model(alone, SelfCritique(), most=most), slot)
-        other = await solve(model(followed, SelfCritique(), most=most), slot, to_end=True)
+        other = await solve(model(to_end, SelfCritique(), most=most), slot, to_end=True)
         assert told(one) == told(other)
         for unit in ("nodes", "generated_tokens", "prompt_tokens", "value_tokens"):
             assert column([e.usage for _, e in one], unit) == column([e.usage for _, e in other], unit)
-        assert len(followed.generated) == 1 == column([e.usage for _, e in other], "model_calls")
+        assert len(to_end.generated) == 1 == column([e.usage for _, e in other], "model_calls")
         assert len(alone.generated) == len(one) - 1 == column([e.usage for _, e in one], "model_calls")
 
 
-async def test_a_followed_solution_lies_on_the_tape_for_a_walk_step_by_step():
-    engine = LineEngine()
-    text = model(engine)
-    followed = await solve(text, 2, to_end=True)
-    assert told(await solve(text, 2)) == told(followed) and len(engine.generated) == 1
-
-
-async def test_what_is_charged_depends_neither_on_the_tape_nor_on_who_came_first():
+async def test_charged_usage_depends_neither_on_the_tape_nor_on_the_order_of_requests():
     walks = [(slot, to_end) for slot in range(4) for to_end in (False, True)]
 
     async def charged(order, tape):
@@ -113,11 +84,11 @@ async def test_charged_and_spent_unit_by_unit():
     assert two.usage.tolist() == [[1, 1, 3, 0, prompt + 3, 0, 0, 0]], "no critic is asked about a dead end"
     (_, _), (_, again), _ = await solve(text)
     assert again.usage.tolist() == one.usage.tolist() and again.spent.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]]
-    _, followed = await text.expand([first], [0], to_end=True)
-    assert column(followed.usage, "model_calls") == 1, "its parent was not reached by a followed request"
+    _, to_end = await text.expand([first], [0], to_end=True)
+    assert column(to_end.usage, "model_calls") == 1, "its parent was not reached by a followed request"
 
 
-async def test_a_followed_request_is_spent_at_once_and_charged_step_by_step():
+async def test_a_request_to_the_end_is_spent_at_once_and_charged_step_by_step():
     (_, _), (_, one), (_, two) = await solve(model(LineEngine(("ab\n",)), max_steps=2), to_end=True)
     assert column(one.spent, "generated_tokens") == 6 and column(two.spent, "generated_tokens") == 0
     assert column(one.usage, "generated_tokens") == 3 == column(two.usage, "generated_tokens")
@@ -134,7 +105,7 @@ async def test_a_followed_request_is_spent_at_once_and_charged_step_by_step():
     ],
 )
 @pytest.mark.parametrize("evaluate", ["all", "finished", "none"])
-async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ended, evaluate):
+async def test_a_dead_end_is_no_answer_and_has_the_lowest_score(lines, ended, evaluate):
     engine = LineEngine(lines)
     text = model(engine, SelfCritique(), max_steps=3, most=12)
     *_, (state, expansion) = await solve(text, evaluate=evaluate)
@@ -143,7 +114,7 @@ async def test_a_dead_end_is_no_answer_and_worth_the_critics_low_end(lines, ende
     assert len(engine.scored) == (state.depth - 1 if evaluate == "all" else 0)
 
 
-async def test_no_room_in_the_context_is_a_dead_end_and_asks_nobody():
+async def test_no_room_in_the_context_is_a_dead_end_without_a_request():
     for to_end in (False, True):
         engine = LineEngine(("abcd\n",), context=len(QUESTION) + 1 + 3 + 10)
         walk = await solve(model(engine), to_end=to_end)
@@ -183,7 +154,7 @@ async def test_the_critic_runs_only_when_asked(evaluate, opened, finished):
         assert (expansion.reward[0] + expansion.value[0] > 0) == bool(calls)
 
 
-async def test_siblings_of_the_same_words_are_equal_and_both_charged():
+async def test_siblings_with_the_same_text_are_equal_and_both_charged():
     text = model(LineEngine(("c\n",)), SelfCritique())
     (root,), _ = await text.start([QUESTION])
     (one, two), expansion = await text.expand([root, root], [0, 1])
@@ -202,7 +173,7 @@ async def test_an_ended_state_stays_what_it_is_at_no_cost():
     assert (expansion.reward[0], expansion.discount[0]) == (0, 0)
 
 
-async def test_leaves_run_together_and_answers_do_not_depend_on_their_order():
+async def test_edges_are_expanded_concurrently_and_answers_do_not_depend_on_their_order():
     text, again = model(value=SelfCritique()), model(value=SelfCritique())
     roots, _ = await text.start([QUESTION, "And now?", "Why?"])
     states, together = await text.expand(roots * 2, [0, 0, 0, 1, 1, 1])
@@ -213,7 +184,7 @@ async def test_leaves_run_together_and_answers_do_not_depend_on_their_order():
     assert nothing == [] and empty.usage.shape == (0, len(UNITS)) and len(empty.value) == 0
 
 
-async def test_a_sibling_that_fails_ends_the_others():
+async def test_an_error_in_one_call_cancels_the_others():
     ended = []
 
     async def walk(number):
@@ -224,14 +195,14 @@ async def test_a_sibling_that_fails_ends_the_others():
             ended.append(number)
 
     with pytest.raises(ValueError, match="1"):
-        await together([walk(1), walk(0)])
+        await gather_or_cancel([walk(1), walk(0)])
     with pytest.raises(ValueError, match="2"):
-        await together([walk(2), walk(0), walk(0)])
+        await gather_or_cancel([walk(2), walk(0), walk(0)])
     assert sorted(ended) == [0, 0, 0, 1, 2], "nothing is left running"
 
 
 def test_a_row_of_usage_has_the_units_in_their_order():
-    assert Row._fields == UNITS and sum(Row()) == 0
+    assert UsageRow._fields == UNITS and sum(UsageRow()) == 0
 
 
 async def test_greedy_is_one_path_whatever_the_slot_and_shares_the_tape():
@@ -241,65 +212,6 @@ async def test_greedy_is_one_path_whatever_the_slot_and_shares_the_tape():
     (one, two), _ = await greedy.expand([root, root], [0, 5])
     assert one == two and len(text.engine.generated) == 1 and greedy.tape is text.tape and text.sampling.temperature
     assert text.seeded(4).seed == 4 and text.seeded(4).tape is text.tape
-
-
-async def test_another_seed_temperature_or_model_is_another_record():
-    tape = Tape()
-    for settings in ({}, {"seed": 1}, {"temperature": 0.5}, {"top_p": 0.9}, {"most": 19}):
-        await solve(model(tape=tape, **settings), to_end=True)
-    await solve(model(LineEngine(fingerprint="other"), tape=tape), to_end=True)
-    assert tape.misses == 6
-
-
-async def test_identical_requests_in_flight_are_one_call():
-    engine = LineEngine()
-    text = model(engine, SelfCritique())
-    (root,), _ = await text.start([QUESTION])
-    _, expansion = await text.expand([root] * 5, [3] * 5)
-    assert len(engine.generated) == 1 == len(engine.scored)
-    assert column(expansion.usage, "model_calls") == 5 and column(expansion.spent, "model_calls") == 1
-    assert text.tape.misses == 2 and text.tape.merged + text.tape.hits == 8
-
-
-async def test_who_joined_a_cancelled_call_calls_anew():
-    engine = LineEngine()
-    text = model(engine)
-    (root,), _ = await text.start([QUESTION])
-    first, second = (asyncio.create_task(text.expand([root], [0])) for _ in range(2))
-    await asyncio.sleep(0)
-    first.cancel()
-    (state,), _ = await second
-    assert state.step and len(engine.generated) == 2 and first.cancelled()
-
-
-async def test_a_failed_call_fails_all_who_wait_and_may_be_tried_again():
-    class Failing(LineEngine):
-        async def generate(self, prompt, sampling, stream):
-            if not self.generated:
-                self.generated.append(prompt)
-                await asyncio.sleep(0)
-                raise OSError("gone")
-            return await super().generate(prompt, sampling, stream)
-
-    text = model(Failing())
-    (root,), _ = await text.start([QUESTION])
-    failed = await asyncio.gather(*(text.expand([root], [0]) for _ in range(2)), return_exceptions=True)
-    assert [str(error) for error in failed] == ["gone", "gone"]
-    (state,), _ = await text.expand([root], [0])
-    assert state.step
-
-
-def test_one_tape_serves_several_event_loops():
-    text = model()
-    first, second = asyncio.run(solve(text)), asyncio.run(solve(text))
-    assert told(first) == told(second) and text.tape.hits == len(first) - 1 and len(text.tape) == len(first) - 1
-
-
-def test_the_first_record_stays_and_sizes_are_counted():
-    store = MemoryStore()
-    store.put({b"k": b"first"})
-    store.put({b"k": b"second"})
-    assert store.get(b"k") == b"first" and store.size == 5 and len(store) == 1 and store.get(b"other") is None
 
 
 @pytest.mark.parametrize(
@@ -315,10 +227,10 @@ def test_the_first_record_stays_and_sizes_are_counted():
         ([], "end", 3, ["|end"]),
     ],
 )
-def test_a_long_request_is_cut_into_what_short_ones_would_have_written(steps, ended, limit, wanted):
+def test_a_long_request_is_split_into_the_steps_of_single_requests(steps, ended, limit, wanted):
     tokens = [tuple(map(ord, step)) for step in steps]
     made = Generation(tokens, [(0.0,) * len(step) for step in tokens], ended, seconds=2.0)
-    found = cut(made, Sampling(max_tokens=limit, ends=("####",)), 99, Letters().decode)
+    found = split_generation(made, Sampling(max_tokens=limit, ends=("####",)), 99, Letters().decode)
     assert [Letters().decode(step.tokens) + "|" + step.ended for step in found] == wanted
     assert all(len(step.logprobs) == len(step.tokens) for step in found)
 
@@ -326,7 +238,7 @@ def test_a_long_request_is_cut_into_what_short_ones_would_have_written(steps, en
 @pytest.mark.parametrize("broken", [Generation([(1,)], [()], "stop"), Generation([(1,)], [(0.0,)], "done")])
 def test_an_engine_that_breaks_its_contract_is_named(broken):
     with pytest.raises(ModelError, match="Generation"):
-        cut(broken, Sampling(max_tokens=9), 99, Letters().decode)
+        split_generation(broken, Sampling(max_tokens=9), 99, Letters().decode)
 
 
 async def test_values_of_log_probabilities_and_of_no_critic():
@@ -336,12 +248,12 @@ async def test_values_of_log_probabilities_and_of_no_critic():
         mean = sum(state.logprobs) / len(state.logprobs)
         assert expansion.value[0] + expansion.reward[0] == pytest.approx(math.exp(mean))
     assert [float(e.value[0] + e.reward[0]) for _, e in await solve(model(engine))] == [0.5] * (len(walk) - 1) + [1.0]
-    assert not engine.scored and isinstance(value_named("none"), NoValue)
+    assert not engine.scored and isinstance(make_critic("none"), NoCritic)
 
 
-def test_what_does_not_exist_is_answered_with_what_does():
+def test_errors_for_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match="no value 'gut'; there are self, logprob, none"):
-        value_named("gut")
+        make_critic("gut")
     with pytest.raises(ValueError, match="no engine 'x'; there are transformers"):
         load_text_model(engine="x")
     with pytest.raises(ValueError, match="no model folder"):
@@ -379,7 +291,7 @@ def short(tokenizer):
     return PlainFormat(tokenizer, max_step_tokens=24, max_steps=3)
 
 
-async def test_followed_is_step_by_step_on_a_real_engine_whatever_else_is_in_flight(tiny):
+async def test_generating_to_the_end_equals_generating_step_by_step_on_a_real_engine(tiny):
     from forethought.llm.engines.transformers.engine import TransformersEngine
 
     engines = [TransformersEngine(tiny) for _ in range(2)]
@@ -396,9 +308,11 @@ async def test_followed_is_step_by_step_on_a_real_engine_whatever_else_is_in_fli
             assert column([e.usage for _, e in a], unit) == column([e.usage for _, e in b], unit)
 
 
-async def test_a_folder_is_loaded_with_the_format_it_asks_for(tiny, tmp_path):
+async def test_a_folder_is_loaded_with_the_format_of_its_settings(tiny, tmp_path):
     folder = shutil.copytree(tiny, tmp_path / "model")
-    (folder / "forethought.json").write_text('{"format": "plain", "yes": "y", "no": "n", "max_steps": 2}')
+    (folder / "forethought.json").write_text(
+        '{"format_version": 1, "format": "plain", "yes": "y", "no": "n", "max_steps": 2}'
+    )
     text = load_text_model(folder, value="logprob", temperature=0, max_step_tokens=9, seed=3)
     assert (text.max_steps, text.most_tokens, text.seed, text.sampling.temperature) == (2, 9, 3, 0)
     *_, (state, expansion) = await solve(text)

@@ -1,4 +1,4 @@
-"""The transformers engine against itself in other batches and other pieces. See also `test_engines.py`."""
+"""The transformers engine: results are independent of batches and of how requests are split; its parts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from transformers import AutoModelForCausalLM
 
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.stops import decode
-from forethought.llm.engines.transformers.cache import TokenTree
-from forethought.llm.engines.transformers.engine import TransformersEngine, attention, noise
-from forethought.llm.engines.transformers.noise import draw, uniforms
+from forethought.llm.engines.transformers import attention, sampler
+from forethought.llm.engines.transformers.block_manager import BlockManager
+from forethought.llm.engines.transformers.engine import TransformersEngine
+from forethought.llm.engines.transformers.sampler import sample_tokens, uniforms
 
 torch.set_num_threads(1)
 
@@ -88,37 +89,37 @@ async def test_any_common_prefix_is_found(engine):
     assert (again.steps, again.computed) == (first.steps, 0)
 
 
-async def test_a_full_cache_forgets_the_oldest_and_stays_right(tiny_llama):
+async def test_a_full_cache_evicts_blocks_and_results_stay_correct(tiny_llama):
     small, large = TransformersEngine(tiny_llama, max_batch=4, cache_tokens=130), TransformersEngine(tiny_llama)
     asked = [(p, s) for s in range(3) for p in prompts(12, seed=5, longest=30)]
     found = await gather(small.generate(p, FREE, s) for p, s in asked)
     wanted = await gather(large.generate(p, FREE, s) for p, s in asked)
     assert [g.steps for g in found] == [g.steps for g in wanted]
     assert small.counters.computed > large.counters.computed
-    assert len(small._decoder.tree) + small._decoder.tree.room == 129
+    assert len(blocks := small._scheduler.block_manager) + blocks.num_free == 129
 
 
-def test_eviction_takes_what_was_touched_longest_ago_and_leaves_no_orphan():
-    tree, paths = TokenTree(20), []
+def test_eviction_frees_the_least_recently_used_blocks_and_no_parent_before_its_child():
+    blocks, paths = BlockManager(20), []
     for first in (1, 2, 3):
-        tree.clock += 1
-        slot, path = 0, []
+        blocks.clock += 1
+        block, path = 0, []
         for token in (first, 50, 51):
-            slot = tree.add(slot, token)
-            path.append(slot)
+            block = blocks.allocate(block, token)
+            path.append(block)
         paths.append(path)
-    tree.clock += 1
-    tree.touch(np.array(paths[0][:2]))
-    tree.evict(1)
-    assert tree.match([1, 50, 51]) == paths[0][:2]
-    assert tree.match([2, 50, 51]) == paths[1]
-    tree.clock += 1
-    tree.evict(2)
-    assert tree.match([2, 50, 51]) == [] and tree.match([3, 50, 51]) == paths[2]
+    blocks.clock += 1
+    blocks.touch(np.array(paths[0][:2]))
+    blocks.evict(1)
+    assert blocks.match_prefix([1, 50, 51]) == paths[0][:2]
+    assert blocks.match_prefix([2, 50, 51]) == paths[1]
+    blocks.clock += 1
+    blocks.evict(2)
+    assert blocks.match_prefix([2, 50, 51]) == [] and blocks.match_prefix([3, 50, 51]) == paths[2]
 
 
 async def test_an_id_above_the_vocabulary_is_never_taken_for_a_cached_token(engine):
-    """A prefix cache that numbers its edges by slot and id could find one edge for two such pairs."""
+    """A prefix cache that maps (block, id) to one number could map two such pairs to the same number."""
     await engine.generate([5, 6, 7], FREE, 0)
     tops = engine.vocabulary, 1 << 16, 1 << 31, 1 << 32
     for wrong in (slot * top + token for slot in (1, 2, 3) for token in (5, 6, 7) for top in tops):
@@ -128,7 +129,7 @@ async def test_an_id_above_the_vocabulary_is_never_taken_for_a_cached_token(engi
     assert (await engine.generate([5, 6, 7], FREE, 0)).cached == 3
 
 
-async def test_a_delimiter_may_span_tokens_and_a_final_text_ends(engine):
+async def test_a_delimiter_may_span_tokens_and_a_final_text_ends_the_solution(engine):
     probe = await gather(engine.generate([3, 4, 5], FREE, s) for s in range(20))
     texts = [flat(g) for g in probe]
     stream = next(i for i, t in enumerate(texts) if len(t) > 8 and decode(engine.tokenizer, t[4:6]).isascii())
@@ -142,21 +143,23 @@ async def test_a_delimiter_may_span_tokens_and_a_final_text_ends(engine):
 
 
 async def test_a_failing_forward_fails_its_requests_only(engine, monkeypatch):
-    wanted = await TransformersEngine(engine._network.model, tokenizer=engine.tokenizer).generate([5, 6, 7], FREE, 1)
+    wanted = await TransformersEngine(engine._model_runner.model, tokenizer=engine.tokenizer).generate(
+        [5, 6, 7], FREE, 1
+    )
     with monkeypatch.context() as patch:
-        patch.setattr(engine._network, "hidden", lambda *a: 1 / 0)
+        patch.setattr(engine._model_runner, "hidden", lambda *a: 1 / 0)
         found = await asyncio.gather(*[engine.generate([5, 6, 7], FREE, s) for s in range(3)], return_exceptions=True)
     assert all(isinstance(f, ZeroDivisionError) for f in found)
     assert (await engine.generate([5, 6, 7], FREE, 1)).steps == wanted.steps
 
 
 async def test_nan_logits_are_an_error(engine, monkeypatch):
-    monkeypatch.setattr(engine._network, "_scale", float("nan"))
+    monkeypatch.setattr(engine._model_runner, "_scale", float("nan"))
     with pytest.raises(FloatingPointError, match="NaN"):
         await engine.generate([5, 6, 7], FREE, 1)
 
 
-async def test_a_closed_engine_says_so(engine):
+async def test_a_closed_engine_raises(engine):
     task = asyncio.create_task(engine.generate([5, 6, 7], FREE, 1))
     await asyncio.sleep(0)
     await engine.close()
@@ -187,16 +190,16 @@ def test_fingerprints_tell_models_apart(tiny_llama, tiny_qwen2):
     assert again == TransformersEngine(tiny_llama).fingerprint != TransformersEngine(tiny_qwen2).fingerprint
 
 
-def test_draws_follow_the_distribution():
+def test_sampled_tokens_follow_the_distribution():
     logits = torch.tensor([[0.3, -1.0, 2.0, 0.0, 1.0, -0.5]])
     count, temperature = 20_000, 0.8
     u = uniforms(list(range(count)), [11] * count)
     rows = logits.expand(count, -1)
-    found, logprobs = draw(rows, [temperature] * count, [1.0] * count, u)
+    found, logprobs = sample_tokens(rows, [temperature] * count, [1.0] * count, u)
     p = (logits[0] / temperature).softmax(-1).double()
     assert chisquare(np.bincount(found, minlength=6), (p / p.sum()).numpy() * count).pvalue > 1e-3
     np.testing.assert_allclose(logprobs[:50], p.log()[found[:50]], atol=1e-5)
-    nucleus, _ = draw(rows, [temperature] * count, [0.9] * count, u)
+    nucleus, _ = sample_tokens(rows, [temperature] * count, [0.9] * count, u)
     ranked = p.argsort(descending=True)
     kept = ranked[: int((p[ranked].cumsum(0) < 0.9).sum()) + 1]
     assert set(nucleus) == set(kept.tolist())
@@ -204,17 +207,17 @@ def test_draws_follow_the_distribution():
     assert chisquare(counts, (p[kept] / p[kept].sum()).numpy() * count).pvalue > 1e-3
 
 
-def test_tokens_drawn_by_the_kernel_are_those_that_torch_draws(monkeypatch):
-    if not noise.HAVE_NUMBA:
+def test_the_kernel_samples_the_same_tokens_as_torch(monkeypatch):
+    if not sampler.HAVE_NUMBA:
         pytest.skip("without numba there is one way only")
     generator = torch.Generator().manual_seed(0)
     logits = 4 * torch.randn(600, 300, generator=generator)
     logits[:, 7:90:2], logits[::2, :5] = -torch.inf, -torch.inf
     temperature = [(0.0, 0.7, 1.0)[i % 3] for i in range(600)]
     u = np.concatenate([[0.0] * 3, [1 - 2.0**-53] * 3, np.random.default_rng(0).random(594)])
-    found, logprobs = draw(logits, temperature, [1.0] * 600, u)
-    monkeypatch.setattr(noise, "HAVE_NUMBA", False)
-    wanted, others = draw(logits, temperature, [1.0] * 600, u)
+    found, logprobs = sample_tokens(logits, temperature, [1.0] * 600, u)
+    monkeypatch.setattr(sampler, "HAVE_NUMBA", False)
+    wanted, others = sample_tokens(logits, temperature, [1.0] * 600, u)
     assert found == wanted
     np.testing.assert_allclose(logprobs, others, atol=5e-6)
 
@@ -222,12 +225,12 @@ def test_tokens_drawn_by_the_kernel_are_those_that_torch_draws(monkeypatch):
 @pytest.mark.parametrize("wrong", [(13, float("nan")), (13, float("inf")), (slice(None), -float("inf"))])
 @pytest.mark.parametrize("compiled", [True, False])
 def test_logits_that_give_no_distribution_are_an_error_at_any_temperature(wrong, compiled, monkeypatch):
-    monkeypatch.setattr(noise, "HAVE_NUMBA", compiled and noise.HAVE_NUMBA)
+    monkeypatch.setattr(sampler, "HAVE_NUMBA", compiled and sampler.HAVE_NUMBA)
     logits = torch.zeros(2, 20)
     logits[1, wrong[0]] = wrong[1]
     for temperature in (0.0, 0.8):
         with pytest.raises(FloatingPointError, match="NaN"):
-            draw(logits, [temperature] * 2, [1.0] * 2, np.array([0.5, 0.5]))
+            sample_tokens(logits, [temperature] * 2, [1.0] * 2, np.array([0.5, 0.5]))
 
 
 def test_noise_is_uniform_and_keyed_by_stream_and_position():
@@ -246,7 +249,7 @@ def test_gathered_attention_is_attention_in_place():
     key, value = (torch.randn(50, 2, 16) for _ in range(2))
     tables = rng.integers(1, 50, size=(3, 20)).astype(np.int32)
     places, positions = np.array([2, 0, 0, 1, 0, 1]), np.array([19, 3, 4, 0, 5, 1])
-    query, layout = torch.randn(1, 4, 6, 16), attention.Layout(tables, places, positions)
+    query, layout = torch.randn(1, 4, 6, 16), attention.AttentionMetadata(tables, places, positions)
     np.testing.assert_allclose(
         attention._attend_in_place(query, key, value, 0.25, layout),
         attention._attend_gathered(query, key, value, 0.25, layout),
@@ -259,7 +262,7 @@ async def test_without_numba_the_tokens_are_the_same(tiny_llama, monkeypatch):
     with_numba, without = TransformersEngine(tiny_llama), TransformersEngine(tiny_llama, max_batch=4)
     wanted = await gather(with_numba.generate(p, FREE, s) for p, s in asked)
     monkeypatch.setattr(attention, "HAVE_NUMBA", False)
-    monkeypatch.setattr(noise, "HAVE_NUMBA", False)
+    monkeypatch.setattr(sampler, "HAVE_NUMBA", False)
     assert [g.steps for g in wanted] == [g.steps for g in await gather(without.generate(p, FREE, s) for p, s in asked)]
 
 

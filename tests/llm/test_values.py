@@ -7,9 +7,18 @@ import re
 import pytest
 from fakes import Letters, text_model
 
-from forethought.llm.critics import Judgement, Means, Oracle, Rollout, Weighted, parts_of, value_named
-from forethought.llm.critics.rating import numbers_of
-from forethought.llm.engines.base import EngineCounters, Generation, Score
+from forethought.llm.critics import (
+    ClosableCritic,
+    CriticDeps,
+    Judgement,
+    Oracle,
+    Rollout,
+    Weighted,
+    make_critic,
+    parse_critics,
+)
+from forethought.llm.critics.rating import rating_tokens
+from forethought.llm.engines.base import Engine, EngineCounters, Generation, Score
 from forethought.planning import MCTS, Beam, BestOfN, Budget, aplan
 from forethought.planning.interface import UNITS
 
@@ -28,7 +37,7 @@ class Numerals(Letters):
         return [1000] if self.ten and text == "10" else super().encode(text)
 
 
-class Scripted:
+class Scripted(Engine):
     """Writes the line that `line(text so far, stream)` names; scores a next letter as `chance(prompt, letter)` says."""
 
     context, fingerprint = 3000, "scripted"
@@ -80,7 +89,7 @@ def digits(weights):
 
 async def test_a_rating_is_the_expected_number_over_the_logits():
     engine = Scripted(chance=digits({"2": 0.1, "7": 0.3, "10": 0.1}), ten=True)
-    states, expansion = await children(model(engine, value_named("rating")), (0,))
+    states, expansion = await children(model(engine, make_critic("rating")), (0,))
     mean = (2 * 0.1 + 7 * 0.3 + 10 * 0.1) / 0.5
     assert expansion.value[0] == pytest.approx((mean - 1) / 9)
     assert len(engine.prompts) == 1 and engine.prompts[0].startswith(QUESTION + "\n" + chr(states[0].tokens[-2]))
@@ -94,7 +103,7 @@ async def test_a_ten_of_two_tokens_is_a_one_followed_by_a_zero():
         return 0.75 if letter == "0" and text.endswith("Rating: 1") else {"1": 0.4, "5": 0.6}.get(letter, 0.0)
 
     engine = Scripted(chance=chance)
-    states, expansion = await children(model(engine, value_named("rating")), (0,))
+    states, expansion = await children(model(engine, make_critic("rating")), (0,))
     assert expansion.value[0] == pytest.approx((10 * 0.3 + 1 * 0.1 + 5 * 0.6 - 1) / 9)
     assert column(expansion.usage, "value_tokens") == [len(engine.prompts[0]) + 1 - len(states[0].tokens)]
     assert column(expansion.spent, "value_tokens") == [14]
@@ -103,10 +112,10 @@ async def test_a_ten_of_two_tokens_is_a_one_followed_by_a_zero():
 async def test_a_critic_without_an_opinion_or_room_says_nan():
     silent = Scripted(chance=digits({}))
     for name in ("rating", "self"):
-        _, expansion = await children(model(silent, value_named(name)), (0,))
+        _, expansion = await children(model(silent, make_critic(name)), (0,))
         assert math.isnan(expansion.value[0])
     silent.context = 60
-    _, expansion = await children(model(silent, value_named("rating")), (0,))
+    _, expansion = await children(model(silent, make_critic("rating")), (0,))
     assert math.isnan(expansion.value[0]) and len(silent.prompts) == 3
 
 
@@ -116,7 +125,7 @@ def test_a_tokenizer_that_knows_no_numbers_is_refused():
             return [7]
 
     with pytest.raises(ValueError, match="does not tell the numbers"):
-        numbers_of(Blind())
+        rating_tokens(Blind())
 
 
 def ballot(text, letter):
@@ -135,7 +144,7 @@ def told(monkeypatch):
     """Sets what each slot writes, at every node."""
 
     def tell(*lines):
-        monkeypatch.setattr("forethought.llm.text_model.stream_of", lambda seed, tokens, slot: slot)
+        monkeypatch.setattr("forethought.llm.text_model.noise_stream", lambda seed, tokens, slot: slot)
         by_slot.told = lines
 
     return tell
@@ -144,7 +153,7 @@ def told(monkeypatch):
 async def test_a_vote_shares_the_worth_among_siblings_and_is_one_call(told):
     told("8", "2", "6")
     engine = Scripted(by_slot, ballot)
-    text = model(engine, value_named("vote"))
+    text = model(engine, make_critic("vote"))
     _, expansion = await children(text)
     assert expansion.value.tolist() == pytest.approx([0.5, 0.125, 0.375])
     assert len(engine.prompts) == 1 and "1. 2\n2. 6\n3. 8\n" in engine.prompts[0]
@@ -156,18 +165,18 @@ async def test_a_vote_shares_the_worth_among_siblings_and_is_one_call(told):
 
 async def test_equal_siblings_share_a_vote_and_dead_ones_have_none(told):
     told("8", "8", "2", "x" * 99)
-    _, expansion = await children(model(Scripted(by_slot, ballot), value_named("vote")), (0, 1, 2, 3))
+    _, expansion = await children(model(Scripted(by_slot, ballot), make_critic("vote")), (0, 1, 2, 3))
     assert expansion.value.tolist() == pytest.approx([0.8, 0.8, 0.2, 0]) and expansion.dead_end.tolist()[3]
     assert sum(column(expansion.usage, "value_tokens")) == column(expansion.usage, "value_tokens")[2] > 0
     told("8", "x" * 99)
-    _, expansion = await children(model(Scripted(by_slot, ballot), value_named("vote")), (0, 1))
+    _, expansion = await children(model(Scripted(by_slot, ballot), make_critic("vote")), (0, 1))
     assert expansion.value.tolist() == [1, 0], "without a rival"
 
 
 async def test_a_later_draw_is_compared_with_the_siblings_before_it(told):
     told("8", "2", "6")
     engine = Scripted(by_slot, ballot)
-    text = model(engine, value_named("vote"))
+    text = model(engine, make_critic("vote"))
     await children(text, (0, 1))
     _, expansion = await children(text, (2,))
     assert expansion.value[0] == pytest.approx(0.375) and column(expansion.usage, "nodes") == [1]
@@ -176,11 +185,11 @@ async def test_a_later_draw_is_compared_with_the_siblings_before_it(told):
 
 async def test_who_asks_for_one_child_at_a_time_cannot_vote():
     engine = Scripted(lambda text, stream: f"{stream % 97}\n", lambda text, letter: 0.1)
-    text = model(engine, value_named("0.5*vote+logprob"))
+    text = model(engine, make_critic("0.5*vote+logprob"))
     for planner in (MCTS(), BestOfN(), Beam()):
         with pytest.raises(ValueError, match="compares siblings and is for searches that ask"):
             await aplan(planner, text, QUESTION, Budget(nodes=12))
-    with pytest.raises(ValueError, match="a single state has no worth"):
+    with pytest.raises(ValueError, match="a single state has no value"):
         await text.value.score(None, None, None)
     outcome = await aplan(Beam(beam=2, children=3), text, QUESTION, Budget(nodes=30), close=False)
     assert outcome.charged[0, UNITS.index("nodes")] > 6
@@ -188,7 +197,7 @@ async def test_who_asks_for_one_child_at_a_time_cannot_vote():
 
 async def test_a_child_that_the_budget_left_alone_is_of_unknown_worth(told):
     told("8", "2", "6")
-    text = model(Scripted(by_slot, ballot), value_named("vote"))
+    text = model(Scripted(by_slot, ballot), make_critic("vote"))
     states, _ = await children(text, (0, 1))
     _, expansion = await text.expand(states[1:], [0])
     assert math.isnan(expansion.value[0])
@@ -196,7 +205,7 @@ async def test_a_child_that_the_budget_left_alone_is_of_unknown_worth(told):
 
 async def test_a_search_with_a_vote_may_be_closed(told):
     engine = Scripted(solver, lambda text, letter: 0.1)
-    text = model(engine, value_named("vote"))
+    text = model(engine, make_critic("vote"))
     outcome = await aplan(Beam(beam=1, children=2), text, QUESTION, Budget(nodes=3))
     assert outcome.completion.sum() > 0 and text.answer(outcome.ends[0]) is not None
 
@@ -204,7 +213,7 @@ async def test_a_search_with_a_vote_may_be_closed(told):
 async def test_more_than_nine_siblings_are_too_many(told):
     told(*"0123456789")
     with pytest.raises(ValueError, match="at most 9 siblings"):
-        await children(model(Scripted(by_slot, ballot), value_named("vote")), range(10))
+        await children(model(Scripted(by_slot, ballot), make_critic("vote")), range(10))
 
 
 def solver(text, stream):
@@ -253,13 +262,13 @@ async def test_the_oracle_knows_finished_solutions_only():
     assert {*worth} == {(True, 1.0), (False, 0.0)}
 
 
-class Constant:
+class Constant(ClosableCritic):
     low, high = 0.0, 1.0
 
     def __init__(self, value, name="constant"):
         self.value, self.name, self.closed = value, name, False
 
-    async def score(self, taped, format, state):
+    async def score(self, cached, format, state):
         return Judgement(self.value, 2, 0.25, 3, 0.125)
 
     async def close(self):
@@ -279,7 +288,7 @@ async def test_a_sum_of_critics_is_their_weighted_mean_and_costs_what_all_cost()
 
 async def test_a_sum_with_a_vote_compares(told):
     told("8", "2", "6")
-    text = model(Scripted(by_slot, ballot), value_named("vote+3*logprob"))
+    text = model(Scripted(by_slot, ballot), make_critic("vote+3*logprob"))
     _, expansion = await children(text)
     alone = math.exp(-0.1)
     assert expansion.value.tolist() == pytest.approx([(v + 3 * alone) / 4 for v in (0.5, 0.125, 0.375)])
@@ -287,8 +296,8 @@ async def test_a_sum_with_a_vote_compares(told):
 
 
 def test_names_and_weights_are_read():
-    assert parts_of("self") == [(1, "self")]
-    assert parts_of(" 0.3*self + .7 * prm") == [(0.3, "self"), (0.7, "prm")]
+    assert parse_critics("self") == [(1, "self")]
+    assert parse_critics(" 0.3*self + .7 * prm") == [(0.3, "self"), (0.7, "prm")]
     for wrong, told in (
         ("self+gut", "no value 'gut'; there are self, logprob"),
         ("", "no value ''"),
@@ -297,7 +306,7 @@ def test_names_and_weights_are_read():
         ("-1*self", "no value"),
     ):
         with pytest.raises(ValueError, match=re.escape(told)):
-            parts_of(wrong)
+            parse_critics(wrong)
 
 
 @pytest.mark.parametrize(
@@ -305,4 +314,4 @@ def test_names_and_weights_are_read():
 )
 def test_a_critic_whose_means_are_missing_says_which(name, told):
     with pytest.raises(ValueError, match=told):
-        value_named(name, Means())
+        make_critic(name, CriticDeps())

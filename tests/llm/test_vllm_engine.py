@@ -1,4 +1,4 @@
-"""What the vllm engine does of its own, in one running engine; the last test kills it. See also `test_engines.py`."""
+"""What only the vllm engine does, on one running engine that the last test kills. See also `test_engines.py`."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ from rich.console import Console
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
-from forethought.evals.request import checked
-from forethought.evals.tasks.base import Stopped
+from forethought.evals.request import make_request
+from forethought.evals.tasks.base import RunStopped
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.stops import decode
 from forethought.llm.engines.transformers.engine import TransformersEngine
@@ -34,14 +34,14 @@ from forethought.llm.engines.vllm.thread import EngineDied
 torch.set_num_threads(1)
 
 BLOCK = 32
-"""Tokens that vLLM's cache on CPU keeps or drops together."""
+"""Tokens of a block of vLLM's cache on a CPU."""
 
 
 @pytest.fixture(scope="module")
 def engine(wide_llama):
     engine = VllmEngine(wide_llama, kv_cache_memory_bytes=1 << 27)
     yield engine
-    engine.home.stop()
+    engine.thread.stop()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def plain(wide_llama):
     return AutoModelForCausalLM.from_pretrained(wide_llama)
 
 
-async def test_draws_have_the_models_chances(engine, plain):
+async def test_samples_follow_the_models_distribution(engine, plain):
     prompt, one = [5, 6, 7, 8], Sampling(temperature=1.0, max_tokens=1, stop=None)
     found = await gather(engine.generate(prompt, one, s) for s in range(1500))
     counts = np.bincount([flat(g)[0] if g.steps else 0 for g in found], minlength=300)
@@ -60,7 +60,7 @@ async def test_draws_have_the_models_chances(engine, plain):
 
 
 @pytest.mark.parametrize("most", [1, 3, None])
-async def test_many_steps_in_one_request_are_cut_where_a_walk_would_cut_them(engine, plain, most):
+async def test_several_steps_in_one_request_end_where_single_requests_end(engine, plain, most):
     compared = 0
     for prompt in prompts(30, seed=5):
         new, ended = greedy(plain, prompt, 80)
@@ -79,7 +79,7 @@ async def test_many_steps_in_one_request_are_cut_where_a_walk_would_cut_them(eng
         assert found.steps == wanted
         assert found.ended == ("stop" if most and len(lines) >= most else "end" if ended else "length")
         if found.ended == "stop":
-            assert found.computed + found.cached <= len(prompt) + len(flat(found)) + 3 * 8, "given up soon after"
+            assert found.computed + found.cached <= len(prompt) + len(flat(found)) + 3 * 8, "aborted soon after"
         compared += 1
         if compared == 6:
             return
@@ -120,7 +120,7 @@ def test_a_search_runs_and_its_tape_repeats_it(engine, wide_llama, planner):
     assert len(tape) >= 3 and search() == found and engine.counters.requests == asked
 
 
-def test_a_model_it_cannot_run_is_told_by_name(tiny_llama, tmp_path):
+def test_a_model_that_vllm_cannot_run_is_named(tiny_llama, tmp_path):
     with pytest.raises(ValueError, match="built for cpu, not for cuda"):
         VllmEngine(tiny_llama, device="cuda")
     with pytest.raises(ValueError, match=r"lacks config\.json"):
@@ -128,7 +128,7 @@ def test_a_model_it_cannot_run_is_told_by_name(tiny_llama, tmp_path):
 
 
 async def test_a_score_after_a_child_s_tokens_computes_those_and_a_block_at_most(engine, plain):
-    """What a reward model that is a language model asks for, line after line."""
+    """These are the requests of a reward model that is a language model, line after line."""
     whole, before = [t * 7 % 280 + 1 for t in range(230)], 0
     for length in (40, 75, 96, 128, 131, 230):
         found = await engine.score(whole[:length], (5, 9))
@@ -138,12 +138,12 @@ async def test_a_score_after_a_child_s_tokens_computes_those_and_a_block_at_most
         before = length
 
 
-def test_an_engine_that_dies_in_mid_run_fails_the_rows_that_asked_it_and_no_other(
+def test_an_engine_that_dies_during_a_run_fails_only_the_rows_that_wait_for_it(
     engine, wide_llama, tmp_path, monkeypatch
 ):
-    """The last test of this file: nothing runs on the engine after it."""
+    """This is the last test of the file because it kills the engine."""
     model = TextModel(engine, format_for(engine.tokenizer, str(wide_llama)), None, seed=5)
-    begun, generate, processes = engine.counters.requests, engine.generate, engine.home.processes()
+    begun, generate, processes = engine.counters.requests, engine.generate, engine.thread.processes()
 
     async def dying(*asked):
         if engine.counters.requests - begun > 20:
@@ -154,23 +154,23 @@ def test_an_engine_that_dies_in_mid_run_fails_the_rows_that_asked_it_and_no_othe
 
     monkeypatch.setattr(engine, "generate", dying)
     monkeypatch.setattr("forethought.evals.runners.text_runner.load", lambda *_: model)
-    from forethought.evals.runners.text_runner import evaluate
+    from forethought.evals.runners.evaluate import evaluate
 
-    request = checked(
+    request = make_request(
         "stories", "greedy,best_of_n", "8", engine="vllm", model=str(wide_llama), value="none", limit=16, in_flight=2,
         out=tmp_path / "out", quiet=True,
     )  # fmt: skip
-    with pytest.raises(Stopped, match=r"vLLM's process died.* recorded as failed, .* not begun; the same command"):
+    with pytest.raises(RunStopped, match=r"vLLM's process died.* recorded as failed, .* not started; the same command"):
         evaluate(request, Console(quiet=True))
     file = tmp_path / "out" / "results.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()][1:]
     failed = [row for row in rows if row["failed"]]
     assert 1 <= len(failed) <= 2 and len(failed) < len(rows) < 32
-    assert all("EngineDied: vLLM's process died" in row["failed"] and row["again"] for row in failed)
+    assert all("EngineDied: vLLM's process died" in row["failed"] and row["retryable"] for row in failed)
     with pytest.raises((EngineDied, RuntimeError)):
         asyncio.run(engine.score([1], [2]))
 
-    # the same weights under the same name go on where vLLM would, started again
+    # an engine with the same weights and fingerprint resumes the run, as a restarted vLLM would
     model = TextModel(TransformersEngine(wide_llama), model.format, None, seed=5)
     model.engine.fingerprint = engine.fingerprint
     (greedy, best) = evaluate(request, Console(quiet=True)).summary["rows"]

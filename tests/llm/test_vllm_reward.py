@@ -1,4 +1,4 @@
-"""A reward model with a head on vLLM: equal to a full forward by transformers, and no more computed than is new."""
+"""A reward model with a head on vLLM: scores equal those of transformers, and cached prefixes are not recomputed."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ def folder(wide_qwen2, tmp_path_factory):
     """The shape of Qwen2.5-Math-PRM: a Qwen2 decoder and a head of two layers and two labels."""
     torch.manual_seed(6)
     folder = tmp_path_factory.mktemp("qwen_prm")
-    words = len(AutoTokenizer.from_pretrained(wide_qwen2))  # one more than it was saved with: Qwen2's own end of text
+    words = len(AutoTokenizer.from_pretrained(wide_qwen2))  # loading adds one, Qwen2's own end of text
     config = Qwen2Config.from_pretrained(wide_qwen2, tie_word_embeddings=False, vocab_size=words)
     Qwen2Model(config).save_pretrained(folder)
     for path in wide_qwen2.glob("tokenizer*"):
@@ -49,11 +49,11 @@ def folder(wide_qwen2, tmp_path_factory):
 def engine(folder):
     engine = vllm_reward_engine(folder, head=True, kv_cache_memory_bytes=1 << 27)
     yield engine
-    engine.home.stop()
+    engine.thread.stop()
 
 
 def wanted(folder, prompt):
-    """Log-probabilities of wrong and right after the last token, by the transformers library and the head alone."""
+    """Log-probabilities of wrong and right after the last token, computed with transformers and the head."""
     weights = load_file(folder / "model.safetensors")
     decoder = {name.removeprefix("model."): x for name, x in weights.items() if name.startswith("model.")}
     base = Qwen2Model(Qwen2Config.from_pretrained(folder)).eval()
@@ -89,15 +89,15 @@ async def test_a_child_costs_at_most_the_new_tokens_and_a_block(engine, folder):
     assert again.computed <= BLOCK and again.logprobs == pytest.approx(found.logprobs, abs=1e-5)
 
 
-async def test_a_reward_model_writes_nothing_and_knows_its_limits(engine):
+async def test_a_reward_model_generates_nothing_and_checks_the_context(engine):
     with pytest.raises(ValueError, match="does not write"):
         await engine.generate([1, 2], Sampling(), 0)
     with pytest.raises(ValueError, match="the context holds"):
         await engine.score([1] * 2500, (0, 1))
 
 
-async def test_a_closed_engine_says_so(engine):
-    """The last test of this file: nothing runs on the engine after it."""
+async def test_a_closed_engine_raises(engine):
+    """This is the last test of the file because it closes the engine."""
     under_way = [asyncio.create_task(engine.score(prompt_of(2000 + n), (0, 1))) for n in range(20)]
     await asyncio.sleep(0.01)
     await engine.close()

@@ -30,7 +30,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethou
 
 torch.set_num_threads(1)
 
-PATIENCE = 400
+START_TIMEOUT = 400
 COMMAND = """
 import importlib.metadata as known
 version = known.version
@@ -48,7 +48,7 @@ def plain(wide_qwen2):
 
 @pytest.fixture(scope="module")
 def letter(wide_qwen2, plain):
-    """The letter the random model writes most often: there its steps end."""
+    """The letter that the random model writes most often, used as the delimiter of steps."""
     words = AutoTokenizer.from_pretrained(wide_qwen2)
     written = "".join(words.decode(greedy(plain, prompt, 30)[0]) for prompt in prompts(words, 12, 0))
     letters = [c for c in written if c.isascii() and c.isalpha() and len(words.encode(c)) == 1]
@@ -58,13 +58,13 @@ def letter(wide_qwen2, plain):
 @pytest.fixture(scope="module")
 def folder(wide_qwen2, letter):
     settings = {"format": "plain", "yes": "y", "no": "n", "delimiter": letter, "max_step_tokens": 60, "max_steps": 3}
-    (wide_qwen2 / "forethought.json").write_text(json.dumps(settings))
+    (wide_qwen2 / "forethought.json").write_text(json.dumps({"format_version": 1} | settings))
     return wide_qwen2
 
 
 @pytest.fixture(scope="module")
 def url(folder, tmp_path_factory):
-    """The address of a server on a free port, which is ended with all its processes."""
+    """The address of a server on a free port; the server and all its processes are ended afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -85,7 +85,7 @@ def url(folder, tmp_path_factory):
 
 
 def end(server):
-    """All processes of its group, asked first and killed then."""
+    """End all processes of the server's group: terminate, then kill."""
     for how, seconds in ((signal.SIGTERM, 30), (signal.SIGKILL, 10)):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(server.pid, how)
@@ -93,7 +93,7 @@ def end(server):
 
 
 def wait_for(address, server, log):
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + START_TIMEOUT
     while time.monotonic() < ends:
         if server.poll() is not None:
             pytest.fail(f"vllm serve ended: {log.read_text()[-3000:]}", pytrace=False)
@@ -102,7 +102,7 @@ def wait_for(address, server, log):
                 return
         except httpx2.HTTPError:
             time.sleep(0.5)
-    pytest.fail(f"vllm serve is not ready after {PATIENCE} s: {log.read_text()[-3000:]}", pytrace=False)
+    pytest.fail(f"vllm serve is not ready after {START_TIMEOUT} s: {log.read_text()[-3000:]}", pytrace=False)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def engine(url, folder):
 
 
 def prompts(words, count, seed):
-    """Random tokens that are whole characters: vLLM's stop strings see what it held back of a prompt's broken last."""
+    """Random tokens that are whole characters, since vLLM's stop strings also match the incomplete end of a prompt."""
     rng, whole = random.Random(seed), [i for i in range(2, words.vocab_size) if words.decode([i]).isascii()]
     return [[rng.choice(whole) for _ in range(rng.randint(3, 70))] for _ in range(count)]
 
@@ -148,7 +148,7 @@ async def test_scores_are_those_of_plain_transformers(engine, plain):
     await engine.close()
 
 
-async def test_the_prefix_cache_is_told_and_a_bad_request_too(engine):
+async def test_cached_tokens_are_reported_and_a_bad_request_is_an_error(engine):
     prompt = [t % 250 + 2 for t in range(100)]
     sampling = Sampling(temperature=1.0, max_tokens=5, max_steps=None, stop=None)
     await engine.generate(prompt, sampling, 0)
@@ -159,7 +159,7 @@ async def test_the_prefix_cache_is_told_and_a_bad_request_too(engine):
     await engine.close()
 
 
-async def test_a_cancelled_request_is_given_up_there(engine, url):
+async def test_a_cancelled_request_is_aborted_on_the_server(engine, url):
     long = Sampling(temperature=1.0, max_tokens=200, max_steps=None, stop=None)
     tasks = [asyncio.create_task(engine.generate([5, 6, 9], long, s)) for s in range(20)]
     await asyncio.sleep(0.1)
@@ -193,4 +193,4 @@ def test_a_tree_is_searched_over_the_server_and_replayed_without_it(url, folder,
     model = load_text_model("", "replay", value="self", tape=tmp_path / "a.tape")
     done = asyncio.run(aplan(Beam(2, 2), model, "How many?", Budget(nodes=8)))
     assert (done.charged[:, :4].tolist(), done.plan.best.tolist()) == (charged, best)
-    assert not any(model.engine.lost.values())
+    assert not any(model.engine.missing.values())

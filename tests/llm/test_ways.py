@@ -1,4 +1,4 @@
-"""Ways of reasoning on a scripted engine whose every word is known, then on tiny real models and in searches."""
+"""Step formats on a scripted engine whose every word is known, then on tiny real models and in searches."""
 
 import asyncio
 import hashlib
@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from fakes import Letters, letters_format
 
-from forethought.evals.records.answer_selection import RULES
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.planners import ANSWER_RULES
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
-from forethought.llm.critics import LogProb, NoValue, SelfCritique, value_named
-from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
-from forethought.llm.engines.flops import Work
+from forethought.llm.critics import LogProb, NoCritic, SelfCritique, make_critic
+from forethought.llm.engines.base import Engine, EngineCounters, Generation, Sampling, Score
+from forethought.llm.engines.flops import DecoderFlops
 from forethought.llm.load import load_text_model
-from forethought.llm.reasoning import WAYS, ProposeModel, RapModel, way_named
+from forethought.llm.reasoning import REASONING, ProposeModel, RapModel, reasoning_named
 from forethought.llm.reasoning.propose import QUESTION as LIST
-from forethought.llm.reasoning.propose import items_of
+from forethought.llm.reasoning.propose import list_items
 from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import ChatFormat
 from forethought.planning import MCTS, BestOfN, Budget, aplan
@@ -26,16 +26,16 @@ from forethought.planning.beam import Beam
 from forethought.planning.interface import UNITS
 from forethought.planning.rebase import Rebase
 
-WORK = Work(parameters=10, layers=1, width=2)
+FLOPS = DecoderFlops(parameters=10, layers=1, width=2)
 
 
-class Scripted:
+class Scripted(Engine):
     """Answers a prompt that ends in a key of `script` with its lines; a list of replies is drawn from by the stream.
 
     A reply is (lines, how it ended). Whatever is asked for is kept.
     """
 
-    tokenizer, context, fingerprint, work = Letters(), 2000, "script", WORK
+    tokenizer, context, fingerprint, flops = Letters(), 2000, "script", FLOPS
 
     def __init__(self, script, ended="stop"):
         self.script, self.ended, self.counters = script, ended, EngineCounters()
@@ -81,7 +81,7 @@ class Scripted:
 def made(way, script, value=None, seed=0, most=80, steps=6, temperature=0.8, **engine):
     engine = Scripted(script, **engine)
     sampling = Sampling(temperature=temperature, max_tokens=most)
-    return way_named(way)(engine, letters_format(engine), value or NoValue(), sampling, seed, steps, Tape())
+    return reasoning_named(way)(engine, letters_format(engine), value or NoCritic(), sampling, seed, steps, Tape())
 
 
 def row(expansion, i=0, spent=False):
@@ -109,13 +109,13 @@ async def test_the_list_is_paid_once_by_its_first_item_to_the_token():
     prompt, asked, listed = len(root.tokens), len(ASKED), len(LISTED)
     assert row(expansion, 1) == {
         "nodes": 1, "model_calls": 1, "generated_tokens": listed, "prompt_tokens": asked, "cached_tokens": prompt,
-        "value_tokens": 0, "seconds": 0, "flops": WORK.of(prompt, asked + listed),
+        "value_tokens": 0, "seconds": 0, "flops": FLOPS.of_tokens(prompt, asked + listed),
     }  # fmt: skip
     for i in (0, 2, 3):
         assert row(expansion, i) == dict.fromkeys(UNITS, 0) | {"nodes": 1}
     assert sum(row(expansion, i, spent=True)["generated_tokens"] for i in range(4)) == listed
     assert sum(row(expansion, i, spent=True)["model_calls"] for i in range(4)) == 1
-    assert row(start)["flops"] == WORK.of(0, prompt)
+    assert row(start)["flops"] == FLOPS.of_tokens(0, prompt)
 
 
 async def test_slots_beyond_the_list_ask_for_another_of_another_stream():
@@ -130,14 +130,14 @@ async def test_slots_beyond_the_list_ask_for_another_of_another_stream():
 
 
 async def test_a_proposed_step_is_paid_by_whoever_reads_it_first():
-    for value, read in ((SelfCritique(), True), (NoValue(), False), (LogProb(), False)):
+    for value, read in ((SelfCritique(), True), (NoCritic(), False), (LogProb(), False)):
         text = made("propose", {ASKED: LISTED}, value)
         (root,), _ = await text.start(["How many?"])
         (child, _), expansion = await text.expand([root] * 2, [1, 2])
         step = len("3 - 4 = -1\n")
         assert row(expansion)["prompt_tokens"] == (step if read else 0)
         assert row(expansion)["value_tokens"] == (3 if read else 0)
-        flops = WORK.of(len(root.tokens), step) + WORK.of(len(root.tokens) + step, 3)
+        flops = FLOPS.of_tokens(len(root.tokens), step) + FLOPS.of_tokens(len(root.tokens) + step, 3)
         assert row(expansion)["flops"] == (flops if read else 0)
         _, below = await text.expand([child], [0])
         # the list below, and its own first item where the critic reads that
@@ -174,11 +174,11 @@ async def test_an_item_with_a_final_text_ends_the_solution_and_the_list_goes_on_
 
 
 def test_items_lose_their_numbers_and_preambles_are_no_items():
-    assert items_of(["Here are some:\n", "1. a b\n", "(2) c\n", " - 3 + 4\n", "* d\n"], "\n") == [
+    assert list_items(["Here are some:\n", "1. a b\n", "(2) c\n", " - 3 + 4\n", "* d\n"], "\n") == [
         "a b", "c", "3 + 4", "d",
     ]  # fmt: skip
-    assert items_of(["3 + 4 = 7\n", "\n", "3 + 4 = 7\n"], "\n") == ["3 + 4 = 7"]
-    assert items_of(["1. \n", "2.5 is it\n"], "\n") == ["1.", "2.5 is it"], "a number is not the item's number"
+    assert list_items(["3 + 4 = 7\n", "\n", "3 + 4 = 7\n"], "\n") == ["3 + 4 = 7"]
+    assert list_items(["1. \n", "2.5 is it\n"], "\n") == ["1.", "2.5 is it"], "a number is not the item's number"
 
 
 ONE = {"Question 1:": " How many in all?\n", "Question 2:": " And then?\n"}
@@ -199,7 +199,7 @@ async def test_a_step_is_a_sub_question_and_its_most_frequent_answer():
     assert text.text(state) == "Question 1: How many in all?\nAnswer 1:" + kept
     agreeing = len(sevens) if len(sevens) > 1 else (2 if drawn.count(" 3 + 5 = 8\n") == 2 else 1)
     agreeing = 3 if len({*drawn}) == 1 else agreeing
-    assert expansion.value[0] == pytest.approx(agreeing / 3) and state.agreed == (agreeing / 3,)
+    assert expansion.value[0] == pytest.approx(agreeing / 3) and state.agreements == (agreeing / 3,)
     assert len(text.engine.prompts) == 4 and len({*text.engine.streams}) == 4
 
 
@@ -220,8 +220,8 @@ async def test_a_sub_question_and_its_answers_are_charged_to_the_token():
     _, expansion = await text.expand([root], [0])
     prompt, lead, asked, answer = len(root.tokens), len("Question 1:"), len(ONE["Question 1:"]), len(" 3 + 4 = 7\n")
     before, second = prompt + lead + asked, len("Answer 1:")
-    flops = WORK.of(prompt, lead + asked) + WORK.of(before, second + answer)
-    flops += 2 * WORK.of(before + second, answer) + WORK.of(before + second + answer, 3)
+    flops = FLOPS.of_tokens(prompt, lead + asked) + FLOPS.of_tokens(before, second + answer)
+    flops += 2 * FLOPS.of_tokens(before + second, answer) + FLOPS.of_tokens(before + second + answer, 3)
     assert row(expansion) == {
         "nodes": 1, "model_calls": 4, "generated_tokens": asked + 3 * answer, "prompt_tokens": lead + second,
         "cached_tokens": prompt + 3 * before + 2 * second, "value_tokens": 3, "seconds": 0, "flops": flops,
@@ -234,14 +234,14 @@ async def test_a_sub_question_and_its_answers_are_charged_to_the_token():
 
 async def test_the_worth_is_the_mean_agreement_and_with_a_critic_the_geometric_mean():
     yes = float(np.exp(-0.25) / (np.exp(-0.25) + np.exp(-1.5)))
-    for value, worth in ((NoValue(), lambda a: a), (SelfCritique(), lambda a: (a * yes) ** 0.5)):
+    for value, worth in ((NoCritic(), lambda a: a), (SelfCritique(), lambda a: (a * yes) ** 0.5)):
         text = rap(value)
         (root,), _ = await text.start(["How many?"])
         (state,), first = await text.expand([root], [0])
         (over,), last = await text.expand([state], [0])
-        assert text.answered(over) and text.answer(over) == 7 and over.agreed[1] == 1
-        assert first.value[0] == pytest.approx(worth(state.agreed[0])) and first.reward[0] == 0
-        assert last.reward[0] == pytest.approx(worth((state.agreed[0] + 1) / 2)) and last.value[0] == 0
+        assert text.answered(over) and text.answer(over) == 7 and over.agreements[1] == 1
+        assert first.value[0] == pytest.approx(worth(state.agreements[0])) and first.reward[0] == 0
+        assert last.reward[0] == pytest.approx(worth((state.agreements[0] + 1) / 2)) and last.value[0] == 0
         _, bare = await text.expand([state], [0], evaluate="none")
         assert bare.reward[0] == 0 and bare.discount[0] == 0
 
@@ -250,15 +250,19 @@ async def test_at_temperature_zero_one_answer_is_asked_for():
     text = rap(temperature=0.0)
     (root,), _ = await text.start(["How many?"])
     (state,), expansion = await text.expand([root], [0])
-    assert row(expansion)["model_calls"] == 2 and state.agreed == (1.0,)
+    assert row(expansion)["model_calls"] == 2 and state.agreements == (1.0,)
 
 
 async def test_answers_that_are_cut_agree_with_nothing_and_alone_are_a_dead_end():
     text = rap(answers=(" 7\n", " " + "x" * 90 + "\n"), seed=1)
     (root,), _ = await text.start(["How many?"])
     (state,), _ = await text.expand([root], [0])
-    cut = [len(text.engine.reply(tuple(map(ord, "Answer 1:")), s)) > 80 for s in text.engine.streams[1:]]
-    assert 0 < sum(cut) < 3 and state.agreed == pytest.approx(((3 - sum(cut)) / 3,)) and not state.ended
+    split_generation = [len(text.engine.reply(tuple(map(ord, "Answer 1:")), s)) > 80 for s in text.engine.streams[1:]]
+    assert (
+        0 < sum(split_generation) < 3
+        and state.agreements == pytest.approx(((3 - sum(split_generation)) / 3,))
+        and not state.ended
+    )
     text = rap(answers=" " + "x" * 90 + "\n")
     (state,), expansion = await text.expand((await text.start(["How many?"]))[0], [0])
     assert state.ended == "length" and expansion.dead_end[0] and not text.answered(state)
@@ -267,7 +271,7 @@ async def test_answers_that_are_cut_agree_with_nothing_and_alone_are_a_dead_end(
 async def test_a_sub_question_that_ends_it_all_is_answered_by_nobody():
     text = made("rap", {"Question 1:": " #### 9\n"})
     (state,), expansion = await text.expand((await text.start(["How many?"]))[0], [0])
-    assert text.answer(state) == 9 and row(expansion)["model_calls"] == 1 and state.agreed == (1 / 3,)
+    assert text.answer(state) == 9 and row(expansion)["model_calls"] == 1 and state.agreements == (1 / 3,)
     text = made("rap", {"Question 1:": ""}, ended="end")
     (state,), expansion = await text.expand((await text.start(["How many?"]))[0], [0])
     assert state.ended == "end" and expansion.dead_end[0]
@@ -288,14 +292,14 @@ async def test_no_room_is_a_dead_end_that_asks_nobody(way):
 @pytest.mark.parametrize("way", ["propose", "rap"])
 async def test_copies_at_another_temperature_or_seed_keep_the_way(way):
     text = made(way, {})
-    assert type(text.at(0.0)) is type(text.seeded(3)) is type(text) is WAYS[way]
+    assert type(text.at(0.0)) is type(text.seeded(3)) is type(text) is REASONING[way]
     assert text.at(0.0).sampling.temperature == 0 and text.seeded(3).seed == 3 and text.seed == 0
     assert text.at(0.0).tape is text.tape
 
 
 def test_unknown_ways_are_named():
     with pytest.raises(ValueError, match="there are steps, propose, rap"):
-        way_named("dance")
+        reasoning_named("dance")
 
 
 @pytest.fixture(scope="module", params=["propose", "rap"])
@@ -320,7 +324,7 @@ async def test_searches_run_on_small_random_models_within_exact_budgets(small, p
 
 
 async def test_what_is_charged_is_what_a_fresh_engine_generates(small, stepping_llama):
-    fresh = load_text_model(stepping_llama, value="none", reasoning=small.way)
+    fresh = load_text_model(stepping_llama, value="none", reasoning=small.reasoning)
     outcome = await aplan(MCTS(), fresh, "How many is 3 and 4?", Budget(nodes=12), close=False)
     assert fresh.engine.counters.generated == outcome.charged[0, 2] == outcome.spent[0, 2]
     assert fresh.engine.counters.requests == outcome.charged[0, 1] == outcome.spent[0, 1]
@@ -330,14 +334,18 @@ async def test_what_is_charged_is_what_a_fresh_engine_generates(small, stepping_
 @pytest.mark.parametrize("way", ["propose", "rap"])
 async def test_a_chat_model_is_asked_in_turns(way, tiny_qwen2):
     text = load_text_model(tiny_qwen2, value="none", reasoning=way, examples=())
-    assert isinstance(text.format, ChatFormat) and text.way == way
+    assert isinstance(text.format, ChatFormat) and text.reasoning == way
     await text.close()
 
 
 def test_the_values_a_sum_reads_with_the_own_model_are_known():
-    from forethought.llm.reasoning.propose import reads
+    from forethought.llm.reasoning.propose import reads_with_policy
 
-    assert reads(value_named("self+logprob")) and not reads(value_named("logprob")) and reads(value_named("rating"))
+    assert (
+        reads_with_policy(make_critic("self+logprob"))
+        and not reads_with_policy(make_critic("logprob"))
+        and reads_with_policy(make_critic("rating"))
+    )
 
 
 @pytest.mark.parametrize("way", ["propose", "rap"])
@@ -346,17 +354,18 @@ def test_a_run_from_the_command_line_goes_to_the_report_and_another_way_is_anoth
     data.write_text(json.dumps({"question": "How many is 3 and 4?", "answer": "#### 7"}) + "\n")
 
     def run(reasoning):
-        request = checked(
+        request = make_request(
             "gsm8k", "bfs,mcts", "5", data=data, model=str(stepping_llama), out=tmp_path / "out", quiet=True,
             reasoning=reasoning,
         )  # fmt: skip
-        return evaluate(request, tell=False).summary
+        return evaluate(request, print_summary=False).summary
 
     summary = run(way)
     assert summary["reasoning"] == way and [row["failed"] for row in summary["rows"]] == [0, 0]
     for row in summary["rows"]:
-        assert 0 < row["charged"]["nodes"] <= 5 and row["charged"]["flops"] > 0 and set(row["by"]) == {*RULES}
+        assert 0 < row["charged"]["nodes"] <= 5 and row["charged"]["flops"] > 0
+        assert set(row["by_rule"]) == {*ANSWER_RULES}
     row = json.loads((tmp_path / "out" / "results.jsonl").read_text().splitlines()[1])
     assert row["ledger"]["charged"]["flops"] > 0 < row["ledger"]["spent"]["flops"]
-    with pytest.raises(BadInput, match=f'reasoning was "{way}", is null'):
+    with pytest.raises(BadInput, match=f'reasoning was "{way}", is "steps"'):
         run("steps")

@@ -1,4 +1,4 @@
-"""Engines and tokenizers without a model, whose every word is known, for tests of whatever is built on them."""
+"""Fake tokenizers and engines with known texts, for tests of what is built on engines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import math
 
-from forethought.llm.engines.base import EngineCounters, Generation, Sampling, Score
+from forethought.llm.engines.base import Engine, EngineCounters, Generation, Sampling, Score
 from forethought.llm.text.formats import PlainFormat
 from forethought.llm.text_model import TextModel
 
@@ -25,10 +25,10 @@ class Letters:
         return "".join(map(chr, tokens))
 
 
-class LineEngine:
-    """Writes the line that (stream, position) names, cut at `max_tokens`; None is the end of sequence.
+class LineEngine(Engine):
+    """Writes the line that (stream, position) determines, cut at `max_tokens`; None is the end of sequence.
 
-    generated, scored: what was asked. written: tokens.
+    generated, scored: the requests so far. written: number of tokens written.
     """
 
     tokenizer = Letters()
@@ -69,7 +69,7 @@ class LineEngine:
 
 
 def text_model(engine, value=None, tape=None, seed=0, max_steps=6, **sampling):
-    """A model over an engine of letters, whose critique is `ok?`, answered by a letter."""
+    """A text model over an engine of letters, whose critique is `ok?`, answered by a letter."""
     return TextModel(engine, letters_format(engine), value, Sampling(**sampling), seed, max_steps, tape)
 
 

@@ -1,4 +1,4 @@
-"""What the transformers library itself makes of a prompt: the truth that engines are held against."""
+"""Continuations and logits computed by the transformers library itself, with which engines are compared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def prompts(count, seed=0, longest=70):
 
 
 def greedy(plain, prompt, most=40):
-    """The tokens plain transformers writes, and whether it came to an end of sequence, which is left out."""
+    """The tokens that plain transformers generates without the end of sequence, and whether that was reached."""
     ids = torch.tensor([prompt])
     made = plain.generate(ids, attention_mask=ids * 0 + 1, max_new_tokens=most, do_sample=False, pad_token_id=0)
     new = made[0, len(prompt) :].tolist()
@@ -31,7 +31,7 @@ def greedy(plain, prompt, most=40):
 
 
 def logits_after(plain, prompt, new=()):
-    """[len(new) + 1, V]: logits of the token after the prompt, and after each of `new`."""
+    """Logits [len(new) + 1, V] after the prompt and after each of the tokens `new`."""
     with torch.no_grad():
         return plain(torch.tensor([[*prompt, *new]])).logits[0, len(prompt) - 1 :]
 

@@ -7,7 +7,7 @@ import random
 from forethought.llm.builtin.checker import final_answer
 from forethought.llm.builtin.corruptions import corrupt_step
 from forethought.llm.builtin.stories import held_out
-from forethought.llm.prm.problems import Problem
+from forethought.llm.prm.problems import PolicyProblem
 from forethought.llm.prm.samplers import Solution
 
 STORIES = held_out("validation", 3)
@@ -23,4 +23,4 @@ def solution_of(story, seed=0):
 
 
 def seven(question="Why?"):
-    return Problem(question, lambda text: final_answer(text) == 7)
+    return PolicyProblem(question, lambda text: final_answer(text) == 7)

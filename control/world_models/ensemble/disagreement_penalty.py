@@ -1,4 +1,4 @@
-"""An ensemble that is worth less where its members disagree, so that a planner does not seek out its mistakes.
+"""An ensemble whose rewards are lowered where its members disagree, so that planners do not exploit model error.
 
 The penalty of Yu et al. 2020, "MOPO: model-based offline policy optimization", equation 3, r - weight u(s, a), with the
 members' disagreement as u (Lakshminarayanan et al. 2017).
@@ -18,10 +18,12 @@ from .model import EnsembleModel
 
 
 class DisagreementPenalty(ModelWrapper[Tensor]):
-    """The mean of all members, deterministic, every reward lowered by `weight` times `EnsembleModel.disagreement`.
+    """The deterministic mean of all members, every reward lowered by `weight` times `EnsembleModel.disagreement`.
 
-    weight: at least 0, reward a step per deviation of the training targets by which the members are apart. Its own
-    prediction of a plan's return is therefore lower than the ensemble's; `model` is the ensemble without penalty.
+    weight: at least 0, in reward per step and unit of disagreement. The return that a plan is predicted to have is
+    therefore lower than under the ensemble alone, which is `model`.
+
+    Errors: ValueError for a negative or NaN weight.
     """
 
     def __init__(self, model: EnsembleModel, weight: float) -> None:
@@ -34,8 +36,8 @@ class DisagreementPenalty(ModelWrapper[Tensor]):
         self, states: Tensor, actions: Any, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[Tensor, Expansion]:
         means = self.ensemble.means(states, actions)
-        reached, reward, discount = self.ensemble.landed(states, actions, means.mean(0))
-        apart = self.ensemble.net.disagreement(means)
-        reward = reward - self.weight * apart * (~self.ensemble.ended(states)).to(reward)
-        value = value_of(self.ensemble.value, reached, discount, evaluate)
-        return reached, Expansion(reward, discount, value, usage=nodes_and_calls(len(reward), self.cost))
+        next_obs, reward, discount = self.ensemble.apply_prediction(states, actions, means.mean(0))
+        disagreement = self.ensemble.net.disagreement(means)
+        reward = reward - self.weight * disagreement * (~self.ensemble.terminated(states)).to(reward)
+        value = value_of(self.ensemble.value, next_obs, discount, evaluate)
+        return next_obs, Expansion(reward, discount, value, usage=nodes_and_calls(len(reward), self.cost))

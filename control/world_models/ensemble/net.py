@@ -1,8 +1,8 @@
-"""Several networks as one: weights stacked [E, in, out], so that all members answer by one batched matrix product.
+"""An ensemble of networks as one: weights stacked [E, in, out], so that one batched matrix product serves all members.
 
-Deterministic (mean squared error) or Gaussian (negative log-likelihood, the log-variance bounded from both sides by
-learned limits: Chua et al. 2018, "Deep reinforcement learning in a handful of trials using probabilistic dynamics
-models", appendix A.1). No dynamics and no particles here.
+Members are deterministic (mean squared error) or Gaussian (negative log-likelihood). The log-variance of a Gaussian is
+bounded from both sides by learned limits (Chua et al. 2018, "Deep reinforcement learning in a handful of trials using
+probabilistic dynamics models", appendix A.1).
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
-from ..network import MLPConfig, Scaled, perceptron
+from ...nets.perceptron import perceptron
+from ..config import MLPConfig
+from ..normalized_net import NormalizedNet
 
 
 @dataclass(frozen=True)
 class EnsembleConfig(MLPConfig):
-    """An `MLPConfig` of every member, and members: E, how many; probabilistic: whether each predicts a Gaussian.
+    """An `MLPConfig` for every member.
 
-    One probabilistic member is the probabilistic network by itself.
+    members: E, how many. probabilistic: whether each predicts a Gaussian; with one member that is the probabilistic
+    network of Chua et al.
+
+    Errors: ValueError for less than one member.
     """
 
     members: int = 5
@@ -33,144 +38,149 @@ class EnsembleConfig(MLPConfig):
             raise ValueError(f"an ensemble has at least 1 member, got {self.members}")
 
 
-class StackedNet(Scaled):
-    """E members of one shape; member e begins with the same weights whatever E is.
+class StackedNet(NormalizedNet):
+    """E members of one shape. The initial weights of member e do not depend on E.
 
-    Outputs are the O changes of the observation and the reward. highest, lowest: [E, 1, O + 1] limits of the
-    log-variance of normalised outputs, from the start values of Chua et al. on.
+    The n_outputs = O + 1 outputs are the changes of the observation, and the reward.
+    min_log_variance, max_log_variance: [E, 1, O + 1] limits for normalised outputs, initialised as in Chua et al.; None
+        for deterministic members.
     """
 
     def __init__(self, config: EnsembleConfig, seed: int = 0) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             super().__init__(config)
-        self.members, self.outputs = config.members, config.observed + 1
-        width = self.outputs * (2 if config.probabilistic else 1)
-        fresh = []
-        for member in range(config.members):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(1000 * seed + member)
-                body = perceptron(config.inputs, config.hidden, config.layers, width)
-                fresh.append([part for part in body if isinstance(part, nn.Linear)])
-        self.weights = nn.ParameterList(torch.stack([p.weight.detach().T for p in layer]) for layer in zip(*fresh))
-        self.biases = nn.ParameterList(torch.stack([p.bias.detach()[None] for p in layer]) for layer in zip(*fresh))
+        self.members, self.n_outputs = config.members, config.obs_dim + 1
+        width = self.n_outputs * (2 if config.probabilistic else 1)
+        linear = [_linear_layers(config, width, 1000 * seed + member) for member in range(config.members)]
+        self.weights = nn.ParameterList(torch.stack([p.weight.detach().T for p in layer]) for layer in zip(*linear))
+        self.biases = nn.ParameterList(torch.stack([p.bias.detach()[None] for p in layer]) for layer in zip(*linear))
         self._member: Tensor | None = None
-        self._places: tuple[Tensor, int] = torch.zeros(0), 0
-        shape = (config.members, 1, self.outputs)
-        self.highest = nn.Parameter(torch.full(shape, 0.5)) if config.probabilistic else None
-        self.lowest = nn.Parameter(torch.full(shape, -10.0)) if config.probabilistic else None
+        self._groups: tuple[Tensor, int] = torch.zeros(0), 0
+        shape = (config.members, 1, self.n_outputs)
+        self.max_log_variance = nn.Parameter(torch.full(shape, 0.5)) if config.probabilistic else None
+        self.min_log_variance = nn.Parameter(torch.full(shape, -10.0)) if config.probabilistic else None
 
-    def forward(self, normal: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Normalised inputs [E, N, I], each member its own, to normalised means and log-variances [E, N, O + 1]."""
-        hidden = normal
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Normalised inputs [E, N, I], one batch per member, to normalised means and log-variances [E, N, O + 1]."""
+        hidden = inputs
         for weight, bias in zip(self.weights[:-1], self.biases[:-1]):
             hidden = silu(torch.baddbmm(bias, hidden, weight))
         out = torch.baddbmm(self.biases[-1], hidden, self.weights[-1])
-        if self.highest is None or self.lowest is None:
+        if self.max_log_variance is None or self.min_log_variance is None:
             return out, None
-        mean, free = out.split(self.outputs, -1)
-        return mean, bounded(free, self.lowest, self.highest)
+        mean, unbounded = torch.split(out, self.n_outputs, -1)
+        return mean, soft_clamp(unbounded, self.min_log_variance, self.max_log_variance)
 
-    def parts(self) -> list[Tensor]:
+    def layer_parameters(self) -> list[Tensor]:
         return [*self.weights, *self.biases]
 
     def layers(self) -> list[tuple[Tensor, Tensor]]:
         return list(zip(self.weights, self.biases))
 
     def means(self, inputs: Tensor) -> Tensor:
-        """The means of `every` alone."""
+        """The means [E, N, O + 1] of `all_members`, without derivatives by the fused forward pass."""
         if torch.is_grad_enabled():
-            return self.every(inputs)[0]
-        return self.quick(inputs[None])[..., : self.outputs]
+            return self.all_members(inputs)[0]
+        return self.forward_fused(inputs[None])[..., : self.n_outputs]
 
-    def every(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw inputs [N, I], seen by all members: raw means and standard deviations [E, N, O + 1]."""
-        normal = (inputs - self.input_mean) / self.input_std
-        return self._raw(*self(normal.expand(self.members, *normal.shape)))
+    def all_members(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw inputs [N, I], given to every member, to raw means and standard deviations [E, N, O + 1]."""
+        normalized = (inputs - self.input_mean) / self.input_std
+        return self._denormalize(*self(normalized.expand(self.members, *normalized.shape)))
 
-    def some(self, inputs: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw inputs [N, I], row i seen by member `member[i]` (int64 [N]) alone: raw [N, O + 1] as in `every`.
+    def by_member(self, inputs: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw inputs [N, I], row i given to member `member[i]` only, to raw means and deviations [N, O + 1].
 
-        Rows are brought together by member and the groups filled up to the largest, for one product.
+        member: int64 [N]. Rows are grouped by member and groups padded to the largest, for one batched product.
         """
         if member is not self._member:  # under TS-infinity a whole rollout has one tensor of members
-            self._member, self._places = member, grouped(member, self.members)
-        place, room = self._places
-        # unused places hold the mean, so that nothing infinite comes of them
-        laid = self.input_mean.repeat(self.members * room, 1).index_copy(0, place, inputs)
-        mean, deviation = self._said(laid.view(self.members, room, -1))
-        if deviation is None:
-            return (found := mean.flatten(0, 1)[place]), torch.zeros_like(found)
-        return mean.flatten(0, 1)[place], deviation.flatten(0, 1)[place]
+            self._member, self._groups = member, group_by_member(member, self.members)
+        position, size = self._groups
+        # padding holds the mean input, so that it cannot produce infinities
+        padded = self.input_mean.repeat(self.members * size, 1).index_copy(0, position, inputs)
+        mean, deviation = self._grouped(padded.view(self.members, size, -1))
+        mean = mean.flatten(0, 1)[position]
+        return mean, torch.zeros_like(mean) if deviation is None else deviation.flatten(0, 1)[position]
 
-    def _said(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Raw inputs [E, N, I], each member its own: raw means and deviations [E, N, O + 1], None for no noise."""
+    def _grouped(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Raw inputs [E, N, I], one batch per member, to raw means and deviations [E, N, O + 1] or None."""
         if torch.is_grad_enabled():
-            return self._raw(*self((inputs - self.input_mean) / self.input_std))
-        out = self.quick(inputs)
-        if self.highest is None or self.lowest is None:
+            return self._denormalize(*self((inputs - self.input_mean) / self.input_std))
+        out = self.forward_fused(inputs)
+        if self.max_log_variance is None or self.min_log_variance is None:
             return out, None
-        log_variance = bounded(out[..., self.outputs :], self.lowest, self.highest)
-        return out[..., : self.outputs], self._deviation(log_variance)
+        log_variance = soft_clamp(out[..., self.n_outputs :], self.min_log_variance, self.max_log_variance)
+        return out[..., : self.n_outputs], self._deviation(log_variance)
 
-    def deviations(self, free: Tensor, member: int) -> Tensor:
-        """Raw standard deviations [N, O + 1] of one probabilistic member's free log-variances."""
-        assert self.highest is not None and self.lowest is not None
-        return self._deviation(bounded(free, self.lowest[member], self.highest[member]))
+    def deviations(self, unbounded: Tensor, member: int) -> Tensor:
+        """Raw standard deviations [N, O + 1] of one probabilistic member's unbounded log-variances [N, O + 1]."""
+        assert self.max_log_variance is not None and self.min_log_variance is not None
+        return self._deviation(soft_clamp(unbounded, self.min_log_variance[member], self.max_log_variance[member]))
 
     def _deviation(self, log_variance: Tensor) -> Tensor:
         return torch.exp(0.5 * log_variance) * self.output_std
 
-    def _raw(self, mean: Tensor, log_variance: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _denormalize(self, mean: Tensor, log_variance: Tensor | None) -> tuple[Tensor, Tensor]:
         raw = torch.addcmul(self.output_mean, mean, self.output_std)
         return raw, torch.zeros_like(raw) if log_variance is None else self._deviation(log_variance)
 
     def disagreement(self, means: Tensor) -> Tensor:
-        """[N] how far raw means [E, N, O + 1] are apart: deviation over members in units of the targets' own, the root
-        of its mean square over components. 0 for one member."""
+        """[N] disagreement of raw means [E, N, O + 1]: the deviation over members in units of the targets' deviation,
+        as root mean square over components. 0 for one member."""
         varies = self.output_std > 0
-        apart = means.var(0, unbiased=False) / torch.where(varies, self.output_std, 1.0).square()
-        return ((apart * varies).sum(-1) / varies.sum().clamp(min=1) + 1e-12).sqrt()
+        variance = means.var(0, unbiased=False) / torch.where(varies, self.output_std, 1.0).square()
+        return ((variance * varies).sum(-1) / varies.sum().clamp(min=1) + 1e-12).sqrt()
 
-    def size_of(self, mean: Tensor) -> Tensor:
-        """[N] size of raw outputs [N, O + 1], in the units and by the mean of `disagreement`."""
+    def magnitude(self, mean: Tensor) -> Tensor:
+        """[N] root mean square over components of raw outputs [N, O + 1], in the units of `disagreement`."""
         varies = self.output_std > 0
-        share = mean.square() / torch.where(varies, self.output_std, 1.0).square()
-        return ((share * varies).sum(-1) / varies.sum().clamp(min=1) + 1e-12).sqrt()
+        square = mean.square() / torch.where(varies, self.output_std, 1.0).square()
+        return ((square * varies).sum(-1) / varies.sum().clamp(min=1) + 1e-12).sqrt()
 
-    def losses(self, normal: Tensor, targets: Tensor) -> Tensor:
-        """[E] mean squared error or negative log-likelihood of normalised targets [E, N, O + 1]; components that never
-        vary are left out."""
-        mean, log_variance = self(normal)
+    def losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """[E] mean squared error or negative log-likelihood of normalised inputs [E, N, I] and targets [E, N, O + 1].
+
+        Components that never vary are left out.
+        """
+        mean, log_variance = self(inputs)
         each = (targets - mean).square() if log_variance is None else gaussian_nll(mean, log_variance, targets)
         varies = self.output_std > 0
         return (each * varies).sum(-1).mean(-1) / varies.sum().clamp(min=1)
 
-    def slack(self) -> Tensor:
-        """[E] 0.01 x the span of the log-variance limits, which training keeps small (Chua et al., appendix A.1)."""
-        if self.highest is None or self.lowest is None:
+    def log_variance_penalty(self) -> Tensor:
+        """[E] 0.01 x the span of the log-variance limits, added to the loss (Chua et al. 2018, appendix A.1)."""
+        if self.max_log_variance is None or self.min_log_variance is None:
             return self.input_mean.new_zeros(self.members)
-        span: Tensor = 0.01 * (self.highest - self.lowest).sum((1, 2))
+        span: Tensor = 0.01 * (self.max_log_variance - self.min_log_variance).sum((1, 2))
         return span
 
 
-def bounded(free: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
-    """Log-variances held between the limits, smoothly (Chua et al. 2018, appendix A.1)."""
-    below = highest - softplus(highest - free)
+def _linear_layers(config: EnsembleConfig, width: int, seed: int) -> list[nn.Linear]:
+    """The linear layers of one member's perceptron, with initial weights from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        body = perceptron(config.input_dim, config.hidden, config.layers, width)
+    return [layer for layer in body if isinstance(layer, nn.Linear)]
+
+
+def soft_clamp(unbounded: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+    """Log-variances kept smoothly between the limits (Chua et al. 2018, appendix A.1)."""
+    below = highest - softplus(highest - unbounded)
     return lowest + softplus(below - lowest)
 
 
 def gaussian_nll(mean: Tensor, log_variance: Tensor, targets: Tensor) -> Tensor:
-    """-log N(targets; mean, exp(log_variance)), of any one shape, in nats."""
-    off = (targets - mean).square() * torch.exp(-log_variance)
-    return 0.5 * (off + log_variance + math.log(2 * math.pi))
+    """-log N(targets; mean, exp(log_variance)) in nats; all of one shape, component by component."""
+    scaled_error = (targets - mean).square() * torch.exp(-log_variance)
+    return 0.5 * (scaled_error + log_variance + math.log(2 * math.pi))
 
 
-def grouped(member: Tensor, members: int) -> tuple[Tensor, int]:
-    """Where each of N rows is in a table [E * room] sorted by member, int64 [N], and the size of the largest group."""
+def group_by_member(member: Tensor, members: int) -> tuple[Tensor, int]:
+    """Positions int64 [N] of N rows in a table [E * size] sorted by member, and size, that of the largest group."""
     counts = torch.bincount(member, minlength=members)
     order = torch.argsort(member, stable=True)
     first = (counts.cumsum(0) - counts)[member[order]]
     rank = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=order.device) - first)
-    room = int(counts.max()) if len(member) else 0
-    return member * room + rank, room
+    size = int(counts.max()) if len(member) else 0
+    return member * size + rank, size

@@ -1,1 +1,6 @@
-"""control/world_models/mlp"""
+"""A multilayer perceptron as a deterministic world model.
+
+net.py: `MLPNet`, the network.
+model.py: `MLPModel`, a trained network as a `Model`.
+fit.py: `fit_mlp`, which trains one, and the training settings and steps that the other families use too.
+"""

@@ -1,4 +1,4 @@
-"""Training of the MLP dynamics on transitions: Adam, early stopping on held-out steps."""
+"""Training of the MLP dynamics on transitions: AdamW with early stopping on held-out steps."""
 
 from __future__ import annotations
 
@@ -13,144 +13,169 @@ from torch import Tensor, nn
 
 from ...data.transitions import Transitions
 from ...dynamics import KNOWN
-from ..network import MLPConfig, Scaled, inputs_of
-from .model import MLPModel, MLPNet
+from ..config import MLPConfig
+from ..normalized_net import NormalizedNet, network_inputs
+from .model import MLPModel
+from .net import MLPNet
 
 Config = TypeVar("Config", bound=MLPConfig)
+Pair = tuple[Tensor, Tensor]
+"""Inputs and targets."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How to train.
+    """How to train a network.
 
-    epochs: the most passes. patience: passes without a better held-out loss until it ends. batch: steps a minibatch.
-    rate: Adam's, annealed to a tenth by a cosine. decay: weight decay (AdamW). held_out: share of the steps.
+    epochs: the most passes over the data. patience: passes without a lower held-out loss after which training stops.
+    batch_size: steps in a minibatch. learning_rate: of AdamW, annealed to a tenth by a cosine. weight_decay: of AdamW.
+    held_out: share of the steps, in (0, 1).
     """
 
     epochs: int = 300
     patience: int = 60
-    batch: int = 64
-    rate: float = 3e-3
-    decay: float = 1e-5
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-5
     held_out: float = 0.1
     seed: int = 0
 
 
-USUAL = Fit()
+DEFAULT_FIT = Fit()
 
 
 @dataclass(frozen=True)
-class Report:
-    """epochs passed, and the share of variance left unexplained (0 is perfect) on training and held-out steps, each
-    the mean over the components of change and reward."""
+class MLPReport:
+    """How well a network fits.
+
+    epochs: passes made. train, held_out: the share of variance left unexplained (0 is perfect) on training and on
+    held-out steps, averaged over the components of change and reward.
+    """
 
     epochs: int
     train: float
     held_out: float
 
 
-def config_for(env: Any, kind: type[Config] = MLPConfig, **settings: Any) -> Config:  # type: ignore[assignment]
-    """The `MLPConfig` or `EnsembleConfig` that fits a gymnasium environment or its id; `settings` go on to it.
+def config_for(
+    env: gymnasium.Env[Any, Any] | str,
+    kind: type[Config] = MLPConfig,  # type: ignore[assignment]
+    **settings: Any,
+) -> Config:
+    """The configuration that fits the spaces of a gymnasium environment or its id.
 
-    Ends are given where the environment is in `dynamics.KNOWN`, otherwise learned.
+    kind: `MLPConfig` or a subclass. settings: further fields of it. Termination is given where the environment is in
+    `dynamics.KNOWN`, otherwise learned.
 
-    Errors: ValueError for spaces that are not a flat Box of observations and a Discrete or finite Box of actions.
+    Errors: ValueError for spaces other than a flat Box of observations and a Discrete or a flat, finite Box of actions.
     """
     env = gymnasium.make(env) if isinstance(env, str) else env
-    seen, acts = env.observation_space, env.action_space
-    settings = {"ended": "given" if env.spec.id in KNOWN else "learned"} | settings
-    if not isinstance(seen, gymnasium.spaces.Box) or len(seen.shape) != 1:
-        raise ValueError(f"an MLP wants flat observations, {env.spec.id} has {seen}; wrap it in FlattenObservation")
-    if isinstance(acts, gymnasium.spaces.Discrete):
-        return kind(env.spec.id, seen.shape[0], int(acts.n), **settings)
-    if isinstance(acts, gymnasium.spaces.Box) and len(acts.shape) == 1:
-        bounds = tuple(acts.low.tolist()), tuple(acts.high.tolist())
-        return kind(env.spec.id, seen.shape[0], None, *bounds, **settings)
-    raise ValueError(f"an MLP wants discrete actions or a flat Box of them, {env.spec.id} has {acts}")
+    assert env.spec is not None
+    name, observations, actions = env.spec.id, env.observation_space, env.action_space
+    settings = {"termination": "given" if name in KNOWN else "learned"} | settings
+    if not isinstance(observations, gymnasium.spaces.Box) or len(observations.shape) != 1:
+        raise ValueError(f"an MLP needs flat observations, {name} has {observations}; wrap it in FlattenObservation")
+    if isinstance(actions, gymnasium.spaces.Discrete):
+        return kind(name, observations.shape[0], int(actions.n), **settings)
+    if isinstance(actions, gymnasium.spaces.Box) and len(actions.shape) == 1:
+        bounds = tuple(actions.low.tolist()), tuple(actions.high.tolist())
+        return kind(name, observations.shape[0], None, *bounds, **settings)
+    raise ValueError(f"an MLP needs discrete actions or a flat Box of them, {name} has {actions}")
 
 
-def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = USUAL) -> tuple[MLPModel, Report]:
-    """Train a fresh network on `data`. The same data, settings and seed give the same weights on one machine."""
+def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = DEFAULT_FIT) -> tuple[MLPModel, MLPReport]:
+    """Train a new network on `data`. The same data, settings and seed give the same weights on one machine."""
     train, held_out = data.split(fit.held_out, fit.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fit.seed)
         net = MLPNet(config)
-    raw = [(inputs_of(config, part.seen, part.actions), targets_of(part)) for part in (train, held_out)]
-    set_scales(net, *raw[0])
-    (x, y), (hx, hy) = (normalised(net, *part) for part in raw)
-    epochs = descend(net.body, (x, y), (hx, hy), nn.functional.mse_loss, fit)
-    if net.end is not None:
-        fit_end(net, train, held_out, fit)
+    raw = [(network_inputs(config, part.obs, part.action), training_targets(part)) for part in (train, held_out)]
+    set_normalization(net, *raw[0])
+    train_pair, held_out_pair = (normalize(net, *pair) for pair in raw)
+    epochs = train_network(net.body, train_pair, held_out_pair, nn.functional.mse_loss, fit)
+    if net.termination is not None:
+        fit_termination(net, train, held_out, fit)
     net.eval().requires_grad_(False)
-    left, held = (float(nn.functional.mse_loss(net.body(a), b)) for a, b in ((x, y), (hx, hy)))
-    return MLPModel(config, net), Report(epochs, left, held)
+    losses = (float(nn.functional.mse_loss(net.body(x), y)) for x, y in (train_pair, held_out_pair))
+    return MLPModel(config, net), MLPReport(epochs, *losses)
 
 
-def set_scales(net: Scaled, inputs: Tensor, targets: Tensor) -> None:
-    """Means and deviations of inputs [N, I] and targets [N, O + 1]. An input that never varies keeps scale 1; a target
-    that never varies (CartPole's reward) gets scale 0, so that the network answers with that number and nothing else.
+def training_targets(data: Transitions) -> Tensor:
+    """[N, O + 1] change of the observation, and reward."""
+    return torch.cat((data.next_obs - data.obs, data.reward[:, None]), 1)
+
+
+def set_normalization(net: NormalizedNet, inputs: Tensor, targets: Tensor) -> None:
+    """Set means and deviations from inputs [N, I] and targets [N, O + 1].
+
+    An input that never varies gets deviation 1. A target that never varies (CartPole's reward) gets deviation 0, so
+    that the network always predicts its mean.
     """
-    for name, rows in (("input", inputs), ("output", targets)):
-        std, mean = torch.std_mean(rows, 0)
-        getattr(net, f"{name}_mean").copy_(mean)
-        getattr(net, f"{name}_std").copy_(torch.where(std > 1e-6, std, 1.0 if name == "input" else 0.0))
+    for mean, std, rows, constant in (
+        (net.input_mean, net.input_std, inputs, 1.0),
+        (net.output_mean, net.output_std, targets, 0.0),
+    ):
+        deviations, means = torch.std_mean(rows, 0)
+        mean.copy_(means)
+        std.copy_(torch.where(deviations > 1e-6, deviations, constant))
 
 
-def targets_of(data: Transitions) -> Tensor:
-    """[N, O + 1] change of the observation, reward."""
-    return torch.cat((data.reached - data.seen, data.rewards[:, None]), 1)
-
-
-def normalised(net: Scaled, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs [N, I] and targets [N, O + 1] in units of their deviations."""
+def normalize(net: NormalizedNet, inputs: Tensor, targets: Tensor) -> Pair:
+    """Inputs [N, I] and targets [N, O + 1] with mean 0 and deviation 1."""
     spread = torch.where(net.output_std > 0, net.output_std, 1.0)
     return (inputs - net.input_mean) / net.input_std, (targets - net.output_mean) / spread
 
 
-def fit_end(net: Scaled, train: Transitions, held_out: Transitions, fit: Fit) -> None:
-    """Train the judge of ends on reached observations. Unweighted: ends are rare, but a bound drawn too far in would
-    forbid states that are still worth visiting. Longer than the body: it is small, and a bound is sharp. Where no end
-    was seen, nothing ends."""
-    size = train.seen.shape[1]
-    assert net.end is not None
-    if not bool(train.ended.any() or held_out.ended.any()):
-        last = net.end[-1]
+def fit_termination(net: NormalizedNet, train: Transitions, held_out: Transitions, fit: Fit) -> None:
+    """Train the termination network on next observations.
+
+    Terminal states are rare, but the loss is unweighted: weighting them would also classify good states near the
+    boundary as terminal. The network is small and the boundary sharp, so it is trained for longer than the body. Where
+    the data hold no terminal state, no state is ever predicted terminal.
+    """
+    assert net.termination is not None
+    if not bool(train.terminated.any() or held_out.terminated.any()):
+        last = net.termination[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
         nn.init.constant_(last.bias, -10.0)
         return
-
-    def pairs(data: Transitions) -> tuple[Tensor, Tensor]:
-        seen = (data.reached - net.input_mean[:size]) / net.input_std[:size]
-        return seen, data.ended.float()[:, None]
-
-    longer = replace(fit, epochs=5 * fit.epochs, patience=5 * fit.patience, rate=3 * fit.rate)
-    descend(net.end, pairs(train), pairs(held_out), nn.functional.binary_cross_entropy_with_logits, longer)
+    longer = replace(fit, epochs=5 * fit.epochs, patience=5 * fit.patience, learning_rate=3 * fit.learning_rate)
+    pairs = _termination_pair(net, train), _termination_pair(net, held_out)
+    train_network(net.termination, *pairs, nn.functional.binary_cross_entropy_with_logits, longer)
 
 
-def descend(
-    net: nn.Module,
-    train: tuple[Tensor, Tensor],
-    held_out: tuple[Tensor, Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
-    fit: Fit,
+def _termination_pair(net: NormalizedNet, data: Transitions) -> Pair:
+    """Normalised next observations [N, O], and 1 where they are terminal [N, 1]."""
+    size = data.obs.shape[1]
+    return (data.next_obs - net.input_mean[:size]) / net.input_std[:size], data.terminated.float()[:, None]
+
+
+def train_network(
+    net: nn.Module, train: Pair, held_out: Pair, loss: Callable[[Tensor, Tensor], Tensor], fit: Fit
 ) -> int:
-    """Minibatch AdamW until the held-out loss rests; leaves the best weights in `net`, returns the passes made."""
-    order = torch.Generator().manual_seed(fit.seed)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=fit.rate, weight_decay=fit.decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, fit.epochs, fit.rate / 10)
-    best, rest, passed, kept = float("inf"), 0, 0, copy.deepcopy(net.state_dict())
-    while passed < fit.epochs and rest < fit.patience:
-        for index in torch.split(torch.randperm(len(train[0]), generator=order), fit.batch):
-            optimiser.zero_grad()
+    """Train by minibatch AdamW, leave the weights of the lowest held-out loss in `net`, return the passes made.
+
+    Errors: ValueError where the held-out loss is not finite.
+    """
+    rng = torch.Generator().manual_seed(fit.seed)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=fit.learning_rate, weight_decay=fit.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fit.epochs, fit.learning_rate / 10)
+    best, without_progress, epoch, weights = float("inf"), 0, 0, copy.deepcopy(net.state_dict())
+    while epoch < fit.epochs and without_progress < fit.patience:
+        for index in torch.split(torch.randperm(len(train[0]), generator=rng), fit.batch_size):
+            optimizer.zero_grad()
             loss(net(train[0][index]), train[1][index]).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
         schedule.step()
-        passed += 1
+        epoch += 1
         with torch.no_grad():
             now = float(loss(net(held_out[0]), held_out[1]))
         if not now < float("inf"):
-            raise ValueError("training diverged: the held-out loss is not finite; lower Fit.rate")
-        best, rest, kept = (now, 0, copy.deepcopy(net.state_dict())) if now < best else (best, rest + 1, kept)
-    net.load_state_dict(kept)
-    return passed
+            raise ValueError("training diverged: the held-out loss is not finite; lower Fit.learning_rate")
+        if now < best:
+            best, without_progress, weights = now, 0, copy.deepcopy(net.state_dict())
+        else:
+            without_progress += 1
+    net.load_state_dict(weights)
+    return epoch

@@ -79,11 +79,11 @@ $("legend").onclick = e => {
 };
 
 function drawMatrices() {
-  const units = [...new Set(SUMMARY.verdicts.map(v => v.unit))];
+  const units = [...new Set(SUMMARY.comparisons.map(v => v.unit))];
   if (!units.length) { $("matrices").closest("section").hidden = true; return; }
   $("matrices").innerHTML = units.map(unit => {
     const cell = (a, b) => {
-      const v = SUMMARY.verdicts.find(v => v.unit === unit && ((v.first[0] === a && v.second[0] === b) || (v.first[0] === b && v.second[0] === a)));
+      const v = SUMMARY.comparisons.find(v => v.unit === unit && ((v.first[0] === a && v.second[0] === b) || (v.first[0] === b && v.second[0] === a)));
       if (a === b || !v) return "<td></td>";
       if (!v.comparable) return `<td data-tip="${esc(v.text)}"><small>–</small></td>`;
       const s = v.first[0] === a ? 1 : -1, edges = [s * v.low, s * v.high].sort((x, y) => x - y);
@@ -98,8 +98,9 @@ function drawMatrices() {
 const NAMES = { model_calls: "calls", generated_tokens: "generated", prompt_tokens: "prompt", cached_tokens: "cached", value_tokens: "critic", flops: "FLOPs" };
 let ledger = "charged";
 function drawRows() {
-  const names = ["charged", "spent", "closing"];
-  $("ledgers").innerHTML = names.map(n => `<button class="${n === ledger ? "on" : ""}" data-n="${n}">${n}</button>`).join("");
+  const names = ["charged", "spent", "completion"];
+  const titles = { charged: "charged (as if alone)", spent: "spent (actual)", completion: "completion" };
+  $("ledgers").innerHTML = names.map(n => `<button class="${n === ledger ? "on" : ""}" data-n="${n}">${titles[n]}</button>`).join("");
   const units = ["nodes", "model_calls", "generated_tokens", "prompt_tokens", "cached_tokens", "value_tokens", "seconds", "flops"].filter(u => ROWS.some(r => names.some(n => r[n][u])));
   const counts = [["unanswered", r => r.n - r.answered - r.failed], ["failed", r => r.failed], ["wrong format", r => r.wrong_format]].filter(([, f]) => ROWS.some(f));
   const low = Math.min(...ROWS.map(r => r.low)), high = Math.max(...ROWS.map(r => r.high)), S = x => 4 + 64 * (x - low) / (high - low || 1);
@@ -135,7 +136,7 @@ function drawMap() {
   PLANNERS.forEach((p, k) => {
     out += `<text x="0" y="${k * h + 15}" style="fill:${color(p)};font-weight:600">${esc(p)}</text>`;
     for (const o of own(p)) {
-      const [id, , budget, score, answer, failed] = o, what = failed ? "failed: " + failed : CONTROL ? fix(score) : `${score ? "right" : "wrong"}, answer ${answer ?? "none"}, wanted ${DATA.problems[index.get(id)].gold}`;
+      const [id, , budget, score, answer, failed] = o, what = failed ? "failed: " + failed : CONTROL ? fix(score) : `${score ? "right" : "wrong"}, answer ${answer ?? "none"}, correct ${DATA.problems[index.get(id)].reference}`;
       out += `<rect class="node" data-problem="${esc(id)}" data-planner="${esc(p)}" x="${left + index.get(id) * w}" y="${k * h + 2}" width="${w - (w > 5 ? 1.5 : 0.5)}" height="${h - 5}" rx="1.5" fill="${failed ? "#1b2330" : shade(score)}" data-tip="${esc(`${p}, budget ${budget}\n${CONTROL ? "episode" : "problem"} ${id}\n${what}`)}"/>`;
       if (CONTROL && w >= 40 && !failed) out += `<text x="${left + index.get(id) * w + w / 2 - 1}" y="${k * h + 15}" text-anchor="middle" style="fill:${(score - low) / (high - low || 1) > 0.55 ? "#fff" : "inherit"};pointer-events:none">${score.toFixed(0)}</text>`;
     }

@@ -43,15 +43,15 @@ function describe() {
   const about = DATA.problems.find(p => p.id === view.problem);
   const outcome = DATA.outcomes.find(o => o[0] === view.problem && o[1] === view.planner && o[2] === view.budget);
   $("question").textContent = about.question;
-  $("verdict").innerHTML = outcome ? `${esc(view.planner)} answers <span class="${outcome[3] ? "right" : "wrong"}">${esc(outcome[4] ?? "nothing")}</span>; wanted <b>${esc(about.gold)}</b>. ${view.tree.length - 1} nodes.` : "";
+  $("answer-line").innerHTML = outcome ? `${esc(view.planner)} answers <span class="${outcome[3] ? "right" : "wrong"}">${esc(outcome[4] ?? "nothing")}</span>; correct is <b>${esc(about.reference)}</b>. ${view.tree.length - 1} nodes.` : "";
 }
 
-const shadeOf = (n, low, high) => { const t = (n.value - low) / (high - low || 1); return `hsl(${212 - 8 * t}, ${38 + 34 * t}%, ${90 - 54 * Math.max(0, Math.min(1, t))}%)`; };
-const worth = n => n.end === 1 ? n.reward : n.value;
+const shadeOf = (value, low, high) => { const t = (value - low) / (high - low || 1); return `hsl(${212 - 8 * t}, ${38 + 34 * t}%, ${90 - 54 * Math.max(0, Math.min(1, t))}%)`; };
+const shownValue = n => n.terminal === 1 ? n.reward : n.prior_value;
 
 function drawTree() {
   const nodes = view.tree.slice(0, view.shown), alive = new Set(nodes), column = 172, row = 26;
-  const values = view.tree.slice(1).filter(n => n.end !== 2 && !(n.same >= 0)).map(worth).filter(isFinite), low = Math.min(...values), high = Math.max(...values);
+  const values = view.tree.slice(1).filter(n => n.terminal !== 2 && !(n.duplicate_of >= 0)).map(shownValue).filter(isFinite), low = Math.min(...values), high = Math.max(...values);
   const most = Math.max(1, ...view.tree.slice(1).map(n => n.visits));
   let y = 0, widest = 0;
   const place = (n, depth) => {
@@ -64,19 +64,19 @@ function drawTree() {
   };
   place(view.tree[0], 0);
   let lines = "", dots = "";
-  const walk = n => {
+  const drawSubtree = n => {
     for (const c of n.drawn) {
       const mid = (n.x + 40 + c.x) / 2, hot = n.best && c.best;
       lines += `<path d="M${n.x},${n.y} C${mid},${n.y} ${mid},${c.y} ${c.x},${c.y}" fill="none" stroke="${hot ? "#ea580c" : "#c9d1da"}" stroke-width="${hot ? 3 : 1.2}"/>`;
-      walk(c);
+      drawSubtree(c);
     }
-    const r = 3.5 + 5.5 * Math.sqrt(n.visits / most), done = n.end === 1, twin = n.same >= 0, root = n === view.tree[0];
+    const r = 3.5 + 5.5 * Math.sqrt(n.visits / most), done = n.terminal === 1, twin = n.duplicate_of >= 0, root = n === view.tree[0];
     const text = root ? "" : !n.text ? "(empty line)" : n.text.length > 23 ? n.text.slice(0, 22) + "…" : n.text;
     const extra = view.folded.has(n.node) && n.children.length ? " +" : "";
-    dots += `<g class="node" data-node="${n.node}" data-tip="${esc(root ? "the question" : n.text)}"><circle cx="${n.x}" cy="${n.y}" r="${Math.min(9, r)}" fill="${root ? "#1b2330" : twin || n.end === 2 ? "#fff" : shadeOf({ value: worth(n) }, low, high)}" stroke="${n.node === view.picked ? "#1b2330" : done ? "#0d9488" : "#8d99a8"}" stroke-width="${done || n.node === view.picked ? 2.4 : 0.8}"${twin ? ' stroke-dasharray="2 2"' : ""}/>${n.end === 2 && !twin ? `<path d="M${n.x - 3},${n.y - 3} l6,6 m0,-6 l-6,6" stroke="#c2410c" stroke-width="1.6"/>` : ""}` +
+    dots += `<g class="node" data-node="${n.node}" data-tip="${esc(root ? "the question" : n.text)}"><circle cx="${n.x}" cy="${n.y}" r="${Math.min(9, r)}" fill="${root ? "#1b2330" : twin || n.terminal === 2 ? "#fff" : shadeOf(shownValue(n), low, high)}" stroke="${n.node === view.picked ? "#1b2330" : done ? "#0d9488" : "#8d99a8"}" stroke-width="${done || n.node === view.picked ? 2.4 : 0.8}"${twin ? ' stroke-dasharray="2 2"' : ""}/>${n.terminal === 2 && !twin ? `<path d="M${n.x - 3},${n.y - 3} l6,6 m0,-6 l-6,6" stroke="#c2410c" stroke-width="1.6"/>` : ""}` +
       `<text x="${n.x + 12}" y="${n.y - (n.drawn.length && !root ? 8 : -4)}" style="paint-order:stroke;stroke:#fff;stroke-width:3px;font-weight:${n.best ? 600 : 400}${twin ? ";fill:#8d99a8" : ""}">${esc(text)}${extra}</text></g>`;
   };
-  walk(view.tree[0]);
+  drawSubtree(view.tree[0]);
   $("tree").innerHTML = `<svg width="${16 + widest * column + 190}" height="${y * row + 24}">${lines}${dots}</svg>`;
   $("order-out").textContent = `${view.shown - 1} of ${view.tree.length - 1}`;
   detail(view.picked);
@@ -90,11 +90,11 @@ function centre() {
 function detail(id) {
   const n = view.tree.find(n => n.node === id);
   if (!n) return;
-  const way = [];
-  for (let at = n; at && at.up; at = at.up) way.unshift(at);
-  const facts = [["value", num(n.value)], ["reward", num(n.reward)], ["mean", num(n.mean)], ["visits", n.visits], ["slot", n.slot], ["told as", `${n.order}.`], ["node", n.node]];
+  const path = [];
+  for (let at = n; at && at.up; at = at.up) path.unshift(at);
+  const facts = [["model's value", num(n.prior_value)], ["reward", num(n.reward)], ["mean return", num(n.value)], ["visits", n.visits], ["slot", n.slot], ["evaluated as", `${n.order}.`], ["node", n.node]];
   if (n.tokens != null) facts.push(["tokens", num(n.tokens)]);
-  $("detail").innerHTML = `<h3>${way.length ? "From the question to this step" : "The question"}</h3><ol>${way.map(s => `<li>${esc(s.text)} <small style="color:var(--soft)">${num(worth(s), 2)}</small></li>`).join("")}</ol><dl>${facts.map(([k, v]) => `<dt>${k}</dt><dd>${v}</dd>`).join("")}</dl>`;
+  $("detail").innerHTML = `<h3>${path.length ? "From the question to this step" : "The question"}</h3><ol>${path.map(s => `<li>${esc(s.text)} <small style="color:var(--soft)">${num(shownValue(s), 2)}</small></li>`).join("")}</ol><dl>${facts.map(([k, v]) => `<dt>${k}</dt><dd>${v}</dd>`).join("")}</dl>`;
 }
 
 if (BLOBS.size && typeof DecompressionStream !== "undefined") {

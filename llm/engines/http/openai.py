@@ -1,14 +1,13 @@
-"""Any server that speaks OpenAI's completions protocol: vLLM, SGLang, llama.cpp, hosted ones; one or several of them.
+"""An engine for servers with OpenAI's completions interface: vLLM, SGLang, llama.cpp and hosted ones.
 
-Prompts go out as token ids. Servers differ in what comes back: ids where they offer them (vLLM), else their text read
-by our tokenizer; a step's delimiter where it is kept, else what the server says it stopped at, else the text is cut
-here. A server takes no noise per token: what makes a run repeatable is its tape.
+Prompts are sent as token ids. Servers differ in what they return: token ids where they offer them (vLLM), else text
+that is tokenised here; the delimiter of a step where they keep it, else what stopped the generation, else the text is
+split here. A server accepts no random numbers per token, so only a tape makes a run repeatable.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import time
@@ -17,9 +16,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from ..base import EngineCounters, EngineGone, Generation, Sampling, Score, Tokens
-from ..stops import Delimiters, decode
-from .servers import ServerError, Servers
+from ..base import Engine, EngineCounters, EngineGone, Generation, Sampling, Score, Tokens
+from ..model_files import tokenizer_text
+from ..stops import StepEndsCache, decode
+from .servers import Answer, Parse, ServerError, Servers
 
 EXTRAS = {
     "return_token_ids": True,
@@ -28,22 +28,22 @@ EXTRAS = {
     "skip_special_tokens": False,
     "spaces_between_special_tokens": False,
 }
-"""Fields beyond OpenAI's protocol, left away for a server that refuses them."""
+"""Fields beyond OpenAI's interface, omitted for a server that refuses them."""
 
-TOP = 20
-"""Next tokens whose log-probabilities are asked for, where a server cannot be asked for certain ones."""
+TOP_LOGPROBS = 20
+"""Most likely next tokens to request where a server cannot return the log-probabilities of given ones."""
 
 
 class NoLogprobs(ServerError, EngineGone):
-    """The server gives no log-probabilities, so that no score will ever come."""
+    """The server returns no log-probabilities, so that no score is possible."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion as read from the wire: new ids with log-probabilities (NaN where the server gives none).
+    """One completion as received: new ids with log-probabilities (NaN where the server returns none).
 
-    finish: "stop" or "length". stopped: the stop string that ended it where the server says so and left it away, None
-    where the server does not say.
+    finish: "stop" or "length". stopped: the stop text that ended the completion and is not part of it, "" where it was
+    none; None where the server does not say. cached, computed: as in `Generation`.
     """
 
     ids: Tokens
@@ -54,19 +54,12 @@ class Completion:
     computed: int
 
 
-class OpenAIEngine:
-    """Continues and scores token sequences at servers that serve the same model; see `base.Engine`.
+class OpenAIEngine(Engine):
+    """Generates and scores token sequences on servers that serve the same model; see `Engine`.
 
-    model: its name there, and if they know it by another name, the only one they have. tokenizer: the model's.
-    base_urls: such as "http://localhost:8000/v1", several of them in a list or separated by commas. key: by default the
-    environment's OPENAI_API_KEY. context: by default what the servers say, else the tokenizer. options: of `Servers`,
-    such as `deadline`.
-
-    Log-probabilities are as the server gives them: vLLM's are those at temperature 1. `score` sees the `TOP` most
-    likely tokens unless the server can be asked for certain ids; what is not among them has chance 0. mute: the last
-    continuation came without any.
-
-    Errors: ValueError for a server that cannot be reached or lacks the model.
+    Log-probabilities are those of the server: vLLM's are at temperature 1. `score` sees the `TOP_LOGPROBS` most likely
+    tokens unless the server accepts token ids; other tokens get probability 0. `gives_logprobs` is False after a
+    continuation without log-probabilities.
     """
 
     def __init__(
@@ -79,120 +72,132 @@ class OpenAIEngine:
         context: int | None = None,
         **options: Any,
     ) -> None:
+        """Ask the servers for their models.
+
+        model: its name on the servers; if they have a single model, its name may differ. tokenizer: the model's.
+        base_urls: such as "http://localhost:8000/v1", several in a list or separated by commas. key: by default the
+        environment variable OPENAI_API_KEY. context: by default what the servers report, else the tokenizer's.
+        options: of `Servers`, such as `deadline`.
+
+        Errors: ValueError for a server that cannot be reached or lacks the model.
+        """
         urls = base_urls.split(",") if isinstance(base_urls, str) else list(base_urls)
-        self.servers = Servers([url.strip() for url in urls if url.strip()], key or _key(), **options)
+        key = key or os.environ.get("OPENAI_API_KEY")
+        self.servers = Servers([url.strip() for url in urls if url.strip()], key, **options)
         self.tokenizer, self.counters = tokenizer, EngineCounters()
-        served = [_served(url, listing, model) for url, listing in self.servers.get("/models")]
+        served = [_served_model(url, listing, model) for url, listing in self.servers.get("/models")]
         self.model = served[0]["id"]
         if any(entry["id"] != self.model for entry in served):
             raise ValueError(f"the servers serve different models: {', '.join(entry['id'] for entry in served)}")
         self.context = context or _context(served, tokenizer)
         self.fingerprint = _fingerprint(self.model, tokenizer)
-        self._extras, self._stops, self.mute = dict(EXTRAS), True, False
-        self._step_ends = Delimiters(self.tokenizer)
+        self._extras, self._use_stop = dict(EXTRAS), True
+        self._step_ends = StepEndsCache(self.tokenizer)
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
-        """Continue `prompt` in one request; what a server writes beyond the last step is thrown away.
+        """Continue `prompt` in one request; tokens after the last step are dropped.
 
         Errors: ValueError for a prompt that leaves no room, ServerError where no server answers.
         """
         if not prompt or len(prompt) + 1 > self.context:
             raise ValueError(f"the prompt has {len(prompt)} tokens; the context holds {self.context}, one new included")
-        begun = time.perf_counter()
-        most = min(sampling.max_tokens, self.context - len(prompt))
-        body = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": most, "logprobs": 1}
+        started = time.perf_counter()
+        max_tokens = min(sampling.max_tokens, self.context - len(prompt))
+        body = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": max_tokens, "logprobs": 1}
         stop = sampling.stop if sampling.max_steps == 1 else None
-        made = await self._complete(prompt, {**body, "stop": [stop]} if stop and self._stops else body)
-        if stop and self._stops and made.finish == "stop" and made.stopped is None and not self._holds(made.ids, stop):
-            # from this answer on it is not known whether a step or the solution has ended
-            self._stops = False
+        made = await self._complete(prompt, {**body, "stop": [stop]} if stop and self._use_stop else body)
+        unclear = made.finish == "stop" and made.stopped is None
+        if stop and self._use_stop and unclear and not self._contains(made.ids, stop):
+            # such a server does not say whether the stop text or the end of sequence ended the completion
+            self._use_stop = False
             made = await self._complete(prompt, body)
         ids, logprobs = made.ids, made.logprobs
-        if stop and made.finish == "stop" and made.stopped == stop and not self._holds(ids, stop):
-            line_end = tuple(self.tokenizer.encode(stop, add_special_tokens=False))
-            ids, logprobs = ids + line_end, logprobs + (0.0,) * len(line_end)
+        if stop and made.finish == "stop" and made.stopped == stop and not self._contains(ids, stop):
+            delimiter = tuple(self.tokenizer.encode(stop, add_special_tokens=False))
+            ids, logprobs = ids + delimiter, logprobs + (0.0,) * len(delimiter)
         self.counters.generated += len(ids)
-        steps, ended = self._steps(ids, sampling, made.finish)
-        left = iter(logprobs)
-        shares = [tuple(islice(left, len(step))) for step in steps]
-        return Generation(steps, shares, ended, made.cached, made.computed, time.perf_counter() - begun)
+        steps, ended = self._split(ids, sampling, made.finish)
+        remaining = iter(logprobs)
+        step_logprobs = [tuple(islice(remaining, len(step))) for step in steps]
+        return Generation(steps, step_logprobs, ended, made.cached, made.computed, time.perf_counter() - started)
 
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
-        """Log-probabilities of single next tokens `choices`. NoLogprobs where the server gives none at all."""
-        begun = time.perf_counter()
-        body = {"temperature": 1.0, "max_tokens": 1, "logprobs": TOP}
-        found, cached, computed = await self._send(
-            prompt, body | ({"logprob_token_ids": list(choices)} if self._extras else {}), self._read_top
-        )
-        if found is None:
+        """Log-probabilities of single next tokens `choices`. NoLogprobs where the server returns none."""
+        started = time.perf_counter()
+        body: dict[str, Any] = {"temperature": 1.0, "max_tokens": 1, "logprobs": TOP_LOGPROBS}
+        body |= {"logprob_token_ids": list(choices)} if self._extras else {}
+        top, cached, computed = await self._send(prompt, body, self._parse_top_logprobs)
+        if top is None:
             raise NoLogprobs(f"{self.model}: the server gives no log-probabilities; choose --value none or rollout")
         self.counters.scored += 1
-        logprobs = tuple(self._look_up(found, i) for i in choices)
-        return Score(logprobs, cached, computed, time.perf_counter() - begun)
+        logprobs = tuple(self._look_up(top, token) for token in choices)
+        return Score(logprobs, cached, computed, time.perf_counter() - started)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self.servers.close()
 
     async def _complete(self, prompt: Sequence[int], body: dict[str, Any]) -> Completion:
-        return await self._send(prompt, body, self._read_completion)
+        return await self._send(prompt, body, self._parse_completion)
 
-    async def _send(self, prompt: Sequence[int], body: dict[str, Any], read: Any) -> Any:
-        """Post a completion request, once more without the extras if a server does not know them."""
+    async def _send(self, prompt: Sequence[int], body: dict[str, Any], parse: Parse[Answer]) -> Answer:
+        """Post a completion request, and once more without the extra fields if a server refuses them."""
         self.counters.requests += 1
         body = {"model": self.model, "prompt": list(map(int, prompt)), **body}
         try:
-            return await self.servers.post("/completions", {**body, **self._extras}, read)
+            return await self.servers.post("/completions", {**body, **self._extras}, parse)
         except ServerError as error:
             if error.status not in (400, 422) or not self._extras or "context" in str(error):
                 raise
             self._extras = {}
             body.pop("logprob_token_ids", None)
-            return await self.servers.post("/completions", body, read)
+            return await self.servers.post("/completions", body, parse)
 
-    def _read_completion(self, answer: Any) -> Completion:
+    def _parse_completion(self, answer: Any) -> Completion:
         choice = answer["choices"][0]
         text, finish = choice["text"], choice["finish_reason"]
         if finish not in ("stop", "length") or not isinstance(text, str):
             raise ValueError(f"finish_reason {finish!r}")
-        wire = choice.get("logprobs") or {}
-        names, given = wire.get("tokens") or [], wire.get("token_logprobs") or []
+        received = choice.get("logprobs") or {}
+        names, given = received.get("tokens") or [], received.get("token_logprobs") or []
         ids = self._ids(choice, names, text)
         logprobs = tuple(math.nan if x is None else float(x) for x in given)
-        self.mute = bool(ids) and not given
+        self.gives_logprobs = not ids or bool(given)
         if len(logprobs) != len(ids):
             logprobs = (math.nan,) * len(ids)
         special = set(self.tokenizer.all_special_ids)
         while finish == "stop" and ids and ids[-1] in special:
             ids, logprobs = ids[:-1], logprobs[:-1]
-        said = choice.get("stop_reason", choice.get("matched_stop"))
-        told = "stop_reason" in choice or "matched_stop" in choice
-        stopped = said if isinstance(said, str) else "" if told else None
-        return Completion(ids, logprobs, finish, stopped, *_usage(answer))
+        reason = choice.get("stop_reason", choice.get("matched_stop"))
+        reported = "stop_reason" in choice or "matched_stop" in choice
+        stopped = reason if isinstance(reason, str) else "" if reported else None
+        return Completion(ids, logprobs, finish, stopped, *_token_usage(answer))
 
     def _ids(self, choice: Any, names: Sequence[str], text: str) -> Tokens:
+        """The ids where the server returns them, as such or as token names, else the tokenised text."""
         if choice.get("token_ids") is not None:
             return tuple(map(int, choice["token_ids"]))
         if names and all(name.startswith("token_id:") for name in names):
             return tuple(int(name.removeprefix("token_id:")) for name in names)
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
-    def _read_top(self, answer: Any) -> tuple[dict[str, float] | None, int, int]:
-        wire = answer["choices"][0].get("logprobs") or {}
-        top = wire.get("top_logprobs") or [None]
-        return None if top[0] is None else {k: float(v) for k, v in top[0].items()}, *_usage(answer)
+    def _parse_top_logprobs(self, answer: Any) -> tuple[dict[str, float] | None, int, int]:
+        received = answer["choices"][0].get("logprobs") or {}
+        top = received.get("top_logprobs") or [None]
+        return None if top[0] is None else {k: float(v) for k, v in top[0].items()}, *_token_usage(answer)
 
-    def _look_up(self, found: dict[str, float], token: int) -> float:
-        if (name := f"token_id:{token}") in found:
-            return found[name]
+    def _look_up(self, top: dict[str, float], token: int) -> float:
+        if (name := f"token_id:{token}") in top:
+            return top[name]
         text = decode(self.tokenizer, [token])
-        # half a character is written the same for many tokens
-        return -math.inf if "\ufffd" in text else found.get(text, -math.inf)
+        # many tokens that are parts of a character have this same text
+        return -math.inf if "\ufffd" in text else top.get(text, -math.inf)
 
-    def _holds(self, ids: Sequence[int], text: str) -> bool:
+    def _contains(self, ids: Sequence[int], text: str) -> bool:
         return text in decode(self.tokenizer, ids)
 
-    def _steps(self, ids: Tokens, sampling: Sampling, finish: str) -> tuple[list[Tokens], str]:
-        """The ids cut into steps, at most as many as asked for, and how the last of them ended."""
+    def _split(self, ids: Tokens, sampling: Sampling, finish: str) -> tuple[list[Tokens], str]:
+        """The ids split into steps, at most as many as requested, and `Generation.ended`."""
         ended = "length" if finish == "length" else "end"
         if not sampling.stop:
             return [ids] if ids else [], ended
@@ -201,9 +206,9 @@ class OpenAIEngine:
         step: list[int] = []
         for token in ids:
             step.append(token)
-            if ends.finished(step):
+            if ends.ends_step(step):
                 steps.append(tuple(step))
-                if ends.final(step):
+                if ends.ends_solution(step):
                     return steps, "end"
                 if len(steps) == sampling.max_steps:
                     return steps, "stop"
@@ -211,20 +216,16 @@ class OpenAIEngine:
         return steps + ([tuple(step)] if step else []), ended
 
 
-def _key() -> str | None:
-    return os.environ.get("OPENAI_API_KEY")
-
-
-def _usage(answer: Any) -> tuple[int, int]:
-    """Prompt tokens from the server's cache, and positions it computed, as far as it says."""
+def _token_usage(answer: Any) -> tuple[int, int]:
+    """Prompt tokens from the server's cache, and positions that it computed, as far as it reports them."""
     usage = answer.get("usage") or {}
     details = usage.get("prompt_tokens_details") or {}
     cached = int(details.get("cached_tokens") or 0)
     return cached, int(usage.get("prompt_tokens") or 0) - cached + max(int(usage.get("completion_tokens") or 0) - 1, 0)
 
 
-def _served(url: str, listing: Any, model: str) -> dict[str, Any]:
-    """What the server says of the model; ValueError that lists what it has."""
+def _served_model(url: str, listing: Any, model: str) -> dict[str, Any]:
+    """The server's entry for the model; ValueError that lists the models it has."""
     entries = listing.get("data") if isinstance(listing, dict) else None
     entries = [entry for entry in entries or [] if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
     named = [entry for entry in entries if entry["id"] == model]
@@ -235,13 +236,10 @@ def _served(url: str, listing: Any, model: str) -> dict[str, Any]:
 
 
 def _context(served: Sequence[dict[str, Any]], tokenizer: Any) -> int:
-    told = [entry["max_model_len"] for entry in served if isinstance(entry.get("max_model_len"), int)]
-    return min([*told, int(min(getattr(tokenizer, "model_max_length", 4096), 1 << 17))])
+    reported = [entry["max_model_len"] for entry in served if isinstance(entry.get("max_model_len"), int)]
+    return min([*reported, int(min(getattr(tokenizer, "model_max_length", 4096), 1 << 17))])
 
 
 def _fingerprint(model: str, tokenizer: Any) -> str:
-    """16 hex digits of the model's name and its tokenizer: a server does not tell its weights."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    words = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    text = f"openai\0{model}\0{words}{getattr(tokenizer, 'chat_template', None)}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """16 hex digits of the model's name and its tokenizer, since a server does not show its weights."""
+    return hashlib.sha256(f"openai\0{model}\0{tokenizer_text(tokenizer)}".encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""JSON over HTTP to one or several servers that serve the same: load balancing, retries with back-off, a deadline.
+"""JSON over HTTP to one or several servers that serve the same: load balancing, retries with back-off, deadlines.
 
-Knows nothing of tokens and models. Servers fail in every way there is: a request is repeated, at another server where
-there is one, until an answer holds what was asked for or its time is up.
+This module knows nothing of tokens and models. Servers fail in many ways, so a request is repeated, on another server
+if there is one, until an answer contains what was requested or the deadline has passed.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from ..base import EngineGone
+from ..messages import EngineGone
 
 Answer = TypeVar("Answer")
-Read = Callable[[Any], Answer]
+Parse = Callable[[Any], Answer]
 
 TRANSIENT = frozenset({408, 409, 425, 429, *range(500, 600)})
-"""Status codes that may be gone at the next attempt."""
+"""Status codes after which another attempt may succeed."""
+
+MAX_BACKOFF = 30.0
+"""The longest wait after a failure, in seconds."""
 
 
 class ServerError(RuntimeError):
-    """A server refused a request (`status` is its code), or none answered in time (0)."""
+    """A server refused a request (`status` is its code), or none answered in time (`status` is 0)."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
@@ -34,29 +37,27 @@ class ServerError(RuntimeError):
 
 
 class ServersGone(ServerError, EngineGone):
-    """No server has answered anyone for as long as a request may take."""
+    """No server has answered any request for as long as one may take."""
 
 
-class _Failure(Exception):
+class _AttemptFailed(Exception):
     """An attempt that failed and may be repeated."""
 
 
 @dataclass
 class Server:
-    """One address; requests under way there, failures in a row, and until when to leave it alone (monotonic)."""
+    """One address. in_flight: running requests. failures: in a row. retry_at: monotonic time of the next attempt."""
 
     url: str
     in_flight: int = 0
     failures: int = 0
-    rests: float = 0.0
+    retry_at: float = 0.0
 
 
 class Servers:
-    """Answers from whichever server has the fewest requests under way and did not just fail.
+    """Sends each request to the server with the fewest running requests among those that did not just fail.
 
-    deadline: seconds for a request with all its attempts, after which it is a ServerError; waiting for one of the
-    `most` places in flight does not count. attempt: seconds for one attempt. pause: the first wait after a failure,
-    doubled with each, at most half a minute, with jitter; a server's Retry-After is kept where it is longer.
+    retries: number of repeated attempts.
     """
 
     def __init__(
@@ -65,71 +66,80 @@ class Servers:
         key: str | None = None,
         *,
         deadline: float = 600.0,
-        attempt: float = 120.0,
-        pause: float = 0.5,
-        most: int = 256,
+        attempt_timeout: float = 120.0,
+        backoff: float = 0.5,
+        max_in_flight: int = 256,
     ) -> None:
+        """Prepare connections.
+
+        key: bearer token. deadline: seconds for a request with all its attempts, not counting the wait until fewer than
+        `max_in_flight` requests run; then it is a ServerError. attempt_timeout: seconds for one attempt.
+        backoff: seconds to wait after the first failure, doubled with each further one up to `MAX_BACKOFF`, with
+        jitter; a longer Retry-After of the server is respected.
+        """
         if not urls:
             raise ValueError("at least one base URL is needed, such as http://localhost:8000/v1")
         self.servers = [Server(url.rstrip("/")) for url in urls]
-        self.deadline, self.attempt, self.pause, self.most = deadline, attempt, pause, most
-        self.retries, self._heard = 0, -math.inf
+        self.deadline, self.attempt_timeout = deadline, attempt_timeout
+        self.backoff, self.max_in_flight = backoff, max_in_flight
+        self.retries, self._last_answer = 0, -math.inf
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client: httpx2.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._gate = asyncio.Semaphore(most)
+        self._places = asyncio.Semaphore(max_in_flight)
 
     def get(self, path: str) -> list[tuple[str, Any]]:
-        """What every server has at `path`, at once and without retries. ValueError that names one without an answer."""
-        found = []
+        """What every server returns at `path`, without retries, as (url, JSON); ValueError names one that fails."""
+        answers = []
         for server in self.servers:
             try:
-                reply = httpx2.get(server.url + path, headers=self._headers, timeout=min(self.attempt, 15.0))
+                timeout = min(self.attempt_timeout, 15.0)
+                reply = httpx2.get(server.url + path, headers=self._headers, timeout=timeout)
                 reply.raise_for_status()
-                found.append((server.url, reply.json()))
+                answers.append((server.url, reply.json()))
             except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
                 raise ValueError(f"no server to be used at {server.url}: {error or type(error).__name__}") from None
-        return found
+        return answers
 
-    async def post(self, path: str, body: Mapping[str, Any], read: Read[Answer]) -> Answer:
-        """What `read` makes of the answer; it raises ValueError, KeyError, TypeError or IndexError for a broken one.
+    async def post(self, path: str, body: Mapping[str, Any], parse: Parse[Answer]) -> Answer:
+        """`parse` of the answer; it raises ValueError, KeyError, TypeError or IndexError for a malformed one.
 
         Errors: ServerError where a server refuses the request for good, or the deadline has passed; ServersGone where
-        nobody else had an answer in that time either.
+        no other request was answered in that time either.
         """
         client, failure = self._connected(), "not tried yet"
-        async with self._gate:
-            begun = time.monotonic()
+        async with self._places:
+            started = time.monotonic()
             try:
                 async with asyncio.timeout(self.deadline):
                     while True:
-                        server = self._next()
+                        server = self._choose_server()
                         try:
-                            return await self._attempt(client, server, path, body, read)
-                        except _Failure as error:
+                            return await self._attempt(client, server, path, body, parse)
+                        except _AttemptFailed as error:
                             failure = f"{server.url}: {error}"
-                        await self._wait(server)
+                        await self._back_off(server)
             except TimeoutError:
                 text = f"no answer within {self.deadline:g} s; the last attempt: {failure}"
-                raise (ServerError if self._heard > begun else ServersGone)(text) from None
+                raise (ServerError if self._last_answer > started else ServersGone)(text) from None
 
     async def _attempt(
-        self, client: httpx2.AsyncClient, server: Server, path: str, body: Mapping[str, Any], read: Read[Answer]
+        self, client: httpx2.AsyncClient, server: Server, path: str, body: Mapping[str, Any], parse: Parse[Answer]
     ) -> Answer:
         server.in_flight += 1
         try:
-            async with asyncio.timeout(self.attempt):
+            async with asyncio.timeout(self.attempt_timeout):
                 reply = await client.post(server.url + path, json=dict(body), headers=self._headers)
-            self._check(server, reply)
-            answer = read(reply.json())
+            self._check_status(server, reply)
+            answer = parse(reply.json())
         except (httpx2.RequestError, TimeoutError) as error:
-            raise _Failure(f"{type(error).__name__} {error}".strip()) from error
+            raise _AttemptFailed(f"{type(error).__name__} {error}".strip()) from error
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise _Failure(f"a broken answer ({type(error).__name__}: {error})") from error
+            raise _AttemptFailed(f"a broken answer ({type(error).__name__}: {error})") from error
         finally:
             server.in_flight -= 1
-        server.failures, server.rests = 0, 0.0
-        self._heard = time.monotonic()
+        server.failures, server.retry_at = 0, 0.0
+        self._last_answer = time.monotonic()
         return answer
 
     async def close(self) -> None:
@@ -139,33 +149,34 @@ class Servers:
         self._client = None
 
     def _connected(self) -> httpx2.AsyncClient:
+        """The client of the running event loop; another loop gets a new one."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
-            limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self.most)
-            self._client = httpx2.AsyncClient(limits=limits, timeout=self.attempt)
-            self._loop, self._gate = loop, asyncio.Semaphore(self.most)
+            limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self.max_in_flight)
+            self._client = httpx2.AsyncClient(limits=limits, timeout=self.attempt_timeout)
+            self._loop, self._places = loop, asyncio.Semaphore(self.max_in_flight)
         return self._client
 
-    def _next(self) -> Server:
+    def _choose_server(self) -> Server:
         now = time.monotonic()
-        return min(self.servers, key=lambda server: (max(server.rests - now, 0.0), server.in_flight))
+        return min(self.servers, key=lambda server: (max(server.retry_at - now, 0.0), server.in_flight))
 
-    def _check(self, server: Server, reply: httpx2.Response) -> None:
-        """_Failure for a refusal that may pass, ServerError for one that stays."""
+    def _check_status(self, server: Server, reply: httpx2.Response) -> None:
+        """_AttemptFailed for a transient refusal, ServerError for a permanent one."""
         if reply.status_code == 200:
             return
-        told = f"{reply.status_code} {' '.join(reply.text[:300].split())}"
+        message = f"{reply.status_code} {' '.join(reply.text[:300].split())}"
         if reply.status_code not in TRANSIENT:
-            raise ServerError(f"{server.url}: {told}", reply.status_code)
-        after = reply.headers.get("retry-after", "")
-        if after.isdigit():
-            server.rests = time.monotonic() + int(after)
-        raise _Failure(told)
+            raise ServerError(f"{server.url}: {message}", reply.status_code)
+        retry_after = reply.headers.get("retry-after", "")
+        if retry_after.isdigit():
+            server.retry_at = time.monotonic() + int(retry_after)
+        raise _AttemptFailed(message)
 
-    async def _wait(self, server: Server) -> None:
-        """Leave the server alone for a while; wait as long as all of them rest."""
+    async def _back_off(self, server: Server) -> None:
+        """Set the time of the server's next attempt; sleep only while no server may be tried."""
         self.retries += 1
-        pause = min(self.pause * 2**server.failures, 30.0) * random.uniform(0.5, 1.0)
+        pause = min(self.backoff * 2**server.failures, MAX_BACKOFF) * random.uniform(0.5, 1.0)
         server.failures += 1
-        server.rests = max(server.rests, time.monotonic() + pause)
-        await asyncio.sleep(max(0.0, min(each.rests for each in self.servers) - time.monotonic()))
+        server.retry_at = max(server.retry_at, time.monotonic() + pause)
+        await asyncio.sleep(max(0.0, min(each.retry_at for each in self.servers) - time.monotonic()))

@@ -1,7 +1,4 @@
-"""exp(x - max x) of many numbers in a kernel, eight or sixteen at a time.
-
-Attention and draws call it; it knows neither keys nor logits.
-"""
+"""exp(x - max x) of many numbers in a vectorised kernel, which attention and sampling use for their softmax."""
 
 from __future__ import annotations
 
@@ -18,9 +15,9 @@ if HAVE_NUMBA:
 
 @vectorised
 def exponentials(x: Any, bits: Any) -> Any:
-    """Finite x, float32 [N], becomes exp(x - max x) in place; gives the sum. bits: the same memory as int32.
+    """Replace finite x, float32 [N], by exp(x - max x) in place and return the sum. bits: the same memory as int32.
 
-    2^n by the exponent's bits, the rest of the power, at most 2^(1/2), by its Taylor series; e^-87 is the least.
+    The power of two goes into the exponent bits; the rest, at most 2^(1/2), is its Taylor series. The least is e^-87.
     """
     top = np.float32(-np.inf)
     for j in range(x.shape[0]):

@@ -1,4 +1,4 @@
-"""Reward models as engines: a language model read at label tokens, or a decoder with a classification head."""
+"""Reward models as engines: a language model scored at label tokens, or a decoder with a classification head."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from transformers.utils import logging
 from .engine import TransformersEngine
 
 HEAD_NAMES = ("score.", "v_head.", "classifier.")
-"""What the tensors of a head begin with: Qwen2.5-Math-PRM and transformers' classifiers, Skywork, a few encoders."""
+"""Prefixes of a head's tensors: Qwen2.5-Math-PRM and transformers' classifiers, Skywork, some encoders."""
 
 
-class TwoLabels(nn.Module):
-    """A head of one logit as one of two: 0 for wrong beside it, so that the softmax is its sigmoid."""
+class TwoLabelHead(nn.Module):
+    """A head with one logit as a head with two: the other logit, for wrong, is 0, so that softmax equals sigmoid."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class TwoLabels(nn.Module):
 
 
 class HeadModel(nn.Module):
-    """A decoder with a head of two labels. To the engine it is a language model whose next tokens are the labels."""
+    """A decoder with a head of two labels, used by the engine as a language model whose next tokens are the labels."""
 
     def __init__(self, base: Any, head: nn.Module) -> None:
         super().__init__()
@@ -40,12 +40,15 @@ class HeadModel(nn.Module):
         self.config = base.config
 
     def get_input_embeddings(self) -> Any:
+        """The decoder's embedding table."""
         return self.base_model.get_input_embeddings()
 
     def get_output_embeddings(self) -> nn.Module:
+        """The head, which takes the place of the language model's output layer."""
         return self.head
 
     def set_attn_implementation(self, name: str) -> None:
+        """Choose the decoder's attention function by its registered name."""
         self.base_model.set_attn_implementation(name)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, use_cache: bool = False) -> Any:
@@ -57,9 +60,10 @@ class HeadModel(nn.Module):
 def reward_engine(
     source: str | Path, *, head: bool, device: str = "cpu", dtype: torch.dtype | str | None = None, **options: Any
 ) -> TransformersEngine:
-    """An engine on the reward model in a folder, or of a hub id. head: whether it has a classification head.
+    """An engine for the reward model in a folder or on the hub.
 
-    Errors: ValueError for weights that lack the head or the decoder, and for a vocabulary that does not fit.
+    head: whether it has a classification head. options: of `TransformersEngine`.
+    Errors: ValueError for weights without the head or the decoder, and for a tokenizer that does not fit the model.
     """
     if head:
         model, tokenizer = load_head_model(source, device, dtype)
@@ -71,23 +75,23 @@ def reward_engine(
 
 
 def check_vocabulary(tokenizer: Any, known: int, source: str | Path) -> None:
-    """ValueError where the tokenizer has more than the `known` tokens of the model in the folder, or of the hub id."""
+    """ValueError where the tokenizer has more tokens than the `known` ones of the model `source`."""
     words = len(tokenizer)
     if words > known:
         raise ValueError(f"the tokenizer of {source} has {words} tokens, its model knows {known}: they do not fit")
 
 
 def load_head_model(source: str | Path, device: str, dtype: torch.dtype | str | None) -> tuple[HeadModel, Any]:
-    """The decoder of a folder or hub id with the head that lies among its weights; no code of theirs is run."""
+    """The decoder of a folder or hub id with the head stored among its weights; no code from there is run."""
     dtype = dtype or (torch.float32 if torch.device(device).type == "cpu" else "auto")
     folder = _folder(source)
     head = head_of(_tensors(folder), str(source))
-    loud = logging.get_verbosity()
-    logging.set_verbosity_error()  # it would tell of the head's tensors, which are read here
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # transformers would warn about the head's tensors, which are loaded here
     try:
         base, loaded = AutoModel.from_pretrained(folder, dtype=dtype, trust_remote_code=False, output_loading_info=True)
     finally:
-        logging.set_verbosity(loud)
+        logging.set_verbosity(verbosity)
     if missing := sorted(loaded["missing_keys"]):
         raise ValueError(f"{source} lacks weights of its decoder, such as {missing[0]}")
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -96,7 +100,10 @@ def load_head_model(source: str | Path, device: str, dtype: torch.dtype | str | 
 
 
 def head_of(tensors: Mapping[str, Tensor], source: str) -> nn.Module:
-    """The head that these tensors make: linear layers in the order of their names, with ReLU between them."""
+    """The head made of these tensors: linear layers in the order of their names, with ReLU between them.
+
+    Errors: ValueError for a head that has neither one nor two labels.
+    """
     layers: list[nn.Module] = []
     for name in sorted(name for name in tensors if name.endswith(".weight")):
         weight, bias = tensors[name], tensors.get(name.removesuffix("weight") + "bias")
@@ -109,7 +116,7 @@ def head_of(tensors: Mapping[str, Tensor], source: str) -> nn.Module:
     if labels not in (1, 2):
         raise ValueError(f"{source} has no head of one or two labels (tensors {', '.join(HEAD_NAMES)}), found {labels}")
     head = nn.Sequential(*layers)
-    return TwoLabels(head) if labels == 1 else head
+    return TwoLabelHead(head) if labels == 1 else head
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
@@ -124,6 +131,7 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _folder(source: str | Path) -> Path:
+    """The folder itself, or the download of a hub id; ValueError where there is none."""
     if Path(source).is_dir():
         return Path(source)
     from huggingface_hub import snapshot_download

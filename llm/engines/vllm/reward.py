@@ -1,4 +1,4 @@
-"""Reward models on vLLM: a language model read at label tokens, or a classification head read through `encode`."""
+"""Reward models on vLLM: a language model scored at label tokens, or a classification head through `encode`."""
 
 from __future__ import annotations
 
@@ -12,60 +12,60 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
-from ..base import Sampling, Score
+from ..base import Engine, Generation, Sampling, Score
+from ..model_files import downloaded
 from ..transformers.reward import check_vocabulary, reward_engine
-from ..weights import downloaded
 from .engine import VllmEngine
 
 HEADS = {"Qwen2ForProcessRewardModel": "token_classify", "Qwen2ForSequenceClassification": "classify"}
-"""Classes with a head that vLLM runs, as `architectures` of config.json has them, and the task to ask for."""
+"""Architectures (as in config.json) with a head that vLLM runs, and the pooling task of each."""
 
 
 class VllmRewardEngine(VllmEngine):
-    """A decoder with a head of one or two labels, whose next tokens are the labels: 1 for right, 0 for wrong.
+    """A decoder with a head of one or two labels, which are its next tokens: 1 for right, 0 for wrong.
 
-    A prompt is read at its last token. `token_classify` gives a row for every token that was not in the prefix cache,
-    and only the last of them is used; `classify` pools the last token.
+    The head is read at the last token of a prompt. `token_classify` returns a row for every token that was not in the
+    prefix cache, of which the last is used; `classify` pools the last token.
     """
 
     def __init__(self, model: str | Path, *, task: str, **options: Any) -> None:
-        """Arguments and errors as of `VllmEngine`."""
+        """task: the pooling task of `HEADS`; other arguments and errors as for `VllmEngine`."""
         pooling = {"tok_pooling_type": "ALL"} if task == "token_classify" else {"seq_pooling_type": "LAST"}
         super().__init__(model, runner="pooling", pooler_config=pooling, **options)
         self._task = task
 
-    async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Any:
-        """A reward model writes nothing: ValueError."""
+    async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
+        """ValueError: a reward model with a head generates nothing."""
         raise ValueError("a reward model scores and does not write")
 
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
         """Log-probabilities of the labels `choices`, each 0 or 1, at the end of `prompt`."""
-        prompt, begun = self._checked(prompt, 0), time.perf_counter()
-        rows, cached = await self.home.run(lambda: self._encode(prompt))
+        prompt, started = self._checked(prompt, 0), time.perf_counter()
+        rows, cached = await self.thread.run(lambda: self._encode(prompt))
         logits = [float(x) for x in rows.reshape(-1, rows.shape[-1])[-1]]
         pair = logits if len(logits) == 2 else [0.0, *logits]
         mass = max(pair) + math.log(sum(math.exp(x - max(pair)) for x in pair))
         self._count(cached, len(prompt) - cached, 0)
         self.counters.scored += 1
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
         return Score(tuple(pair[i] - mass for i in choices), cached, len(prompt) - cached, seconds)
 
     async def _encode(self, prompt: Sequence[int]) -> tuple[Any, int]:
-        """The head's rows [n, labels] (or [labels]) before any activation, and the prompt's tokens from the cache."""
+        """The head's logits [n, labels] (or [labels]), and the number of cached prompt tokens."""
         from vllm import PoolingParams
 
-        how = PoolingParams(task=self._task, use_activation=False, skip_reading_prefix_cache=False)
-        asked = {"prompt_token_ids": list(prompt)}
-        async with aclosing(self.home.llm.encode(asked, how, self.home.name())) as told:
-            async for output in told:
+        parameters = PoolingParams(task=self._task, use_activation=False, skip_reading_prefix_cache=False)
+        request = {"prompt_token_ids": list(prompt)}
+        async with aclosing(self.thread.llm.encode(request, parameters, self.thread.request_id())) as outputs:
+            async for output in outputs:
                 data, cached = output.outputs.data, int(output.num_cached_tokens or 0)
         return data, cached
 
 
-def vllm_reward_engine(source: str | Path, *, head: bool, device: str = "cpu", **options: Any) -> Any:
-    """An engine on the reward model in a folder, or of a hub id: vLLM, or for heads it lacks the transformers engine.
+def vllm_reward_engine(source: str | Path, *, head: bool, device: str = "cpu", **options: Any) -> Engine:
+    """An engine for the reward model in a folder or on the hub: vLLM's, or the transformers engine for other heads.
 
-    Errors: ValueError for a vocabulary that does not fit, before anything is started.
+    Errors: ValueError for a tokenizer that does not fit the model, before anything is started.
     """
     folder = downloaded(source)
     known = int(AutoConfig.from_pretrained(folder).get_text_config().vocab_size)

@@ -1,0 +1,60 @@
+"""The result of a run, and writing of its `summary.json` and `report.html`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..records.run_store import RunStore, write_errors
+from ..records.summary import summarize
+from ..report.report import write_report
+from ..request import EvalRequest
+from ..tasks import EpisodeTask, TextTask
+from .grid import JobGrid
+
+
+@dataclass
+class EvalResult:
+    """The folder of a run, the path of its report, and its summary."""
+
+    folder: Path
+    report: Path
+    summary: dict[str, Any]
+
+
+def summary_head(request: EvalRequest, task: TextTask | EpisodeTask, notes: Sequence[str]) -> dict[str, Any]:
+    """The fields of the summary that describe the run as a whole."""
+    return {
+        "task": task.name, "kind": task.kind, "model": request.model,
+        "engine": request.engine if task.kind == "text" else None, "value": request.value, "seed": request.seed,
+        "reasoning": request.reasoning, "answer_by": request.answer_by,
+        "unit": request.unit, "group_name": task.group_name, "notes": list(notes), "views": {},
+    }  # fmt: skip
+
+
+def write_results(store: RunStore, grid: JobGrid, request: EvalRequest, head: Mapping[str, Any]) -> EvalResult:
+    """Write `summary.json` and `report.html` of all rows of the grid that are on disk."""
+    cells = sorted(grid.cells, key=lambda cell: (request.planners.index(cell[0]), cell[1]))
+    problems = [problem.id for problem in grid.problems]
+    summary = summarize(store.rows, cells, problems, reference_planner(request), head)
+    rows = [row for cell in cells for p in grid.problems if (row := store.rows.get((*cell, p.id)))]
+    trees = {
+        (r["planner"], r["budget"], r["problem"]): store.read_tree(r["tree"])
+        for r in rows
+        if r.get("tree") and not r.get("truncated_from")
+    }
+    report = store.folder / "report.html"
+    with write_errors(store.folder):
+        (store.folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+        write_report(report, summary, rows, grid.problems, trees)
+    return EvalResult(store.folder, report, summary)
+
+
+def reference_planner(request: EvalRequest) -> str | None:
+    """The planner that others are compared with: the requested one, else greedy, else best-of-N among several."""
+    if request.against or "greedy" in request.planners:
+        return request.against or "greedy"
+    return "best_of_n" if "best_of_n" in request.planners and len(request.planners) > 1 else None
