@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Generic, cast
 
 import numpy as np
 import torch
@@ -100,7 +100,7 @@ class PolicyRollouts(SequenceQuery, SelfAnswering):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyPrior:
+class PolicyPrior(Generic[States]):
     """The best of several rollouts of a policy; alone it is the policy as a planner, before another (`WarmStarted`) its
     prior.
 
@@ -111,7 +111,7 @@ class PolicyPrior:
     risk, repeat_last: as in `Shooting` and `GaussianSettings`. An earlier plan to begin with is one more candidate.
     """
 
-    policy: Policy[object]
+    policy: Policy[States]
     horizon: int = 20
     samples: int = 1
     std: float = 0.2
@@ -133,7 +133,7 @@ class PolicyPrior:
             raise ValueError(
                 f"PolicyPrior plans vectors within BoxActions, got {actions}; over indices give priors as logits"
             )
-        return PolicySearch(self, root, actions, size, keys, after)
+        return PolicySearch(cast("PolicyPrior[object]", self), root, actions, size, keys, after)
 
 
 class PolicySearch(SequenceSearch):
@@ -145,7 +145,7 @@ class PolicySearch(SequenceSearch):
 
     def __init__(
         self,
-        planner: PolicyPrior,
+        planner: PolicyPrior[object],
         root: Expansion,
         box: BoxActions,
         size: Size,

@@ -183,6 +183,7 @@ PLANNING = [  # a module imports from its own line or from lines above; between 
     [{"interface", "messages", "spaces", "usage", "noise", "compiled"}],
     [{"states", "budget", "rollout", "scoring", "event_log", "journal"}],
     [{"vectors"}],
+    [{"shooting_settings"}],
     [{"sampling"}, {"trajopt"}, {"trees"}],
     [{"shooting", "chained", "policy_prior"}],
     [{"wrappers"}],
