@@ -42,7 +42,8 @@ def check_search(planner: Any, model: Any = None, problems: Any = None, *, nodes
 
     Checked: whoever is free and not done asks, within its room; `plan` at any time; no row's plan depends on other
     rows or on their order; the same keys give the same plan; telling or dropping what is not awaited is a ValueError;
-    a failed call changes nothing (planners with `leaves` > 1 must only come to an end); budgets are never exceeded;
+    a failed call changes neither the plan nor the number of nodes used (planners with `leaves` > 1 must only come to
+    an end); budgets are never exceeded;
     problems that are over ask nothing. Without a model also: bandits, chains and a target in a box are solved.
 
     Errors: SearchError saying which promise was broken where; ValueError if the planner takes no action space.
@@ -92,13 +93,16 @@ def _check_on(planner: Any, model: Any, problems: Any, nodes: int) -> None:
     def talk(tell: Tell, part: slice = slice(None)) -> Plan:
         return _talk(planner, model, problems[part], nodes, keys[part], tell, where)
 
-    course = talk(_plainly)
+    used = np.zeros((2, rows), np.int64)
+    course = talk(_counted(_plainly, used[0]))
     _check_same(talk(_plainly), course, f"{where}: the same keys gave another plan")
     _check_same(talk(_backwards), course, f"{where}: the order in which rows were told changed the plan")
     _check_same(talk(_twice), course, f"{where}: refused answers changed the plan")
-    failing = talk(_failing)
+    failing = talk(_counted(_failing, used[1]))
     if getattr(planner, "leaves", 1) == 1:
         _check_same(failing, course, f"{where}: dropped calls changed the plan")
+        if (used[0] != used[1]).any():
+            raise SearchError(f"{where}: dropped calls changed the number of nodes used from {used[0]} to {used[1]}")
     for i in range(rows):
         alone = talk(_plainly, slice(i, i + 1))
         _check_same(alone, _row_of(course, i), f"{where}: row {i} alone has another plan than in the batch")
@@ -190,6 +194,18 @@ def _failing(search: Any, query: Any, reply: Callable[[Any], Any], call: int) ->
         _refuses(lambda: search.drop(query), "dropping a query twice")
         return False
     return _plainly(search, query, reply, call)
+
+
+def _counted(tell: Tell, used: NDArray[np.int64]) -> Tell:
+    """`tell`, which also adds the nodes of each answered query to `used` [B]."""
+
+    def count(search: Any, query: Any, reply: Callable[[Any], Any], call: int) -> bool:
+        answered = tell(search, query, reply, call)
+        if answered:
+            np.add.at(used, query.row, _opened(query))
+        return answered
+
+    return count
 
 
 def _refuses(call: Callable[[], None], what: str) -> None:
