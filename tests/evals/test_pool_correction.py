@@ -61,3 +61,15 @@ def test_each_side_is_corrected_by_itself(tmp_path):
     assert p["a", "b"] == pytest.approx([3 * 2 / 2**10, 3 * 2 / 2**9])
     assert p["a", "c"] == pytest.approx([2 * 2 / 2**6, 2 * 2 / 2**7])
     assert p["c", "b"] == pytest.approx([2 / 2**4, 2 / 2**2])
+
+
+def test_every_planner_is_printed_with_its_score_and_its_gain_over_the_reference(tmp_path):
+    runs = [
+        run(tmp_path / "here", {"greedy": 10, "bfs": 20}),
+        run(tmp_path / "there", {"greedy": 5, "bfs": 15}, engine="x"),
+    ]
+    _, output = pooled(tmp_path, runs[0], "--beside", runs[1])
+    lines = {line.split()[0]: line for line in output.splitlines()[2::-1]}
+    assert lines["greedy"].split()[1:] == ["64", "0.500", "0.250"], "no gain over itself"
+    assert lines["bfs"].split()[1:4] == ["64", "1.000", "+0.500"] and "0.750 +0.500" in lines["bfs"]
+    assert "over greedy" in lines["planner"]
