@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from forethought.planning import keys_of
-from forethought.planning.noise import fold, uniforms
+from forethought.planning import keys_of, noise
+from forethought.planning.noise import fold, normals, uniforms
 
 KEYS = keys_of(3, 4)
 
@@ -32,3 +34,14 @@ def test_counters_of_any_shape_are_broadcast_against_the_keys(shape: tuple[int, 
     assert tuple(found.shape) == tuple(wanted)
     assert torch.equal(found, one_by_one(tuple(wanted), [first, second]))
     assert uniforms(KEYS, first, second).shape == found.shape
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_numbers_are_the_same_with_and_without_compiled_kernels(dtype: torch.dtype, monkeypatch: Any) -> None:
+    def drawn() -> list[torch.Tensor]:
+        return [normals(KEYS, 5, (3,), dtype=dtype), uniforms(KEYS, 7, dtype=dtype), fold(KEYS, 7)]
+
+    compiled = drawn()
+    monkeypatch.setattr(noise, "HAVE_NUMBA", False)
+    for one, other in zip(drawn(), compiled):
+        assert torch.equal(one, other)
