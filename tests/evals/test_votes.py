@@ -1,0 +1,57 @@
+"""Majority voting counts draws: a solution that was sampled several times votes as often."""
+
+import json
+from collections import Counter
+
+from rich.console import Console
+
+from forethought.evals.records.answer_selection import select_answers
+from forethought.evals.request import checked
+from forethought.evals.runners.text_runner import evaluate
+
+
+class Star:
+    """A root whose children 1, 2, ... are all of its tree; nothing is merged."""
+
+    def __init__(self, children):
+        self.root, self.I = [0], {(0, n, word): 0 for n in range(children + 1) for word in range(32)}
+
+    def path(self, row, node):
+        return [0, node] if node else [0]
+
+    def children(self, row, node):
+        return [] if node else [n for n in range(1, len(self.I) // 32)]
+
+
+def solution(node, answer, score, visits):
+    return {"node": node, "answer": answer, "correct": False, "score": score, "visits": visits}
+
+
+def test_three_draws_of_one_solution_outvote_two_different_solutions():
+    found = [solution(1, "8", 0.5, 1), solution(2, "8", 0.5, 1), solution(3, "7", 0.5, 3)]
+    picks = select_answers(found, Star(3), [1, 2, 3])
+    assert picks["majority"]["answer"] == "7", "three draws against two"
+    assert picks["weighted"]["answer"] == "7", "1.5 against 1.0"
+
+
+def test_draws_also_count_where_no_solution_was_scored():
+    found = [solution(1, "8", 0.0, 1), solution(2, "8", 0.0, 1), solution(3, "7", 0.0, 3)]
+    assert select_answers(found, Star(3), [1, 2, 3])["weighted"]["answer"] == "7"
+
+
+def test_the_majority_of_a_run_is_the_answer_drawn_most_often(questions, tmp_path, faked):
+    """CEM draws good solutions again, so that counting draws and counting solutions disagree on some problems."""
+    request = checked("gsm8k", "cem", "60", data=questions, out=tmp_path / "out", limit=24, quiet=True,
+                      answer_by="majority")  # fmt: skip
+    with (tmp_path / "log").open("w") as log:
+        evaluate(request, Console(file=log, width=160))
+    rows = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()][1:]
+    differ = 0
+    for row in rows:
+        draws, solutions = Counter(), Counter()
+        for leaf in row["finished"]:
+            draws[leaf["answer"]] += leaf["visits"]
+            solutions[leaf["answer"]] += 1
+        assert draws[row["answer"]] == max(draws.values())
+        differ += solutions[row["answer"]] < max(solutions.values())
+    assert len(rows) == 24 and differ
