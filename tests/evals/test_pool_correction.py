@@ -17,7 +17,7 @@ def run(folder, solved, **settings):
     with RunStore(folder, {"task": "stories", "seed": 0, **settings}) as book:
         for planner, count in solved.items():
             for i in range(PROBLEMS):
-                book.add({"planner": planner, "budget": 64, "problem": f"p{i}", "score": float(i < count)})
+                book.add_row({"planner": planner, "budget": 64, "problem": f"p{i}", "score": float(i < count)})
     return str(folder)
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 from rich.console import Console
 
 from forethought.evals.records.answer_selection import select_answers
-from forethought.evals.request import checked
-from forethought.evals.runners.text_runner import evaluate
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
 
 
 class Star:
@@ -41,7 +41,7 @@ def test_draws_also_count_where_no_solution_was_scored():
 
 def test_the_majority_of_a_run_is_the_answer_drawn_most_often(questions, tmp_path, faked):
     """CEM draws good solutions again, so that counting draws and counting solutions disagree on some problems."""
-    request = checked("gsm8k", "cem", "60", data=questions, out=tmp_path / "out", limit=24, quiet=True,
+    request = make_request("gsm8k", "cem", "60", data=questions, out=tmp_path / "out", limit=24, quiet=True,
                       answer_by="majority")  # fmt: skip
     with (tmp_path / "log").open("w") as log:
         evaluate(request, Console(file=log, width=160))

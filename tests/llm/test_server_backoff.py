@@ -45,7 +45,7 @@ def waits(monkeypatch):
 async def test_the_first_failure_after_a_success_waits_the_first_delay_again(waits):
     statuses = []
     server, url = await start_server(statuses)
-    servers = Servers([url], pause=PAUSE)
+    servers = Servers([url], backoff=PAUSE)
     for failures in (3, 1, 2):
         statuses += [503] * failures
         waits.clear()

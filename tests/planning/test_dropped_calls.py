@@ -20,7 +20,7 @@ from forethought.planning import (
     keys_of,
 )
 from forethought.planning.chained import WarmStartedSearch
-from forethought.planning.driver import answer
+from forethought.planning.driver import answer_query
 from forethought.planning.interface import Int, Keys
 from forethought.planning.states import store_for
 from forethought.planning.testing.check_model import SearchError, check_search
@@ -47,7 +47,7 @@ def converse(planner: Any, size: Size, drops: int) -> tuple[Int, list[torch.Tens
         asked.append(query.sequences)
         remaining[query.row] -= query.nodes
         used[query.row] += query.nodes
-        search.tell(query, answer(MODEL, states, query))
+        search.tell(query, answer_query(MODEL, states, query))
     return used, asked, search.plan()
 
 

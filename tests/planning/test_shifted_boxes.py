@@ -19,6 +19,7 @@ from forethought.planning import (
     BoxActions,
     Budget,
     Expansion,
+    GaussianSettings,
     GradientShooting,
     WarmStarted,
     plan,
@@ -27,7 +28,7 @@ from forethought.planning import (
 PLANNERS = {
     "best of n": BestOfN(horizon=4),
     "cem": CEM(horizon=4),
-    "cem without the mean": CEM(horizon=4, center=False, answer="mean", smoothing=0.2),
+    "cem without the mean": CEM(horizon=4, answer="mean", smoothing=0.2, vectors=GaussianSettings(include_mean=False)),
     "icem": ICEM(horizon=4),
     "mppi": MPPI(horizon=4, control_cost=0.5, repeat_last=False),
     "adam": GradientShooting(horizon=4, iterations=6, repeat_last=False),
