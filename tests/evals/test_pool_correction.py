@@ -43,7 +43,7 @@ def test_the_p_values_of_three_comparisons_are_corrected_by_holm_s_method(tmp_pa
         {("a", "b"): 3 * 2 / 1024, ("a", "c"): 2 * 2 / 64, ("c", "b"): 1 * 2 / 16}
     )
     assert "a over c at 64: +0.300" in output and "p 0.062" in output, "clear alone, not among three"
-    assert "by Holm's correction 1" in " ".join(output.split())
+    assert "1 after Holm's correction" in " ".join(output.split())
 
 
 def test_a_corrected_p_value_is_never_below_that_of_a_clearer_comparison(tmp_path):
@@ -57,7 +57,7 @@ def test_a_corrected_p_value_is_never_below_that_of_a_clearer_comparison(tmp_pat
 def test_each_side_is_corrected_by_itself(tmp_path):
     here = run(tmp_path / "here", {"a": 20, "b": 10, "c": 14})
     there = run(tmp_path / "there", {"a": 20, "b": 11, "c": 13}, engine="other")
-    p, _ = pooled(tmp_path, here, "--beside", there)
+    p, _ = pooled(tmp_path, here, "--compare-with", there)
     assert p["a", "b"] == pytest.approx([3 * 2 / 2**10, 3 * 2 / 2**9])
     assert p["a", "c"] == pytest.approx([2 * 2 / 2**6, 2 * 2 / 2**7])
     assert p["c", "b"] == pytest.approx([2 / 2**4, 2 / 2**2])
@@ -68,7 +68,7 @@ def test_every_planner_is_printed_with_its_score_and_its_gain_over_the_reference
         run(tmp_path / "here", {"greedy": 10, "bfs": 20}),
         run(tmp_path / "there", {"greedy": 5, "bfs": 15}, engine="x"),
     ]
-    _, output = pooled(tmp_path, runs[0], "--beside", runs[1])
+    _, output = pooled(tmp_path, runs[0], "--compare-with", runs[1])
     lines = {line.split()[0]: line for line in output.splitlines()[2::-1]}
     assert lines["greedy"].split()[1:] == ["64", "0.500", "0.250"], "no gain over itself"
     assert lines["bfs"].split()[1:4] == ["64", "1.000", "+0.500"] and "0.750 +0.500" in lines["bfs"]

@@ -3,24 +3,26 @@
 import json
 from collections import Counter
 
+import numpy as np
 from rich.console import Console
 
 from forethought.evals.records.answer_selection import select_answers
 from forethought.evals.request import make_request
 from forethought.evals.runners.evaluate import evaluate
+from forethought.planning.trees.nodes import NODE
 
 
 class Star:
     """A root whose children 1, 2, ... are all of its tree; nothing is merged."""
 
     def __init__(self, children):
-        self.root, self.I = [0], {(0, n, word): 0 for n in range(children + 1) for word in range(32)}
+        self.root, self.nodes = [0], np.zeros((1, children + 1), NODE)
 
     def path(self, row, node):
         return [0, node] if node else [0]
 
     def children(self, row, node):
-        return [] if node else [n for n in range(1, len(self.I) // 32)]
+        return [] if node else [n for n in range(1, self.nodes.shape[1])]
 
 
 def solution(node, answer, score, visits):

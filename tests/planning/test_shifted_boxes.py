@@ -30,7 +30,7 @@ PLANNERS = {
     "cem": CEM(horizon=4),
     "cem without the mean": CEM(horizon=4, answer="mean", smoothing=0.2, vectors=GaussianSettings(include_mean=False)),
     "icem": ICEM(horizon=4),
-    "mppi": MPPI(horizon=4, control_cost=0.5, repeat_last=False),
+    "mppi": MPPI(horizon=4, control_cost=0.5, vectors=GaussianSettings(repeat_last=False)),
     "adam": GradientShooting(horizon=4, iterations=6, repeat_last=False),
     "lbfgs": GradientShooting(horizon=4, iterations=6, optimiser="lbfgs"),
     "ilqr": ILQR(horizon=4, iterations=2),
