@@ -34,6 +34,7 @@ from .interface import (
     States,
     Usage,
     WarmStartable,
+    refuse_environment,
 )
 from .noise import keys_of
 from .rollout import rollout
@@ -75,16 +76,6 @@ class Outcome(Generic[States]):
         if not isinstance(self.search, TreeSearch):
             raise ValueError(f"{type(self.search).__name__} searched no tree")
         return self.search.tree
-
-
-def refuse_environment(model: object) -> None:
-    """Errors: TypeError for a gymnasium environment given as a model."""
-    if any(kind.__module__.partition(".")[0] in ("gymnasium", "gym") for kind in type(model).__mro__):
-        raise TypeError(
-            f"{type(model).__name__} is a gymnasium environment; planning needs a model, which can step any batch of "
-            "states: AnalyticModel(dynamics) where the equations are known (such as AnalyticModel(Pendulum())), or a "
-            "model learned from the environment's transitions, such as MLPModel by fit_mlp"
-        )
 
 
 def answer_query(model: Model[States], states: StateStore[States], query: Query) -> Answer:

@@ -82,6 +82,7 @@ __all__ = [
     "WarmStartable",
     "action_count",
     "offered",
+    "refuse_environment",
 ]
 
 States = TypeVar("States")
@@ -156,6 +157,16 @@ def offered(model: object, kind: type[Kind]) -> Kind | None:
     if isinstance(model, Offering):
         return model.offer(kind)
     return model if isinstance(model, kind) else None
+
+
+def refuse_environment(model: object) -> None:
+    """Errors: TypeError for a gymnasium environment given as a model."""
+    if any(kind.__module__.partition(".")[0] in ("gymnasium", "gym") for kind in type(model).__mro__):
+        raise TypeError(
+            f"{type(model).__name__} is a gymnasium environment; planning needs a model, which can step any batch of "
+            "states: AnalyticModel(dynamics) where the equations are known (such as AnalyticModel(Pendulum())), or a "
+            "model learned from the environment's transitions, such as MLPModel by fit_mlp"
+        )
 
 
 class Steppable(ABC, Generic[States]):

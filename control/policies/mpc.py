@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...planning.budget import Budget, budget_of
-from ...planning.driver import Outcome, advance_search, first_actions, plan, refuse_environment
-from ...planning.interface import Actions, Keys, Model, Planner, Remembering, offered
+from ...planning.driver import Outcome, advance_search, first_actions, plan
+from ...planning.interface import Actions, Keys, Model, Planner, Remembering, offered, refuse_environment
 from ...planning.noise import keys_of
 from ...planning.wrappers.base import steps_per_action, to_environment
 

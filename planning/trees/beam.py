@@ -87,11 +87,11 @@ class Beam:
             )
         return BeamSearch(self, root, actions, size)
 
-    def widths(self, slots: IndexedActions, size: Size) -> tuple[int, int, int]:
+    def widths(self, actions: IndexedActions, size: Size) -> tuple[int, int, int]:
         """The first pass's beam and children, and the deepest layer (0: no limit)."""
-        if isinstance(slots, SampledActions):
+        if isinstance(actions, SampledActions):
             return self.beam or 1, self.children or 1, self.horizon or 0
-        children, horizon = min(self.children or slots.n, slots.n), self.horizon or 16
+        children, horizon = min(self.children or actions.n, actions.n), self.horizon or 16
         start = affordable(size.nodes, children, horizon) if size.exact and self.trees == 1 else 1
         return self.beam or start, children, horizon
 

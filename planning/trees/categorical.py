@@ -1,4 +1,4 @@
-"""The distribution that candidates over slots are drawn from: a categorical at each node of a tree.
+"""The distribution that candidates over indexed actions are drawn from: a categorical at each node of a tree.
 
 | | an edge is drawn with mass |
 |---|---|

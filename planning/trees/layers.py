@@ -95,7 +95,7 @@ class LayeredSearch(TreeSearch):
     def weights(self) -> NDArray[np.float32]:
         """[B, A] shares of the nodes below each action of the roots."""
         tree = self.tree
-        wide = tree.slots or max([1, *(1 + last_action(tree.block, b) for b in range(self.rows))])
+        wide = tree.n_actions or max([1, *(1 + last_action(tree.block, b) for b in range(self.rows))])
         weights = np.zeros((self.rows, wide), np.float32)
         for b in range(self.rows):
             count_below(tree.block, b, weights[b])

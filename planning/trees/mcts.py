@@ -149,16 +149,16 @@ class MCTS:
 
 @lru_cache(maxsize=256)
 def kernel_settings(
-    planner: MCTS, slots: IndexedActions, limit: int, most: int
+    planner: MCTS, actions: IndexedActions, limit: int, most: int
 ) -> tuple[SettingsArray, NDArray[np.float64]]:
     """The kernels' settings [1] (`MCTS_SETTINGS`) and exploration bonus for up to `most` visits, both never written to.
 
     They are cached because to make them takes longer than many simulations.
     """
-    unbounded = isinstance(slots, SampledActions)
+    unbounded = isinstance(actions, SampledActions)
     progressive = planner.widening.progressive
     widening = ((1.0, 0.5) if unbounded else None) if progressive == "auto" else progressive
-    width = slots.n if isinstance(slots, DiscreteActions) else planner.widening.width
+    width = actions.n if isinstance(actions, DiscreteActions) else planner.widening.width
     settings = np.zeros(1, rules.MCTS_SETTINGS)
     one = settings[0]
     one.selection = {"uct": rules.UCT, "puct": rules.PUCT, "gumbel": rules.GUMBEL}[planner.selection]
@@ -186,7 +186,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
     ) -> None:
         self.planner, self.actions, self.keys = planner, actions, keys
         limit = planner.simulations or size.nodes
-        slots = (
+        n_actions = (
             (planner.widening.width if planner.selection == "gumbel" else 0)
             if isinstance(actions, SampledActions)
             else actions.n
@@ -196,7 +196,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
             tree = _reused(after.tree, root)
             begun = int(tree.nodes["visits"][np.arange(tree.rows), tree.root].max(initial=1))
         else:
-            tree = Tree(root, (2 if planner.reuse else 1) * new + 1, slots)
+            tree = Tree(root, (2 if planner.reuse else 1) * new + 1, n_actions)
         super().__init__(tree, EventLog(tree.rows, tree.rows * planner.leaves, new + 1, planner.evaluate))
         self.noise, self.halving = self._gumbel(limit)
         self.edges = np.zeros((self.noise.shape[1], len(rules.EDGE.names)))
@@ -224,7 +224,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
         if self.planner.selection != "gumbel":
             return np.zeros((self.rows, 0)), np.zeros((self.rows, 1), np.int32)
         tree = self.tree
-        noise = np.stack([np.random.Generator(np.random.Philox(int(k))).gumbel(size=tree.slots) for k in self.keys])
+        noise = np.stack([np.random.Generator(np.random.Philox(int(k))).gumbel(size=tree.n_actions) for k in self.keys])
         offered = (tree.priors[np.arange(self.rows), tree.root] >= 0).sum(1)
         visits = [rules.halving_visits(min(self.planner.gumbel.considered, int(n)), limit) for n in offered]
         return noise, np.array(visits, np.int32)
@@ -232,7 +232,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
     def _mix_dirichlet(self, alpha: float, fraction: float) -> None:
         """(1 - fraction) P + fraction Dirichlet(alpha) at the roots (Silver et al. 2017)."""
         tree = self.tree
-        if tree.slots == 0:
+        if tree.n_actions == 0:
             raise ValueError("dirichlet noise needs priors; SampledActions() has none")
         for b, key in enumerate(self.keys):
             prior = tree.priors[b, tree.root[b]]
@@ -310,7 +310,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
     def weights(self) -> NDArray[np.float32]:
         """[B, A] shares of the roots' visits; for gumbel softmax(logits + sigma(q)), equation 11."""
         tree = self.tree
-        weights = np.zeros((self.rows, tree.slots or int(self.settings["max_samples"][0])), np.float32)
+        weights = np.zeros((self.rows, tree.n_actions or int(self.settings["max_samples"][0])), np.float32)
         root_visits(tree.block, weights)
         if self.planner.selection == "gumbel":
             for b in range(self.rows):

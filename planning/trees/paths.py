@@ -1,4 +1,4 @@
-"""Best-of-N, CEM and MPPI over slots, text included: draw paths, weigh their returns, refit the distribution.
+"""Best-of-N, CEM and MPPI over indexed actions, text included: draw paths, weigh their returns, refit the distribution.
 
 The distribution is a categorical at each node of a tree (`categorical.py`), from which the kernels of
 `paths_kernels.py` draw; how returns become weights is defined in `shooting.py`. Over text a refit keeps the prefixes of
@@ -37,7 +37,7 @@ from .tree import Tree
 
 
 class PathsSearch(TreeSearch):
-    """One run of `BestOfN`, `CEM` or `MPPI` over slots; see `interface.Search` and the planner's settings.
+    """One run of `BestOfN`, `CEM` or `MPPI` over indexed actions; see `interface.Search` and the planner's settings.
 
     `DiscreteActions(n)`: paths of `horizon` steps; all candidates of an iteration are active at once, as far as the
         remaining budget holds whole paths. Iterations have the sizes that they have for vectors, and
@@ -199,7 +199,7 @@ class PathsSearch(TreeSearch):
         tree = self.tree
         children = [tree.children(b, int(r)) for b, r in enumerate(tree.root)]
         actions = [tree.nodes["action"][b, ids] for b, ids in enumerate(children)]
-        wide = tree.slots or max([int(a.max()) + 1 for a in actions if len(a)], default=1)
+        wide = tree.n_actions or max([int(a.max()) + 1 for a in actions if len(a)], default=1)
         weights = np.zeros((self.rows, wide), np.float32)
         for b, ids in enumerate(children):
             refitted = self.counts[b, tree.root[b]] > 0

@@ -1,4 +1,4 @@
-"""The candidates of best-of-N, CEM and MPPI over slots, as kernels.
+"""The candidates of best-of-N, CEM and MPPI over indexed actions, as kernels.
 
 A candidate is a path from the root that draws an action at each node (`categorical.py`), and waits where the node that
 it has reached is not evaluated yet. What is asked, told and refitted when is in `paths.py`.

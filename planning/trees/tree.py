@@ -55,17 +55,17 @@ def address_of(x: Any, shape: tuple[int, ...]) -> int:
 
 
 class Tree:
-    """B trees of at most `capacity` nodes each, roots included, with `slots` actions a node (0: unbounded).
+    """B trees of at most `capacity` nodes each, roots included, with `n_actions` actions a node (0: unbounded).
 
-    block: int32 [B, capacity + 1, WORDS], what kernels take. priors: float32 [B, capacity, slots].
+    block: int32 [B, capacity + 1, WORDS], what kernels take. priors: float32 [B, capacity, n_actions].
     nodes, headers: the same memory as structured arrays, `tree.nodes["visits"][row, node]`.
     """
 
-    def __init__(self, root: Expansion, capacity: int, slots: int) -> None:
+    def __init__(self, root: Expansion, capacity: int, n_actions: int) -> None:
         rows = len(root.value)
-        self.rows, self.capacity, self.slots = rows, capacity, slots
+        self.rows, self.capacity, self.n_actions = rows, capacity, n_actions
         self.block = np.zeros((rows, capacity + 1, WORDS), np.int32)
-        self.priors = np.zeros((rows, capacity, slots), np.float32)
+        self.priors = np.zeros((rows, capacity, n_actions), np.float32)
         discount, value = as_numpy(root.discount, "discount", (rows,)), as_numpy(root.value, "value", (rows,))
         finite = init_roots(self.block, self.priors, discount, value, self.logits_of(root, rows))
         if finite < min(rows, 1):
@@ -87,16 +87,16 @@ class Tree:
 
     def restart(self, root: Expansion, rows: Any) -> None:
         """Make new trees in the rows at these places (int [M]) from their part of `root` [B]."""
-        fresh = Tree(root, 1, self.slots)
+        fresh = Tree(root, 1, self.n_actions)
         self.block[rows], self.priors[rows] = 0, 0
         self.block[rows, 0], self.block[rows, self.capacity] = fresh.block[rows, 0], fresh.block[rows, 1]
         self.priors[rows, 0] = fresh.priors[rows, 0]
 
     def logits_of(self, answer: Expansion, rows: int) -> NDArray[np.float32]:
         """[K, A] logits of an answer; [0, 0] where the model has none."""
-        if self.slots == 0 or answer.logits is None:
+        if self.n_actions == 0 or answer.logits is None:
             return NO_LOGITS
-        return as_numpy(answer.logits, "logits", (rows, self.slots))
+        return as_numpy(answer.logits, "logits", (rows, self.n_actions))
 
     def addresses_of(self, answer: Expansion, rows: int) -> tuple[int, ...]:
         """Addresses of reward, discount, value [K] and logits (0: none) of an answer.
@@ -108,9 +108,9 @@ class Tree:
         shape = (rows,)
         reward, discount, value = answer.reward, answer.discount, answer.value
         found = address_of(reward, shape), address_of(discount, shape), address_of(value, shape)
-        if self.slots == 0 or answer.logits is None:
+        if self.n_actions == 0 or answer.logits is None:
             return (*found, 0) if all(found) else ()
-        logits = address_of(answer.logits, (rows, self.slots))
+        logits = address_of(answer.logits, (rows, self.n_actions))
         return (*found, logits) if logits and all(found) else ()
 
     def arrays_of(self, answer: Expansion, rows: int) -> tuple[Any, ...]:

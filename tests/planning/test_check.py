@@ -227,7 +227,9 @@ class Ordered(MCTSSearch):
 class Fickle(MCTSSearch):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.tree.priors[:, 0] = np.random.default_rng().dirichlet(np.ones(self.tree.slots)) if self.tree.slots else 0
+        self.tree.priors[:, 0] = (
+            np.random.default_rng().dirichlet(np.ones(self.tree.n_actions)) if self.tree.n_actions else 0
+        )
 
 
 class Secretive(MCTSSearch):

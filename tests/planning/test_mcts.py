@@ -572,6 +572,7 @@ def test_a_copy_of_a_search_goes_on_by_itself(again: Callable[[Any], Any], table
     np.testing.assert_array_equal(search.tree.block, before)
     np.testing.assert_array_equal(search.ask(ROOM).node, asked.node)
     assert len(twin.journal) == 4 and (before != twin.tree.block).any()
+    np.testing.assert_array_equal(twin.tree.nodes["visits"][:, 0], twin.tree.block[:, 0, 4])
 
 
 @pytest.mark.parametrize("selection", ["puct", "uct", "gumbel"])
