@@ -1,6 +1,6 @@
 """The log of what a search over leaves asked, was told and dropped, kept cheaply while the search runs.
 
-`journal.py` replays, saves and loads what `EventLog.events` returns.
+`journal.py` reruns, saves and loads what `EventLog.events` returns.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 from .interface import EdgeQuery, Evaluate, Expansion, Int
 
 Event = tuple[str, Any, Any]
-"""("ask", room, query), ("tell", query, answer) or ("drop", query, None)."""
+"""("ask", remaining, query), ("tell", query, answer) or ("drop", query, None)."""
 
-ROW, PARENT, ACTION, NODE_ID, ROOM = range(5)
-"""Rows of an entry, int32 [5, most]: of each leaf its row, parent, action and node, and the room of each row."""
+ROW, PARENT, ACTION, NODE_ID, REMAINING = range(5)
+"""Rows of an entry, int32 [5, most]: of each leaf its row, parent, action and node, and each row's remaining nodes."""
 
 BUFFER_SIZE = 16_384
 """Most integers of a buffer, from which entries are taken."""
@@ -29,13 +29,13 @@ class EventLog:
     objects, which would take a third of the search's time. `events` makes the objects when they are wanted.
 
     rows: how many rows a search has. most: the most leaves of a query, at least `rows`. asks: about how many queries
-    follow. valued: the `EdgeQuery.evaluate` of all queries in entries; none of them has `to_end`.
+    follow. evaluate: the `EdgeQuery.evaluate` of all queries in entries; none of them has `to_end`.
     """
 
     def __init__(self, rows: int = 0, most: int = 0, asks: int = 0, evaluate: Evaluate = "all") -> None:
         self.rows, self.evaluate = rows, evaluate
-        entries = max(1, min(asks, BUFFER_SIZE // ((ROOM + 1) * max(1, most))))
-        self.buffers = [np.empty((entries, ROOM + 1, most), np.int32)]
+        entries = max(1, min(asks, BUFFER_SIZE // ((REMAINING + 1) * max(1, most))))
+        self.buffers = [np.empty((entries, REMAINING + 1, most), np.int32)]
         self.used = 0
         self.latest: EdgeQuery | None = None
         self.items: list[Any] = []  # of a query in an entry its length, of the answer to the latest the answer
@@ -80,6 +80,6 @@ class EventLog:
             if type(item) is int:
                 entry = next(entries)
                 asked = self._query(entry, item)
-                item = ("ask", entry[ROOM, : self.rows], asked)
+                item = ("ask", entry[REMAINING, : self.rows], asked)
             events.append(item if type(item) is tuple else ("tell", asked, item))
         return events

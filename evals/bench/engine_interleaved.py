@@ -36,13 +36,13 @@ class EngineWorkload:
 
     def __init__(self, engine: Any, work: Callable[[Any, Callable[[], None]], Coroutine[Any, Any, Any]]) -> None:
         self.engine, self.work = engine, work
-        self.decoder, self.tick = engine._decoder, engine._decoder.tick
+        self.scheduler, self.step = engine._scheduler, engine._scheduler.step
         self.task: asyncio.Task[Any] | None = None
         self.timing, self.finished = Timing(0.0, 0.0, 0), False
 
     def on_drain(self) -> None:
         """Record that the last work has been started; ignored before any token was generated."""
-        self.finished = self.decoder.counters.generated > 0
+        self.finished = self.scheduler.counters.generated > 0
 
 
 class Interleaved:
@@ -58,11 +58,11 @@ class Interleaved:
         self.done = asyncio.Event()
         self.since = clocks()
         for number, side in enumerate(sides):
-            side.decoder.tick = lambda number=number: self.tick(number)
+            side.scheduler.step = lambda number=number: self.step(number)
         self.begin()
 
-    def tick(self, number: int) -> None:
-        """Replaces a decoder's own method: does one step if it is the engine's turn."""
+    def step(self, number: int) -> None:
+        """Replaces a scheduler's own method: does one step if it is the engine's turn."""
         side = self.sides[number]
         if number != self.now or self.done.is_set():
             return
@@ -70,7 +70,7 @@ class Interleaved:
             self.switch()
         else:
             self.left -= 1
-            side.tick()
+            side.step()
 
     def begin(self) -> None:
         """Start the work of the engine whose turn it is, unless it has started; this sends its first requests."""
@@ -80,7 +80,7 @@ class Interleaved:
             side.task.add_done_callback(lambda _: self.ended(side))
 
     def ended(self, side: EngineWorkload) -> None:
-        """Pass on the turn of a work that has ended, since its decoder does no more steps."""
+        """Pass on the turn of a work that has ended, since its scheduler does no more steps."""
         side.finished = True
         if side is self.sides[self.now] and not self.done.is_set():
             self.switch()
@@ -90,7 +90,7 @@ class Interleaved:
         now, side = self.clocks(), self.sides[self.now]
         gc.freeze()  # otherwise the next collection of one side scans the thousands of tasks of the other
         wall, processor = (after - before for after, before in zip(now, self.since))
-        generated = side.decoder.counters.generated
+        generated = side.scheduler.counters.generated
         side.timing = Timing(side.timing.wall + wall, side.timing.processor + processor, generated)
         if all(each.finished for each in self.sides):
             return self.done.set()

@@ -34,7 +34,7 @@ class TruncatedSearch:
 
 def truncate(outcome: Outcome[Any], nodes: int) -> TruncatedSearch | None:
     """The first `nodes` nodes of a one-problem outcome; None where no solution is among them."""
-    order = outcome.tree.told(0)
+    order = outcome.tree.evaluated(0)
     if int(outcome.charged[0, NODES]) != len(order):
         return None
     first = order[:nodes]

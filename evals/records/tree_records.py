@@ -51,7 +51,7 @@ def tree_record(outcome: Outcome[list[TextState]], text_of: Callable[[Any], str]
         return None
     tree = outcome.tree
     nodes = [_node(tree, int(tree.root[0]), "", 0.0)]
-    for node in tree.told(0):
+    for node in tree.evaluated(0):
         usage = outcome.node_usage.get((0, node))
         tokens = 0.0 if usage is None else float(usage[_TOKENS].sum())
         nodes.append(_node(tree, node, text_of(state_at(outcome, node)), tokens))

@@ -54,7 +54,7 @@ class TextSolver:
         key = int(keys_of(self.seed, [job.number])[0])
         outcome = await aplan(planner.planner, model, job.problem.question, Budget(**{self.unit: job.budget}), key=key)
         found = self.finished(outcome, outcome.plan.finished[0], job.problem)
-        selected = select_answers(found, outcome.tree, outcome.tree.told(0)) if found else {}
+        selected = select_answers(found, outcome.tree, outcome.tree.evaluated(0)) if found else {}
         rule = self._rule(planner)
         end = selected[rule]["node"] if rule in selected else None
         state = state_at(outcome, end) if end is not None else outcome.ends[0] if outcome.ends else None
@@ -79,7 +79,7 @@ class TextSolver:
         found = self.finished(outcome, cut.finished, problem)
         if not found:
             return None
-        selected = select_answers(found, outcome.tree, outcome.tree.told(0)[:budget])
+        selected = select_answers(found, outcome.tree, outcome.tree.evaluated(0)[:budget])
         rule = self._rule(planner)
         end = selected[rule]["node"] if rule else best_node(cut.finished)
         nothing = np.zeros_like(cut.charged)

@@ -20,7 +20,7 @@ from ..text.steps import Step
 class UsageMeter:
     """Sums the requests of one expansion.
 
-    charged, spent: [units], one node each to begin with. work: floating-point operations of the model that writes.
+    charged, spent: [units], one node each to begin with. flops: floating-point operations of the model that writes.
     """
 
     flops: DecoderFlops = UNKNOWN_FLOPS

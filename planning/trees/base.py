@@ -89,7 +89,7 @@ class TreeSearch(ABC):
         return Plan(
             best=np.array(best, np.int32),
             path=path,
-            actions=[tree.slots_along(b, p) for b, p in enumerate(path)],
+            actions=[tree.actions_along(b, p) for b, p in enumerate(path)],
             value=np.array([self._value(b, p) for b, p in enumerate(path)], np.float32),
             weights=self.weights(),
             finished=[tree.finished(b) for b in range(self.rows)],

@@ -65,7 +65,7 @@ def open_layer(
     """Open the children that the frontier's states still lack, the best state first, with at most 2 width samples each.
 
     Writes parent, action and node of each into the last rows of out [4, ...]; returns their number, and whether the
-    room or the ids ran out.
+    the remaining nodes or the ids ran out.
     """
     width = settings.subtrees if settings.subtrees > 1 and state.layer == 0 else state.width
     opened = 0

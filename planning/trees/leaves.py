@@ -194,8 +194,8 @@ def write_answers(
     """Evaluate K awaited leaves or mark them as duplicates; their pending visits stay for the caller to remove.
 
     nodes [B, N + 1], headers [B], priors [B, N, A]; row, node, reward, discount, value [K]; logits [K, A] or [0, 0];
-    same_as and dead [K] or [0]. Returns the position of the first leaf that is not awaited, before any is written,
-    or of a leaf's second occurrence; -1 if all were written.
+    duplicate_of and dead_end [K] or [0]. Returns the position of the first leaf that is not awaited, before any is
+    written, or of a leaf's second occurrence; -1 if all were written.
     """
     bad = first_not_awaited(nodes, row, node)
     if bad >= 0:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compiled import inlined, njit
-from ..event_log import ACTION, NODE_ID, PARENT, ROOM, ROW
+from ..event_log import ACTION, NODE_ID, PARENT, REMAINING, ROW
 from .leaves import link_leaf, write_answers
 from .nodes import (
     AWAITED,
@@ -30,7 +30,7 @@ from .nodes import (
 )
 from .selection import GUMBEL, best_edge, can_expand, gumbel_edge
 
-MAX_ROOM = 2**31 - 1
+MAX_REMAINING = 2**31 - 1
 """Larger rooms are logged as this number, which exceeds the size of any tree."""
 
 WAIT, REVISITED = -1, -2
@@ -169,12 +169,12 @@ def select_in_row(batch: Batch, b: int, remaining: int, entry: Any, count: int) 
 def select_leaves(batch: Batch, remaining: Any, entry: Any) -> int:
     """Select leaves in every running row; returns their number K.
 
-    room [B]: how many leaves each row may open. entry int32 [5, most]: an entry of the `EventLog`, whose first K
-    columns receive row, parent, action and node of each leaf, and its last row the room.
+    remaining [B]: how many leaves each row may open. entry int32 [5, most]: an entry of the `EventLog`, whose first K
+    columns receive row, parent, action and node of each leaf, and its last row the remaining.
     """
     count = 0
     for b in range(len(batch.headers)):
-        entry[ROOM, b] = min(remaining[b], MAX_ROOM)
+        entry[REMAINING, b] = min(remaining[b], MAX_REMAINING)
         if batch.stop_codes[b] == RUNNING:
             count = select_in_row(batch, b, remaining[b], entry, count)
     return count

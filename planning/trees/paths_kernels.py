@@ -133,9 +133,9 @@ def steps_left(row: Row, k: int) -> int:
 
 @inlined
 def start_candidate(row: Row, remaining: int, reserved: int) -> bool:
-    """Start one more candidate at the root if the room that is not reserved for others holds a whole path.
+    """Start one more candidate at the root if the remaining nodes that are not reserved for others allow a whole path.
 
-    A candidate that is alone starts with any room.
+    A candidate that is alone starts with any remainder.
     """
     state, settings = row.state, row.settings
     if state.started >= state.goal or state.active >= settings.parallel or remaining <= 0:
@@ -154,7 +154,7 @@ def start_candidate(row: Row, remaining: int, reserved: int) -> bool:
 
 @inlined
 def step_row(row: Row, remaining: int, out: Any) -> int:
-    """Move the candidates of a row on until all wait, starting new ones where the room allows.
+    """Move the candidates of a row on until all wait, starting new ones where the budget allows.
 
     Writes parent, action and node of each leaf into the last rows of out [4, ...]; returns their number.
     """
@@ -195,8 +195,8 @@ def step_candidates(
     """Move the candidates of every running row on until they wait for answers or their iteration is over.
 
     block [B, N + 1, WORDS], priors [B, N, A], counts [B, N], iterations int32 [B * 10], candidates int32 [B, K * 3],
-    scores [B, K], settings int64 [5], keys, room and stop_codes [B]. Writes the leaves (row, parent, action, node) into
-    out [4, ...] from column `count` on; returns the next free column.
+    scores [B, K], settings int64 [5], keys, remaining and stop_codes [B]. Writes the leaves (row, parent, action, node)
+    into out [4, ...] from column `count` on; returns the next free column.
     """
     nodes, headers, states = view_nodes(block), view_headers(block), iterations.view(ITERATION)
     for b in range(len(headers)):

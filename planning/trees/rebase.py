@@ -115,7 +115,7 @@ class RebaseSearch(LayeredSearch):
         return []
 
     def _open_layer(self, b: int, remaining: int) -> tuple[list[Leaf], bool]:
-        """Open the children that each state of the frontier lacks of its share; whether room or ids ran out."""
+        """Open the children that each state of the frontier lacks of its share; whether nodes or ids ran out."""
         tree = self.tree
         leaves: list[Leaf] = []
         for node, share in self.frontier[b]:

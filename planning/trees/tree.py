@@ -114,7 +114,7 @@ class Tree:
         return (*found, logits) if logits and all(found) else ()
 
     def arrays_of(self, answer: Expansion, rows: int) -> tuple[Any, ...]:
-        """reward, discount, value [K], logits, same_as and dead of an answer, as `leaves.write_answers` takes them.
+        """reward, discount, value [K], logits, duplicate_of and dead_end of an answer, as the kernels take them.
 
         Errors: ModelError naming the field that has a wrong shape.
         """
@@ -144,7 +144,7 @@ class Tree:
             path.append(int(parents[path[-1]]))
         return path[::-1]
 
-    def slots_along(self, row: int, path: list[int]) -> Int:
+    def actions_along(self, row: int, path: list[int]) -> Int:
         """The actions along a path from the root, int32 [length - 1]."""
         actions: Int = self.nodes["action"][row, path[1:]]
         return actions
@@ -160,7 +160,7 @@ class Tree:
             child = int(following[child])
         return sorted(found, key=lambda c: int(action[c]))
 
-    def told(self, row: int) -> list[int]:
+    def evaluated(self, row: int) -> list[int]:
         """Ids of all evaluated nodes and duplicates but the first root, in the order of their answers."""
         nodes = self.nodes[row]
         status, order = nodes["status"], nodes["event_index"]
@@ -185,7 +185,7 @@ class Tree:
     def best_open(self, row: int) -> int:
         """The unfinished leaf of the largest path value, ties to the deeper, then to the lower id; else the root."""
         terminal, status, depth = (self.nodes[name][row] for name in ("terminal", "status", "depth"))
-        leaves = [n for n in self.told(row) if terminal[n] == ONGOING and status[n] == EVALUATED]
+        leaves = [n for n in self.evaluated(row) if terminal[n] == ONGOING and status[n] == EVALUATED]
         leaves = [n for n in leaves if not self.children(row, n)]
         if not leaves:
             return int(self.root[row])

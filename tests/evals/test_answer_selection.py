@@ -78,8 +78,8 @@ def test_weighted_and_unweighted_majority_can_differ():
 async def test_visits_are_those_that_monte_carlo_tree_search_counts(model, selection, seed):
     outcome = await aplan(MCTS(selection=selection), model(seed=seed), "What is 5 and 16?", Budget(nodes=40))
     tree = outcome.search.tree
-    counts = visit_counts(tree, tree.told(0))
-    for node in [n for n in tree.told(0) if tree.nodes["status"][0, n] == EVALUATED]:
+    counts = visit_counts(tree, tree.evaluated(0))
+    for node in [n for n in tree.evaluated(0) if tree.nodes["status"][0, n] == EVALUATED]:
         assert counts[node] == tree.nodes["visits"][0, node]
 
 

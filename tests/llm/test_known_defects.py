@@ -73,7 +73,7 @@ async def test_unfinished_candidates_are_never_reported_as_answers(name):
 async def test_mcts_iterations_that_open_nothing_are_not_counted_as_work(selection):
     text = model(value=NoCritic(), steps=2)
     outcome = await search(MCTS(selection=selection, widening=WideningSettings(width=2)), text, nodes=200)
-    told = outcome.search.tree.told(0)
+    told = outcome.search.tree.evaluated(0)
     assert outcome.plan.stop_reason == ["exhausted"] and len(told) == charged(outcome)["nodes"] <= 4 + 4 * 4
     assert charged(outcome)["model_calls"] == len(text.engine.generated) == len(told)
 
@@ -110,9 +110,9 @@ class InconsistentCritic:
 async def test_a_duplicate_continuation_keeps_its_value(planner):
     outcome = await search(planner, model(("c is 4\n",), InconsistentCritic(), steps=2), nodes=12)
     tree = outcome.search.tree
-    first = next(node for node in tree.told(0) if tree.nodes["depth"][0, node] == 1)
+    first = next(node for node in tree.evaluated(0) if tree.nodes["depth"][0, node] == 1)
     status, duplicate_of = tree.nodes["status"][0], tree.nodes["duplicate_of"][0]
-    twins = [n for n in tree.told(0) if status[n] == DUPLICATE and duplicate_of[n] == first]
+    twins = [n for n in tree.evaluated(0) if status[n] == DUPLICATE and duplicate_of[n] == first]
     assert twins and tree.nodes["prior_value"][0, first] == pytest.approx(0.9)
     assert tree.children(0, 0) == [first], "they are one child"
 
@@ -134,7 +134,7 @@ async def test_prompt_tokens_served_from_cache_are_not_charged_as_computed(plann
     text = model()
     outcome = await search(planner, text)
     states, tree = outcome.states.states, outcome.search.tree
-    parents = [states[0, int(tree.nodes["parent"][0, node])] for node in tree.told(0)]
+    parents = [states[0, int(tree.nodes["parent"][0, node])] for node in tree.evaluated(0)]
     assert charged(outcome)["prompt_tokens"] == len(states[0, 0].tokens), "the question, once"
     assert charged(outcome)["cached_tokens"] == sum(len(parent.tokens) for parent in parents)
     judged = sum(state.ended in ("", "answer") for (_, node), state in states.items() if node)

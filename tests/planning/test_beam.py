@@ -125,12 +125,12 @@ class Reference:
 def edges(search, row=0):
     """(parent's path, slot) of every node of a row in the order of ids, which is that of opening."""
     tree = search.tree
-    ids = sorted(tree.told(row))
+    ids = sorted(tree.evaluated(row))
     return [(path_of(tree, row, int(tree.nodes["parent"][row, n])), int(tree.nodes["action"][row, n])) for n in ids]
 
 
 def path_of(tree, row, node) -> Path:
-    return tuple(int(s) for s in tree.slots_along(row, tree.path(row, node)))
+    return tuple(int(s) for s in tree.actions_along(row, tree.path(row, node)))
 
 
 def leaves_of(world, root, horizon):

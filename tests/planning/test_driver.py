@@ -232,12 +232,12 @@ def test_a_reused_tree_keeps_ids_and_size_over_many_decisions(table: MakeTable) 
         tree = outcome.search.tree
         sizes.add((tree.block.shape, tree.priors.shape, outcome.states.blocks[0].shape))
         for row in range(6):
-            states = {n: int(outcome.states.get(np.array([row]), np.array([n]))[0]) for n in tree.told(row)}
+            states = {n: int(outcome.states.get(np.array([row]), np.array([n]))[0]) for n in tree.evaluated(row)}
             kept += sum(before.get((row, n)) == s for n, s in states.items())
             for n, s in states.items():
                 parent = int(outcome.states.get(np.array([row]), np.array([int(tree.nodes["parent"][row, n])]))[0])
                 if n != tree.root[row]:
-                    assert model.next[parent, tree.slots_along(row, tree.path(row, n))[-1]] == s
+                    assert model.next[parent, tree.actions_along(row, tree.path(row, n))[-1]] == s
                 before[row, n] = s
         assert (outcome.charged[:, NODES] <= 30).all()
     assert len(sizes) == 1 and kept > 100 and len(log) > 5
@@ -262,7 +262,9 @@ def test_noise_at_a_reused_root_opens_no_slot_twice(table: MakeTable) -> None:
     for outcome in drive(planner, model, np.arange(4), walk_on(model, np.arange(4), []), Budget(nodes=20), 8):
         tree = outcome.search.tree
         for row in range(4):
-            slots = [tuple(tree.slots_along(row, tree.path(row, n))) for n in tree.told(row) if n != tree.root[row]]
+            slots = [
+                tuple(tree.actions_along(row, tree.path(row, n))) for n in tree.evaluated(row) if n != tree.root[row]
+            ]
             assert len(slots) == len(set(slots))
 
 

@@ -89,11 +89,11 @@ def worth(world, problem, path):
 
 
 def path_of(tree, row, node):
-    return tuple(int(s) for s in tree.slots_along(row, tree.path(row, node)))
+    return tuple(int(s) for s in tree.actions_along(row, tree.path(row, node)))
 
 
 def nodes_of(search, row=0):
-    return sorted(path_of(search.tree, row, n) for n in search.tree.told(row))
+    return sorted(path_of(search.tree, row, n) for n in search.tree.evaluated(row))
 
 
 def in_order(search):
@@ -101,7 +101,7 @@ def in_order(search):
     tree = search.tree
     return [
         (path_of(tree, 0, int(tree.nodes["parent"][0, n])), int(tree.nodes["action"][0, n]))
-        for n in sorted(tree.told(0))
+        for n in sorted(tree.evaluated(0))
     ]
 
 
@@ -235,7 +235,7 @@ def test_counts_are_weights_scaled_by_the_effective_number_and_added_along_paths
     for leaf, weight in zip(leaves, weights):
         for node in tree.path(0, int(leaf)):
             expected[node] += 0.75 * weight * number
-    for node in [0, *tree.told(0)]:
+    for node in [0, *tree.evaluated(0)]:
         assert counts[0, node] == pytest.approx(2 + expected[node])
     assert search.stop_reason == ["exhausted"]
 
@@ -271,7 +271,7 @@ def test_width_caps_the_distinct_children_of_a_node():
     world = World(None, depth=4)
     search = plan(CEM(paths=PathSettings(width=3)), world, [0], Budget(nodes=60)).search
     tree = search.tree
-    assert max(len(tree.children(0, n)) for n in [0, *tree.told(0)]) == 3
+    assert max(len(tree.children(0, n)) for n in [0, *tree.evaluated(0)]) == 3
 
 
 @pytest.mark.parametrize("planner", [BestOfN(horizon=4), CEM(horizon=4), MPPI(horizon=4)])
