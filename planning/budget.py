@@ -86,6 +86,8 @@ class Ledger:
         self._every_row = np.arange(rows, dtype=np.int32).tobytes()
         self._remaining: Int = np.zeros(rows, np.int32)
         self._update_remaining()
+        self._same_remaining: int | None = int(self._remaining[0]) if rows else None
+        """What remains to each row as long as that is the same for all, since one number is faster than an array."""
 
     @property
     def charged(self) -> Usage:
@@ -107,18 +109,26 @@ class Ledger:
 
     def remaining(self) -> Int:
         """[B] how many new nodes each row may still open, calls in flight counted at the most they may cost."""
+        if self.budget.seconds is None:
+            return self._remaining
         return np.zeros(self.rows, np.int32) if self.late() else self._remaining
 
     def reserve(self, query: Query) -> None:
         """Set aside the most that the call for `query` may cost."""
         counts = self._counts(query)
         self._in_flight = self._in_flight + counts
-        self._remaining -= counts
+        if isinstance(counts, int) and self._same_remaining is not None:
+            self._same_remaining -= counts
+            self._remaining.fill(self._same_remaining)
+        else:
+            self._same_remaining = None
+            self._remaining -= counts
 
     def release(self, query: Query) -> None:
         """Give a reservation back: the call failed."""
         counts = self._counts(query)
         self._in_flight = self._in_flight - counts
+        self._same_remaining = None
         self._remaining += counts
 
     def charge(self, query: Query, usage: Usage | None, spent: Usage | None = None) -> None:
@@ -149,6 +159,7 @@ class Ledger:
 
     def _update_remaining(self) -> None:
         """Set how many calls of each row fit under every cap beside those in flight."""
+        self._same_remaining = None
         left: RealPerRow | int = self._largest
         for cap in self._caps:
             booked = self._in_flight * cap.most
