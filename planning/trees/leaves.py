@@ -44,10 +44,9 @@ def link_leaf(nodes: Any, header: Any, priors: Any, parent: int, action: int) ->
     leaf = allocate(nodes, header)
     if leaf < 0:
         return -1
-    nodes[leaf : leaf + 1].view(np.int32)[:] = 0
     new, above = nodes[leaf], nodes[parent]
+    clear(new)
     new.parent, new.action, new.status = parent, action, AWAITED
-    new.first_child, new.duplicate_of, new.next_action = -1, -1, -1
     new.depth = above.depth + 1
     new.multiplicity = 1
     new.prior = priors[parent, action] if priors.shape[1] > 0 else 1.0
@@ -62,6 +61,16 @@ def link_leaf(nodes: Any, header: Any, priors: Any, parent: int, action: int) ->
         above.opened_out_of_order = 1
     header.in_flight += 1
     return leaf
+
+
+@inlined
+def clear(node: Any) -> None:
+    """Set all fields to those of a node without evaluation and children."""
+    node.exhausted, node.visits, node.pending, node.event_index, node.terminal = 0, 0, 0, 0, 0
+    node.open_children, node.children, node.samples, node.opened_out_of_order = 0, 0, 0, 0
+    node.first_child, node.duplicate_of, node.next_action = -1, -1, -1
+    node.reward, node.discount, node.value, node.prior_value = 0.0, 0.0, 0.0, 0.0
+    node.q, node.next_prior, node.path_return, node.path_discount = 0.0, 0.0, 0.0, 0.0
 
 
 @inlined

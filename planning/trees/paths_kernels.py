@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiled import inlined, njit, record_type
+from ..compiled import inlined, njit, record_type, uncounted
 from .categorical import PATHS_SETTINGS, draw_edge, uniform
 from .leaves import cancel, open_action
 from .nodes import (
@@ -198,6 +198,9 @@ def step_candidates(
     scores [B, K], settings int64 [5], keys, remaining and stop_codes [B]. Writes the leaves (row, parent, action, node)
     into out [4, ...] from column `count` on; returns the next free column.
     """
+    block, priors = uncounted(block, np.int32), uncounted(priors, np.float32)
+    counts, scores = uncounted(counts, np.float64), uncounted(scores, np.float64)
+    candidates = uncounted(candidates, np.int32)
     nodes, headers, states = view_nodes(block), view_headers(block), iterations.view(ITERATION)
     for b in range(len(headers)):
         if stop_codes[b] != RUNNING or iteration_over(states[b]):
