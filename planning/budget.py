@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .interface import Int, Query, Size, Usage
-from .usage import GENERATED_TOKENS, MODEL_CALLS, NODES, ONE_STEP_USAGE, no_usage
+from .interface import Int, ModelError, Query, Size, Usage
+from .usage import GENERATED_TOKENS, MODEL_CALLS, NODES, ONE_STEP_USAGE, UNITS, no_usage
 
 MAX_NODES = 65_536
 """The largest search under a budget that is not in nodes."""
@@ -144,7 +144,13 @@ class Ledger:
         self._update_remaining()
 
     def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
-        """Charge rows for what was not reserved, such as the start."""
+        """Charge rows [K] for what was not reserved, such as the start.
+
+        usage, spent: [K, units]. Errors: ModelError for another shape.
+        """
+        for name, given in (("usage", usage), ("spent", spent)):
+            if given is not None and np.shape(given) != (len(row), len(UNITS)):
+                raise ModelError(f"the model's {name} has shape {np.shape(given)}, expected {(len(row), len(UNITS))}")
         # adding all rows in order, as in lock step, is much faster than adding them by index
         index = None if row.tobytes() == self._every_row else row
         add_rows(self._charged, index, usage)

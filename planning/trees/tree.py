@@ -116,7 +116,7 @@ class Tree:
     def arrays_of(self, answer: Expansion, rows: int) -> tuple[Any, ...]:
         """reward, discount, value [K], logits, duplicate_of and dead_end of an answer, as the kernels take them.
 
-        Errors: ModelError naming the field that has a wrong shape.
+        Errors: ModelError naming the field that has a wrong shape, or node ids that are not in the tree.
         """
         shape = (rows,)
         return (
@@ -124,11 +124,16 @@ class Tree:
             as_numpy(answer.discount, "discount", shape),
             as_numpy(answer.value, "value", shape),
             self.logits_of(answer, rows),
-            NO_SAME
-            if answer.duplicate_of is None
-            else as_numpy(answer.duplicate_of, "duplicate_of", shape).astype(np.int32),
+            NO_SAME if answer.duplicate_of is None else self._duplicates(answer.duplicate_of, shape),
             ALL_ALIVE if answer.dead_end is None else as_numpy(answer.dead_end, "dead_end", shape) != 0,
         )
+
+    def _duplicates(self, duplicate_of: Int, shape: tuple[int, ...]) -> Int:
+        """Node ids [K] of earlier siblings, -1 where there is none, within the tree."""
+        ids = as_numpy(duplicate_of, "duplicate_of", shape).astype(np.int32)
+        if ((ids < -1) | (ids >= self.capacity)).any():
+            raise ModelError(f"duplicate_of has ids outside -1 .. {self.capacity - 1}")
+        return ids
 
     @property
     def root(self) -> Int:

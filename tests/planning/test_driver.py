@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from forethought.planning import CEM, MCTS, UNITS, BestOfN, Budget, IndexedActions, ModelError, aplan, keys_of, plan
 from forethought.planning import receding_horizon as drive
 from forethought.planning.budget import Ledger
+from forethought.planning.interface import EdgeQuery, Size
 from forethought.planning.states import ListStates, TensorStates, fields_of, store_for
 from forethought.planning.testing.problems import Table, TargetProblem, bandit, chain
 from forethought.planning.trees.beam import Beam
@@ -312,6 +313,27 @@ def test_states_of_tensors_come_back_as_they_were_put(start: Any) -> None:
     assert type(back) is type(start)
     for put, got in zip(fields_of(start), fields_of(back), strict=True):
         assert torch.equal(got, put.flip(0))
+
+
+@pytest.mark.parametrize("name", ["usage", "spent"])
+def test_usage_of_another_shape_is_a_model_error(name: str) -> None:
+    ledger, query = Ledger(Budget(nodes=8), 2), EdgeQuery(*np.zeros((4, 2), np.int32))
+    ledger.reserve(query)
+    fine = np.ones((2, len(UNITS)))
+    usage = {"usage": fine, "spent": fine} | {name: np.ones((2, 3))}
+    with pytest.raises(ModelError, match=f"{name} has shape"):
+        ledger.charge(query, **usage)
+
+
+def test_duplicates_of_nodes_outside_the_tree_are_a_model_error(table: MakeTable) -> None:
+    model = table(0)
+    states, root = model.start([0])
+    search = MCTS().begin(root, model.actions, Size(8), keys=keys_of(0, 1))
+    query = search.ask(np.array([8], np.int32))
+    answer = model.expand(states, query.action)[1]
+    answer.duplicate_of = np.array([1000], np.int32)
+    with pytest.raises(ModelError, match="outside"):
+        search.tell(query, answer)
 
 
 def test_states_of_another_shape_are_a_model_error() -> None:
