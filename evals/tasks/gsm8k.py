@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .base import BadInput, GradedAnswer, Problem, read_json_lines
-from .numeric import grade_numeric, number_of
+from .numeric import grade_numeric, is_gold
 
 HUB = "openai/gsm8k"
 MARK = "####"
@@ -49,7 +49,7 @@ class Gsm8k:
 def _reference_answer(row: dict[str, Any], where: Path | str, index: int) -> str:
     """The reference answer: the text after the last `####`. Errors: BadInput where it holds no number."""
     number: str = row["answer"].rsplit(MARK, 1)[-1].strip()
-    if number_of(number) is None:
+    if not is_gold(number):
         raise BadInput(
             f"{where}, problem {index + 1}: the answer has no number after {MARK}, found {number[:60]!r}; "
             "gsm8k grades numeric answers only"

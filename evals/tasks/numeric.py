@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from ...llm.text.answers import check_answer, extract_answer
+from ...llm.text.answers import check_answer, extract_answer, gold_answer
 from .base import GradedAnswer
 
 
 def number_of(text: str) -> str | None:
-    """The answer that a text states, in its shortest notation; None where there is none."""
+    """The number that a text gives as its answer, in its shortest notation; None where there is none."""
     answer = extract_answer(text)
     return None if answer is None else str(answer)
+
+
+def is_gold(text: str) -> bool:
+    """Whether a gold answer is exactly one number, so that answers can be compared with it."""
+    try:
+        gold_answer(text)
+    except ValueError:
+        return False
+    return True
 
 
 def grade_numeric(text: str | None, reference: str) -> GradedAnswer:
@@ -17,4 +26,4 @@ def grade_numeric(text: str | None, reference: str) -> GradedAnswer:
     if not text:
         return GradedAnswer(None, False, False)
     found = check_answer(text, reference)
-    return GradedAnswer(None if found.answer is None else str(found.answer), found.correct, found.format_ok)
+    return GradedAnswer(found.key, found.correct, found.format_ok)

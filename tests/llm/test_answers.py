@@ -49,7 +49,7 @@ TOLD = [
     ("#### 2 \\times 3 = 6", 6),
     ("#### 5 = x", 5),
     ("#### <<3+4=7>>7", 7),
-    ("#### 18#### 19", 18),
+    ("#### 18#### 19", 19),
     ("#### none\n#### 3", 3),
 ]
 LAST = [
@@ -107,7 +107,7 @@ def test_gold_answers_in_all_their_forms(gold):
 
 @pytest.mark.parametrize("gold", ["", "none", "#### x", None, True])
 def test_a_gold_answer_without_a_number_is_an_error(gold):
-    with pytest.raises(ValueError, match="no number"):
+    with pytest.raises(ValueError, match="not one number"):
         gold_answer(gold)
 
 
@@ -118,9 +118,11 @@ def test_fractions_are_compared_exactly():
 
 def test_formulas_go_to_math_verify():
     pytest.importorskip("math_verify")
-    assert check_answer("#### 4\\sqrt{4}", 8) == AnswerCheck(Fraction(8), True, True)
-    assert check_answer("\\boxed{2^3}", 8) == AnswerCheck(Fraction(8), True, False)
-    assert check_answer("#### 2^3", 2) == AnswerCheck(None, False, True), "its first number is not what a formula says"
+    assert check_answer("#### 4\\sqrt{4}", 8) == AnswerCheck(None, True, True, "4\\sqrt{4}")
+    assert check_answer("\\boxed{2^3}", 8) == AnswerCheck(None, True, False, "2^3")
+    assert check_answer("#### 2^3", 2) == AnswerCheck(None, False, True, "2^3"), (
+        "its first number is not what a formula says"
+    )
 
 
 @given(st.fractions(max_denominator=10**6))
