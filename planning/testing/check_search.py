@@ -61,8 +61,8 @@ def check_search(
     Checked: a row that awaits no answer and is not done asks, for no more nodes than it has left; `plan` at any time;
     no row's plan depends on other rows or on their order; the same keys give the same plan; telling or dropping what is
     not awaited is a ValueError; a failed call changes neither the plan nor the nodes used (MCTS with `leaves` > 1 must
-    only come to an end); budgets are never exceeded; nothing is asked about problems that are over. Without a model also: bandits, chains
-    and a target in a box are solved.
+    only come to an end); budgets are never exceeded; nothing is asked about problems that are over. Without a model
+    also: bandits, chains and a target in a box are solved.
 
     Errors: SearchError saying which part of the contract was broken where; ValueError if the planner takes none of the
     action spaces.
