@@ -35,6 +35,7 @@ from .tasks import (
     View,
     describe,
     task_named,
+    task_of_env,
     view,
     view_of,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "random_policy",
     "run_episodes",
     "task_named",
+    "task_of_env",
     "view",
     "view_of",
 ]

@@ -1,6 +1,9 @@
 """Evaluation: tasks, runs, statistics, reports, benchmarks, studies and the command line.
 
-- `planners.py`: the planners over text by name, one list for all commands.
+- `errors.py`: the errors that are printed as one line.
+- `plugins.py`: parts of one's own by `FILE.py:Name`.
+- `planners.py`: the planners by name, one list for both worlds and all commands.
+- `own_critics.py`: critics of one's own by file.
 - `request.py`: `EvalRequest`, the validated flags of `forethought eval`.
 - `baselines.py`: model-free baselines of stable-baselines3.
 - `cli_common.py`: one-line errors, printing and writing, shared by all commands.

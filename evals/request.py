@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .cli_common import check_output_folder
-from .planners import ANSWER_RULES, TEXT_PLANNERS, UNITS_OF_BUDGET, check_names
-from .tasks import CONTROL, TASKS, BadInput
+from .errors import BadInput
+from .own_critics import own_critics
+from .planners import (
+    ANSWER_RULES,
+    UNITS_OF_BUDGET,
+    PlannerRow,
+    TextSettings,
+    check_names,
+    planner_rows,
+)
+from .plugins import fingerprints_of, is_reference, load_object
+from .tasks import kind_of_task, make_task, task_name
+
+if TYPE_CHECKING:
+    from ..control.tasks import ControlTask
+    from ..llm.critics import Critic
 
 DEFAULT_PLANNERS = {
     "text": ("greedy", "self_consistency", "best_of_n", "bfs", "mcts"),
@@ -23,9 +38,13 @@ DEFAULT_BUDGETS = {"text": (4, 8, 16, 32, 64), "control": (64, 256, 1024)}
 
 @dataclass(frozen=True)
 class EvalRequest:
-    """The flags of `forethought eval`; see its help."""
+    """The flags of `forethought eval`; see its help.
 
-    task: str
+    rows: the planners by the names in `planners`. critics: those of one's own by the names in `value`. plugins: the
+    fingerprints of all parts of one's own, which belong to the settings of a run.
+    """
+
+    task: str | None
     model: str
     planners: tuple[str, ...]
     budgets: tuple[int, ...]
@@ -53,6 +72,10 @@ class EvalRequest:
     reasoning: str = "steps"
     answer_by: str | None = None
     replicas: int = 1
+    grade: str | None = None
+    rows: Mapping[str, PlannerRow] = field(default_factory=dict)
+    critics: Mapping[str, Critic] = field(default_factory=dict)
+    plugins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def view(self) -> dict[str, Any]:
@@ -63,16 +86,21 @@ class EvalRequest:
     @property
     def kind(self) -> str:
         """ "control" or "text"."""
-        return "control" if self.task in CONTROL else "text"
+        return kind_of_task(self.task)
+
+    @property
+    def name(self) -> str:
+        """What the task is called."""
+        return task_name(self.task, self.data)
 
     @property
     def folder(self) -> Path:
         """The folder of the run's files."""
-        return self.out or Path("runs") / self.task
+        return self.out or Path("runs") / self.name
 
 
 def make_request(
-    task: str, planner: str | None, budgets: str | None, *, model: str | None = None, value: str | None = None,
+    task: str | None, planner: str | None, budgets: str | None, *, model: str | None = None, value: str | None = None,
     **flags: object,
 ) -> EvalRequest:  # fmt: skip
     """The request with defaults filled in.
@@ -80,14 +108,19 @@ def make_request(
     planner, budgets: names and numbers separated by commas, None for the defaults of the task.
     Errors: BadInput for everything that can be found wrong without loading a model.
     """
-    check_names([task], TASKS, "task")
-    kind = "control" if task in CONTROL else "text"
-    planners = _split_list(planner) if planner is not None else DEFAULT_PLANNERS[kind]
-    _check_planners(task, planners)
+    kind = kind_of_task(task)
+    names = _split_list(planner) if planner is not None else DEFAULT_PLANNERS[kind]
+    rows = planner_rows(names, kind, task_name(task))
     numbers = parse_budgets(budgets) if budgets is not None else DEFAULT_BUDGETS[kind]
-    value = value or ("recorded" if task == "recorded" else "self")
+    value, critics = own_critics(value or ("recorded" if task == "recorded" else "self"))
     default = "analytic" if kind == "control" else "builtin"
-    request = EvalRequest(task, model or default, planners, numbers, value=value, **flags)  # type: ignore[arg-type]
+    plugins = {row.name: row.plugin for row in rows.values() if row.plugin} | fingerprints_of(critics)
+    if task is not None and is_reference(task):
+        plugins |= fingerprints_of({task_name(task): load_object(task)})
+    request = EvalRequest(
+        task, model or default, tuple(rows), numbers, value=value, rows=rows, critics=critics, plugins=plugins,
+        **flags,  # type: ignore[arg-type]
+    )  # fmt: skip
     request = _with_reward(request)
     _check(request)
     if request.engine == "replay":
@@ -106,15 +139,25 @@ def _with_reward(request: EvalRequest) -> EvalRequest:
     return replace(request, reward_model=str(model) if model else None, reward_format=format)
 
 
-def _check_planners(task: str, planners: tuple[str, ...]) -> None:
-    if task not in CONTROL:
-        return check_names(planners, tuple(TEXT_PLANNERS), f"planner for {task}")
-    from ..control.tasks import DERIVATIVE_PLANNERS, PLANNERS, task_named, view_of
+def _check_planners(request: EvalRequest) -> None:
+    if request.kind == "text":
+        for row in request.rows.values():
+            row.for_text(TextSettings(request.width))
+        return
+    task = control_task(request)
+    for row in request.rows.values():
+        row.for_task(task)
 
-    check_names(planners, (*PLANNERS, *DERIVATIVE_PLANNERS), f"planner for {task}")
+
+def control_task(request: EvalRequest) -> ControlTask:
+    """The control task that the request names. Errors: BadInput for an environment that cannot be planned in."""
+    from ..control.tasks import task_named, task_of_env
+
+    episodes = make_task(request.task)
+    if episodes.kind == "text":
+        raise BadInput(f"{request.name} is a task over text")
     try:
-        for name in planners:
-            view_of(task_named(task), name)
+        return task_of_env(episodes.env_id, episodes.name) if episodes.env_id else task_named(episodes.name)
     except ValueError as error:
         raise BadInput(str(error)) from error
 
@@ -156,8 +199,9 @@ def _check(request: EvalRequest) -> None:
         _check_text(request)
     else:
         _check_control(request)
-    if request.data is not None and request.task != "gsm8k":
-        raise BadInput(f"--data is for gsm8k; {request.task} has its own problems")
+    _check_planners(request)
+    if request.data is not None and request.task not in (None, "gsm8k"):
+        raise BadInput(f"--data is for gsm8k and for --grade; {request.name} has its own problems")
     if request.data is not None and not request.data.is_file():
         raise BadInput(f"no data file {request.data}")
     check_output_folder(request.folder)
@@ -165,31 +209,28 @@ def _check(request: EvalRequest) -> None:
 
 def _check_control(request: EvalRequest) -> None:
     if flag := next((name for name in TEXT_ONLY if getattr(request, name) != TEXT_ONLY[name]), None):
-        raise BadInput(f"--{flag.replace('_', '-')} is for language models; {request.task} has none")
+        raise BadInput(f"--{flag.replace('_', '-')} is for language models; {request.name} has none")
     if request.unit == "tokens":
-        raise BadInput(f"{request.task} has no tokens; its units are nodes, calls and seconds")
+        raise BadInput(f"{request.name} has no tokens; its units are nodes, calls and seconds")
 
 
 def _check_text(request: EvalRequest) -> None:
     from ..llm.critics import parse_critics
-    from ..llm.load import ENGINES, LOCAL_ENGINES
+    from ..llm.load import ENGINES, check_replicas
     from ..llm.reasoning import REASONING
 
     for name in ("action_repeat", "terminal_value"):
         if getattr(request, name) is not None:
-            raise BadInput(f"--{name.replace('_', '-')} is for control tasks; {request.task} is a text task")
+            raise BadInput(f"--{name.replace('_', '-')} is for control tasks; {request.name} is a text task")
     check_names([request.engine], tuple(ENGINES), "engine")
     check_names([request.reasoning], tuple(REASONING), "--reasoning")
     if request.answer_by is not None:
         check_names([request.answer_by], ANSWER_RULES, "rule for --answer-by")
     try:
-        names = [name for _, name in parse_critics(request.value)]
-    except ValueError as error:
+        names = [name for _, name in parse_critics(request.value, request.critics)]
+        check_replicas(request.engine, request.replicas)
+    except (ValueError, ImportError) as error:
         raise BadInput(str(error)) from error
-    if request.replicas > 1 and request.engine not in LOCAL_ENGINES:
-        raise BadInput(
-            f"--replicas needs an engine that runs a model ({', '.join(LOCAL_ENGINES)}), got {request.engine}"
-        )
     if request.engine == "replay" and request.tape is None:
         raise BadInput("--engine replay answers from a tape; give one with --tape FILE")
     if request.engine == "openai" and not request.base_url:
@@ -198,7 +239,7 @@ def _check_text(request: EvalRequest) -> None:
         )
     if request.task == "recorded" and request.engine != "replay":
         raise BadInput("recorded needs a tape of imported trees: --engine replay --tape FILE")
-    without_siblings = [name for name in request.planners if not TEXT_PLANNERS[name](request.width, 1).expands_siblings]
+    without_siblings = [row.name for row in request.rows.values() if "expands_siblings" not in row.flags]
     if "vote" in names and (without_siblings or request.width < 2):
         found = ", ".join(without_siblings) or "width 1"
         raise BadInput(f"vote compares siblings: --planner beam with --width 2 or more, got {found}")

@@ -105,8 +105,10 @@ def test_modules_do_not_import_each_other_in_a_circle(package):
 
 
 EVALS_LAYERS = (
+    {"errors"},
+    {"plugins"},
     {"tasks"},
-    {"planners", "cli_common", "threads"},
+    {"planners", "own_critics", "cli_common", "threads"},
     {"request", "baselines"},
     {"records"},
     {"report"},

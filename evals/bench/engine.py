@@ -21,7 +21,7 @@ from rich.table import Table
 from ...llm.engines.base import Generation
 from ...planning import BestOfN, PathSettings, Planner
 from ..cli_common import write_json
-from ..planners import TEXT_PLANNERS, check_names
+from ..planners import TextSettings, check_names, planner_named, planners_for_text
 from ..records.summary import versions
 from ..tasks.base import BadInput
 from ..tasks.stories import Stories
@@ -133,7 +133,7 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _planner(name: str, harness: EngineHarness, width: int) -> Planner:
-    return TEXT_PLANNERS[name](width, harness.format.max_steps).planner
+    return planner_named(name).for_text(TextSettings(width, harness.format.max_steps)).planner
 
 
 def main(
@@ -159,7 +159,7 @@ def main(
     Errors: BadInput.
     """
     console = console or Console()
-    check_names([planner], list(TEXT_PLANNERS), "planner")
+    check_names([planner], planners_for_text(), "planner")
     check_names([value], CRITICS, "value")
     try:
         harness = EngineHarness(engine, model, dummy=dummy_weights, device=device, rows=problems)

@@ -46,8 +46,12 @@ TrainingSteps = Annotated[int | None, typer.Option(help="Optimiser steps; by def
 @app.command("eval")
 def evaluate(
     task: Annotated[
-        str, typer.Argument(help="stories, gsm8k, recorded, pendulum, cartpole, bouncer, swingup or reacher.")
-    ],
+        str | None,
+        typer.Argument(
+            help="stories, gsm8k, recorded, pendulum, cartpole, bouncer, swingup, reacher, FILE.py:Name, or the id of "
+            "an environment; none with --data and --grade."
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -71,6 +75,7 @@ def evaluate(
     out: Out = None,
     in_flight: Annotated[int, typer.Option(help="Problems that are run concurrently.")] = 64,
     data: Questions = None,
+    grade: Annotated[str | None, typer.Option(help="How answers in --data are graded: number, choice, exact.")] = None,
     split: Annotated[str, typer.Option(help="stories: test, validation or hard.")] = "test",
     temperature: Annotated[float, typer.Option(help="Temperature of sampling; greedy always uses 0.")] = 0.8,
     device: Annotated[str, typer.Option(help="Device of the model, such as cpu or cuda.")] = "cpu",

@@ -49,7 +49,7 @@ def ensemble(
     from ...control.agents.log import tensorboard
     from ...control.agents.pets import PETS
     from ...control.world_models.mlp.fit import Fit
-    from ..runners.control_planners import cem_for_environment
+    from ..planners import cem_for_environment
 
     show = printer(console)
     with _input_errors(steps, out):

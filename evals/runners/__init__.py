@@ -5,6 +5,5 @@
 - `text_runner.py`: runs of tasks over text.
 - `text_solver.py`: one planner at one budget on one question.
 - `control_runner.py`: runs of control tasks, whole episodes each.
-- `control_planners.py`: planners with the settings that suit a control task.
 - `results.py`: `EvalResult`, and writing of `summary.json` and `report.html`.
 """

@@ -10,22 +10,23 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import gymnasium
 from rich.console import Console
 
 from ...control.envs import BatchedEnv
 from ...control.episodes import Episodes, run_episodes
-from ...control.tasks import DERIVATIVE_PLANNERS, ControlTask, describe, task_named, view
+from ...control.tasks import ControlTask, Kind, describe, view
 from ...control.world_models.load import load_model
 from ...planning import Budget, ModelError, plan
 from ...planning.usage import SECONDS, no_usage
-from ..planners import UNITS_OF_BUDGET
+from ..planners import PLANNERS, UNITS_OF_BUDGET, PlannerRow, planners_for
+from ..plugins import described
 from ..records.run_store import Row, RunStore
 from ..report.terminal import Live
-from ..request import EvalRequest
+from ..request import EvalRequest, control_task
 from ..tasks import BadInput, EpisodeTask
-from .control_planners import planner_for
 from .grid import JobGrid, failed_row, usage_dicts
 from .results import EvalResult, summary_head, write_results
 
@@ -34,7 +35,7 @@ TRIAL_NODES = 1024
 
 def evaluate_control(request: EvalRequest, episodes: EpisodeTask, console: Console) -> EvalResult:
     """Run the episodes that are not on disk yet and summarise all of them. Errors: BadInput."""
-    task = task_named(episodes.name)
+    task = control_task(request)
     model = load(request, task)
     try_derivatives(request, task, model)
     cells = [(planner, budget) for budget in request.budgets for planner in request.planners]
@@ -46,14 +47,14 @@ def evaluate_control(request: EvalRequest, episodes: EpisodeTask, console: Conso
                 seeds = [int(p.id) for p in grid.problems if (name, budget, p.id) not in store.rows]
                 for start in range(0, len(seeds), request.in_flight):
                     batches.run(name, budget, seeds[start : start + request.in_flight])
-        views = {name: describe(task, name, **request.view) for name in request.planners}
+        views = {name: describe(task, kind_of(row), **request.view) for name, row in request.rows.items()}
         return write_results(store, grid, request, {**summary_head(request, episodes, []), "views": views})
 
 
 def load(request: EvalRequest, task: ControlTask) -> Any:
     """The model to plan with: the equations, or a model trained on this environment. Errors: BadInput."""
     if request.model == "analytic":
-        return task.analytic()
+        return _analytic(task)
     try:
         model = load_model(request.model)
     except (ValueError, OSError) as error:
@@ -64,30 +65,47 @@ def load(request: EvalRequest, task: ControlTask) -> Any:
     return model
 
 
+def _analytic(task: ControlTask) -> Any:
+    if task.dynamics is None:
+        raise BadInput(
+            f"the equations of {task.name} are not known; train a model of it (forethought train mlp --env ENV --out "
+            "FOLDER) and plan with --model FOLDER"
+        )
+    return task.analytic()
+
+
+def kind_of(row: PlannerRow) -> Kind:
+    """How a planner that has been found to fit sees a control task's model."""
+    return cast(Kind, row.needs)
+
+
 def try_derivatives(request: EvalRequest, task: ControlTask, model: Any) -> None:
     """Make one decision with each planner that uses derivatives, so that a model without them is refused at once.
 
     Errors: BadInput where the model cannot be differentiated.
     """
-    for name in request.planners:
-        if name not in DERIVATIVE_PLANNERS:
+    for name, row in request.rows.items():
+        if row.needs != "derivatives":
             continue
         worlds = BatchedEnv(task.env_id, [request.seed])
         worlds.close()
         try:
-            shown = view(task, model, name, **request.view)
-            plan(planner_for(task, name), shown, worlds.obs, Budget(nodes=TRIAL_NODES))
+            shown = view(task, model, "derivatives", **request.view)
+            plan(row.for_task(task), shown, worlds.obs, Budget(nodes=TRIAL_NODES))
         except ModelError as error:
             raise BadInput(f"{name} does not fit the model {request.model}: {error}") from error
 
 
 def settings_of(request: EvalRequest, task: ControlTask) -> dict[str, Any]:
     """Everything that decides a row."""
-    planners = {name: f"{planner_for(task, name)!r}; {describe(task, name, **request.view)}" for name in task.views}
+    rows = [PLANNERS[name] for name in planners_for(task)]
+    planners = {row.name: f"{row.for_task(task)!r}; {describe(task, kind_of(row), **request.view)}" for row in rows}
+    own = {row.name: describe(task, kind_of(row), **request.view) for row in request.rows.values() if row.plugin}
     return {
         "task": task.name, "environment": task.env_id, "model": request.model,
         "fingerprint": model_fingerprint(request.model), "unit": request.unit, "seed": request.seed,
         "planners": planners,
+        "plugins": {name: f"{text} {own.get(name, '')}" for name, text in request.plugins.items()} or None,
     }  # fmt: skip
 
 
@@ -119,6 +137,8 @@ class EpisodeBatches:
             done = self._run_episodes(name, budget, seeds)
             rows = [_fields(done, i) for i in range(len(seeds))]
         except Exception as error:
+            if self.episodes.worst is None:
+                raise BadInput(f"{name} at {budget:,} failed: {described(error)}") from error
             rows = [failed_row(error) | {"score": self.episodes.worst, "seconds": 0.0} for _ in seeds]
         for seed, fields in zip(seeds, rows):
             row: Row = {"problem": str(seed), "group": "", "planner": name, "budget": budget, **fields}
@@ -133,9 +153,12 @@ class EpisodeBatches:
             if step % 10 == 0:
                 self.live.show_text(f"{name} {budget:,}: step {step}, mean return so far {worlds.returns.mean():.1f}")
 
+        row, limit = request.rows[name], gymnasium.spec(task.env_id).max_episode_steps
+        settings: dict[str, Any] = {} if limit else {"max_episode_steps": task.steps}
         return run_episodes(
-            planner_for(task, name), view(task, self.model, name, **request.view), task, seeds,
+            row.for_task(task), view(task, self.model, kind_of(row), **request.view), task, seeds,
             budget=Budget(**{UNITS_OF_BUDGET[request.unit]: budget}), seed=request.seed, watch=watch,
+            **settings,
         )  # fmt: skip
 
 

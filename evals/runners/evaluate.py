@@ -18,7 +18,7 @@ def evaluate(request: EvalRequest, console: Console | None = None, *, print_summ
     after KeyboardInterrupt the next call with the same folder continues the run.
     """
     console = console or Console()
-    task = make_task(request.task, data=request.data, split=request.split, tape=request.tape)
+    task = make_task(request.task, data=request.data, grade=request.grade, split=request.split, tape=request.tape)
     if isinstance(task, EpisodeTask):
         from .control_runner import evaluate_control  # imports gymnasium, which text tasks do not need
 

@@ -11,14 +11,14 @@ from rich.console import Console
 
 from ...llm.load import load_text_model
 from ...llm.text_model import TextModel
-from ..planners import TEXT_PLANNERS
+from ..planners import PLANNERS, PlannerRow, TextSettings
 from ..records.run_store import RunStore
 from ..records.summary import total
 from ..report.caveats import caveats_of
 from ..report.terminal import Live
 from ..request import EvalRequest
 from ..tasks import BadInput, Problem, TextTask
-from ..tasks.base import problems_fingerprint
+from ..tasks.base import checked_problems, graded, problems_fingerprint
 from .grid import JobGrid, run_grid
 from .results import EvalResult, summary_head, write_results
 from .text_solver import TextSolver
@@ -29,9 +29,10 @@ MAX_BUDGET_FACTOR = 8.0
 
 def evaluate_text(request: EvalRequest, task: TextTask, console: Console) -> EvalResult:
     """Run the jobs that are not on disk yet and summarise all of them. Errors: BadInput, RunStopped."""
-    problems = task.problems(request.limit, request.seed)
+    problems = checked_problems(task, request.limit, request.seed)
     model = load(request, grader_of(task, problems))
-    planners = {name: TEXT_PLANNERS[name](request.width, model.max_steps) for name in request.planners}
+    settings = TextSettings(request.width, model.max_steps)
+    planners = {name: row.for_text(settings) for name, row in request.rows.items()}
     solver = TextSolver(model, task, planners, request.unit, request.seed, request.answer_by)
     with RunStore(request.folder, settings_of(request, task, model)) as store:
         grid = JobGrid([(name, budget) for budget in request.budgets for name in request.planners], problems)
@@ -43,7 +44,7 @@ def evaluate_text(request: EvalRequest, task: TextTask, console: Console) -> Eva
 def grader_of(task: TextTask, problems: Sequence[Problem]) -> Callable[[str, str], bool]:
     """Whether a solution's text answers a question correctly, by the task's grade; used only by the oracle critic."""
     by_question = {problem.question: problem for problem in problems}
-    return lambda question, text: task.grade(by_question[question], text).correct
+    return lambda question, text: graded(task, by_question[question], text).correct
 
 
 def load(request: EvalRequest, truth: Callable[[str, str], bool] | None = None) -> TextModel:
@@ -54,7 +55,7 @@ def load(request: EvalRequest, truth: Callable[[str, str], bool] | None = None) 
             request.model, request.engine, request.value, temperature=request.temperature, seed=request.seed,
             device=request.device, tape=request.tape, reward_model=request.reward_model,
             reward_format=request.reward_format, aggregate=request.aggregate, truth=truth,
-            reasoning=request.reasoning, replicas=request.replicas,
+            reasoning=request.reasoning, replicas=request.replicas, critics=request.critics,
             **options,
         )  # fmt: skip
     except (ValueError, OSError, ImportError) as error:
@@ -70,15 +71,29 @@ def settings_of(request: EvalRequest, task: TextTask, model: TextModel) -> dict[
     All planners are listed with their settings, requested or not, so that later calls may add planners, budgets and
     problems to a folder.
     """
-    sampling = model.sampling
+    sampling, settings = model.sampling, TextSettings(request.width, model.max_steps)
     return {
-        "task": task.name, "data": problems_fingerprint(task.problems()), "model": request.model,
+        "task": task.name, "data": problems_fingerprint(checked_problems(task, None, request.seed)),
+        "model": request.model,
         "fingerprint": model.engine.fingerprint, "engine": request.engine, "value": request.value,
         "reasoning": request.reasoning, "answer_by": request.answer_by, "unit": request.unit,
         "seed": request.seed, "temperature": sampling.temperature, "top_p": sampling.top_p,
         "max_step_tokens": sampling.max_tokens, "max_steps": model.max_steps, "reward": _reward_of(request),
-        "planners": {name: repr(make(request.width, model.max_steps).planner) for name, make in TEXT_PLANNERS.items()},
+        "planners": {row.name: repr(row.text(settings)) for row in PLANNERS.values() if row.text is not None},
+        "plugins": _plugins_of(request, settings) or None,
     }  # fmt: skip
+
+
+def _plugins_of(request: EvalRequest, settings: TextSettings) -> dict[str, str]:
+    """The fingerprints of parts of one's own, those of planners with the settings that they were made with."""
+    planners = {row.name: f"{row.plugin} {_settled(row, settings)}" for row in request.rows.values() if row.plugin}
+    return {**request.plugins, **planners}
+
+
+def _settled(row: PlannerRow, settings: TextSettings) -> str:
+    """The settings of a planner as text, "" where they hold an address in memory, which changes from run to run."""
+    text = repr(row.for_text(settings).planner)
+    return "" if " at 0x" in text else text
 
 
 def _reward_of(request: EvalRequest) -> str | None:

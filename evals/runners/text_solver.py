@@ -18,7 +18,7 @@ from ..planners import ANSWER_RULES, UNITS_OF_BUDGET, TextPlanner
 from ..records.answer_selection import Solution, select_answers
 from ..records.anytime import best_node, truncate
 from ..records.tree_records import state_at, tree_record
-from ..tasks.base import Problem, TextTask
+from ..tasks.base import Problem, TextTask, graded
 from .grid import Job, JobResult, usage_dicts
 
 
@@ -95,7 +95,7 @@ class TextSolver:
         selected: Mapping[str, Solution],
     ) -> dict[str, Any]:
         answered = state is not None and self.model.answered(state)
-        grade = self.task.grade(problem, self.model.text(state) if answered else None)
+        grade = graded(self.task, problem, self.model.text(state) if answered else None)
         own = {"answer": grade.answer, "correct": grade.correct}
         by_rule = {rule: {name: selected[rule][name] for name in own} if selected else own for rule in ANSWER_RULES}
         return {
@@ -111,7 +111,7 @@ class TextSolver:
         for leaf in leaves:
             state = state_at(outcome, leaf.node)
             if self.model.answered(state):
-                grade = self.task.grade(problem, self.model.text(state))
+                grade = graded(self.task, problem, self.model.text(state))
                 found.append(
                     {"node": leaf.node, "answer": grade.answer, "correct": grade.correct,
                      "score": float(leaf.value), "visits": leaf.visits}

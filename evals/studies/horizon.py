@@ -45,7 +45,7 @@ def run(
         for value in (False, True):
             for horizon in horizons:
                 shown, planner = (
-                    view(PENDULUM, model, "cem", terminal_value=value),
+                    view(PENDULUM, model, "sequences", terminal_value=value),
                     CEM(horizon=horizon, smoothing=0.1, vectors=GaussianSettings(std=1.0)),
                 )
                 played = run_episodes(planner, shown, PENDULUM, seeds, nodes, seed=seed)

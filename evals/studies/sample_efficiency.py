@@ -22,10 +22,10 @@ from ...control.data.collector import collect
 from ...control.episodes import run_episodes
 from ...control.tasks import CARTPOLE, PENDULUM, view
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
-from ...planning import CEM, MPPI
+from ...planning import MPPI
 from ..baselines import train
+from ..planners import cem_for_environment, planner_for
 from ..records.statistics import Estimate, student
-from ..runners.control_planners import cem_for_environment
 from ..tasks import BadInput
 from .study_table import Row, StudyTable, format_estimate, plot_lines
 
@@ -135,10 +135,10 @@ def mpc_return(env: str, seed: int, count: int, sizes: Sizes) -> float:
     fit, seeds = Fit(epochs=sizes.epochs, seed=seed), range(FIRST, FIRST + sizes.episodes)
     if env == CARTPOLE.env_id:
         model, _ = fit_mlp(collect(env, count, seed=seed), config_for(env, reward="given"), fit)
-        done = run_episodes(MPPI(horizon=10), view(CARTPOLE, model, "mppi"), CARTPOLE, seeds, 64, seed=seed)
+        done = run_episodes(MPPI(horizon=10), view(CARTPOLE, model, "sequences"), CARTPOLE, seeds, 64, seed=seed)
     else:
         model, _ = fit_mlp(collect(env, count, seed=seed, action_repeat=4), config_for(env), fit)
-        done = run_episodes(CEM(**PENDULUM.settings["cem"]), model, PENDULUM, seeds, sizes.nodes, seed=seed)
+        done = run_episodes(planner_for(PENDULUM, "cem"), model, PENDULUM, seeds, sizes.nodes, seed=seed)
     return float(done.returns.mean())
 
 

@@ -27,7 +27,7 @@ def call(*words):
     [
         (["nope"], "no task 'nope'; there are stories, gsm8k, recorded, pendulum, cartpole"),
         (["stories", "--planner", "bfs,mtcs"], "no planner for stories 'mtcs'; there are greedy, self_consistency"),
-        (["pendulum", "--planner", "greedy"], "no planner for pendulum 'greedy'; there are cem, mppi"),
+        (["pendulum", "--planner", "greedy"], "no planner for pendulum 'greedy'; there are best_of_n, bfs"),
         (["stories", "--planner", "bfs,bfs"], "'bfs' is given twice"),
         (["stories", "--engine", "abacus"], "no engine 'abacus'; there are transformers"),
         (["stories", "--value", "gut"], "no value 'gut'; there are self, logprob, none"),
@@ -68,7 +68,7 @@ def call(*words):
         (["pendulum", "--model", "nothing/here"], "config.json is missing"),
         (["pendulum", "--unit", "tokens"], "pendulum has no tokens"),
         (["cartpole", "--planner", "icem,ilqr"], "ilqr plans vectors through derivatives, cartpole has discrete"),
-        (["cartpole", "--planner", "polished"], "discrete actions; there are cem, mppi, mcts, bfs, best_of_n, icem"),
+        (["cartpole", "--planner", "polished"], "discrete actions; there are best_of_n, bfs, beam, dvts, rebase, mcts"),
         (["stories", "--planner", "ddp"], "no planner for stories 'ddp'; there are greedy"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Engine, Generation, Score
 from forethought.llm.importing.import_trees import byte_tokenizer
+from forethought.llm.load import ENGINES
 
 
 class Adding(Engine):
@@ -55,11 +57,11 @@ def adding(monkeypatch, tmp_path):
     )
     made = []
 
-    def make(wanted):
+    def make(engine, spec):
         made.append(Adding())
         return made[-1], str(tmp_path / "model")
 
-    monkeypatch.setitem(__import__("forethought.llm.load", fromlist=["ENGINES"]).ENGINES, "transformers", make)
+    monkeypatch.setitem(ENGINES, "transformers", replace(ENGINES["transformers"], make=make))
     return made
 
 

