@@ -4,11 +4,21 @@
 - `plugins.py`: parts of one's own by `FILE.py:Name`.
 - `planners.py`: the planners by name, one list for both worlds and all commands.
 - `own_critics.py`: critics of one's own by file.
-- `request.py`: `EvalRequest`, the validated flags of `forethought eval`.
+- `values.py`: reading of lists of names and of budgets.
+- `settings.py`: `EvalSettings`, all settings of an evaluation, from which the options of the command line are made.
+- `parts.py`: the objects that the settings name. `checks.py`: checks of the settings.
+- `api.py`: `evaluate` and `solve`.
 - `baselines.py`: model-free baselines of stable-baselines3.
 - `cli_common.py`: one-line errors, printing and writing, shared by all commands.
 - `threads.py`: a single torch thread while something is measured.
 
 Folders, each of which may import those before it: `tasks` (problems and grades), `records` (the files of a run and
 statistics), `report` (tables and pages), `runners` (the loops over problems), `studies` and `bench`, `cli`.
+
+The public names are listed in `__init__.pyi`; the module that defines one is loaded when it is first used, so that the
+command line starts quickly.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,6 +1,7 @@
 """The command line; modules with heavy imports are loaded by the command that needs them.
 
-- `main.py`: the command `forethought` with `eval`, `import`, `pool`, `train` and `bench` for text, `doctor`, `demo`.
+- `main.py`: the command `forethought` with `import`, `pool`, `train` and `bench` for text, `doctor`, `demo`.
+- `eval.py`: `forethought eval` and `solve`. `options.py`: options made from the fields of `EvalSettings`.
 - `control.py`: the commands for control: training, benchmarks and studies.
 - `train_text.py`: `forethought train reasoner` and `train prm`.
 - `train_control.py`: `forethought train mlp`, `ensemble`, `pets` and `residual`.

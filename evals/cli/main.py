@@ -11,99 +11,12 @@ import typer
 
 from ..cli_common import Out, load_module, plain_errors
 from .control import Training, app, bench, train
+from .eval import add_commands
 
-Engine = Annotated[
-    str, typer.Option(help="What runs the model: transformers, vllm, openai (a server), replay (a tape, no model).")
-]
-Critic = Annotated[
-    str | None,
-    typer.Option(
-        help="The critic: self, logprob, none, rating, vote, rollout, prm, orm, recorded, oracle (knows the correct "
-        "answers, for studies only), or a sum such as 0.3*self+0.7*prm. By default self."
-    ),
-]
-Reasoning = Annotated[
-    str,
-    typer.Option(
-        help="What an action is: steps (the next line), propose (an item of a generated list of next steps) or rap (a "
-        "sub-question with its answer)."
-    ),
-]
-AnswerBy = Annotated[
-    str | None,
-    typer.Option(
-        help="The rule that selects the scored answer among a tree's solutions: best, majority, weighted or visits; "
-        "all are reported. By default majority for self_consistency and best for the others."
-    ),
-]
-TapeFile = Annotated[
-    Path | None, typer.Option(help="File that records every generation and score; a second run with it calls no model.")
-]
+add_commands(app)
+
 Questions = Annotated[Path | None, typer.Option(help="gsm8k: a JSON-lines file with question and answer.")]
 TrainingSteps = Annotated[int | None, typer.Option(help="Optimiser steps; by default those of the shipped model.")]
-
-
-@app.command("eval")
-def evaluate(
-    task: Annotated[
-        str | None,
-        typer.Argument(
-            help="stories, gsm8k, recorded, pendulum, cartpole, bouncer, swingup, reacher, FILE.py:Name, or the id of "
-            "an environment; none with --data and --grade."
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Text: builtin, a folder or a hub id; replay: a model on the tape; control: analytic or a folder."
-        ),
-    ] = None,
-    engine: Engine = "transformers",
-    planner: Annotated[str | None, typer.Option(help="Names, separated by commas.")] = None,
-    budgets: Annotated[str | None, typer.Option(help="Numbers, separated by commas.")] = None,
-    unit: Annotated[str, typer.Option(help="What a budget counts: nodes, calls, tokens or seconds.")] = "nodes",
-    value: Critic = None,
-    reasoning: Reasoning = "steps",
-    answer_by: AnswerBy = None,
-    replicas: Annotated[
-        int, typer.Option(help="Engines, each in a process of its own, on this machine or a Ray cluster.", min=1)
-    ] = 1,
-    width: Annotated[int, typer.Option(help="Sampled continuations that a tree search considers at each node.")] = 4,
-    against: Annotated[str | None, typer.Option(help="The planner that others are compared with.")] = None,
-    limit: Annotated[int | None, typer.Option(help="How many problems or episodes to run; by default all.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of sampling, of the planners and of the episodes.")] = 0,
-    out: Out = None,
-    in_flight: Annotated[int, typer.Option(help="Problems that are run concurrently.")] = 64,
-    data: Questions = None,
-    grade: Annotated[str | None, typer.Option(help="How answers in --data are graded: number, choice, exact.")] = None,
-    split: Annotated[str, typer.Option(help="stories: test, validation or hard.")] = "test",
-    temperature: Annotated[float, typer.Option(help="Temperature of sampling; greedy always uses 0.")] = 0.8,
-    device: Annotated[str, typer.Option(help="Device of the model, such as cpu or cuda.")] = "cpu",
-    action_repeat: Annotated[
-        int | None, typer.Option(help="Control: environment steps per action; by default the task's for the planner.")
-    ] = None,
-    terminal_value: Annotated[
-        bool | None,
-        typer.Option(help="Control: whether planned sequences end in the task's terminal value function."),
-    ] = None,
-    tape: TapeFile = None,
-    base_url: Annotated[str, typer.Option(help="openai: the server's address, or several separated by commas.")] = "",
-    reward_model: Annotated[str | None, typer.Option(help="prm, orm: builtin, a folder or a hub id.")] = None,
-    reward_format: Annotated[
-        str, typer.Option(help="prm, orm: builtin, math_shepherd, rlhflow, qwen or skywork.")
-    ] = "",
-    aggregate: Annotated[str, typer.Option(help="prm: last, min, product or mean of the steps' scores.")] = "last",
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-) -> None:
-    """Score planners on a task at several budgets; the same command continues a stopped run."""
-    flags = dict(locals())  # the fields of EvalRequest have the names of the parameters
-    with plain_errors():
-        from ..request import make_request
-
-        request = make_request(**flags)
-        from ..runners.evaluate import evaluate as run
-
-        run(request)
 
 
 @app.command("import")

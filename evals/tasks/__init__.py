@@ -5,6 +5,7 @@
 - `stories.py`: the built-in word problems.
 - `recorded.py`: the problems of an imported tape.
 - `data_file.py`: questions and answers of a file, a task without code.
+- `question.py`: one question of the user's, for `solve`.
 - `environments.py`: gymnasium environments as tasks.
 - `numeric.py`: grading of answers that are numbers.
 - `graders.py`: grading of numbers, letters of a multiple choice, and texts.
