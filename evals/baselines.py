@@ -15,7 +15,8 @@ from rich.console import Console
 
 from ..control.agents.log import Row, tensorboard, write_csv
 from .cli_common import check_output_folder
-from .tasks import BadInput
+from .errors import BadInput
+from .tasks.environments import environment_id
 
 NEED = "baselines need stable-baselines3: pip install 'forethought[baselines]'"
 TUNED: dict[tuple[str, str], dict[str, Any]] = {
@@ -87,6 +88,7 @@ def main(
     """Train, write `progress.csv` (and TensorBoard events if it is installed), and print the last mean return."""
     console = console or Console()
     check_output_folder(out)
+    env = environment_id(env)
     rows = train(algorithm, env, steps, seed=seed)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "progress.csv", rows)

@@ -15,7 +15,7 @@ bench = typer.Typer(help="Measure speed and quality of the parts.", no_args_is_h
 app.add_typer(train, name="train")
 app.add_typer(bench, name="bench")
 
-Env = Annotated[str, typer.Option(help="Environment id of gymnasium.")]
+Env = Annotated[str, typer.Option(help="Environment id of gymnasium, module:Env-id, or FILE.py:Name.")]
 Steps = Annotated[int, typer.Option(help="Environment steps to learn from.")]
 Members = Annotated[int, typer.Option(help="Networks, each trained on a bootstrap sample of the steps.")]
 ModelFolder = Annotated[Path, typer.Option(help="Folder to write the model to.")]

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 def mlp(env: str, steps: int, out: Path, *, seed: int = 0, console: Console | None = None) -> Any:
     """Collect environment steps under a random policy, train MLP dynamics on them, and save the model."""
     from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
+    from ..tasks.environments import environment_id
 
     with _input_errors(steps, out):
+        env = environment_id(env)
         report = _train_and_save(env, steps, out, seed, lambda data: fit_mlp(data, config_for(env), Fit(seed=seed)))
     _report(f"{steps:,} steps of {env}, {report.epochs} epochs", report, out, console)
     return report
@@ -50,9 +52,11 @@ def ensemble(
     from ...control.agents.pets import PETS
     from ...control.world_models.mlp.fit import Fit
     from ..planners import cem_for_environment
+    from ..tasks.environments import environment_id
 
     show = printer(console)
     with _input_errors(steps, out):
+        env = environment_id(env)
         pets = PETS(
             env, steps, steps if first is None else first, envs=envs, planner=cem_for_environment(env), nodes=nodes,
             members=members, config={"probabilistic": probabilistic}, fit=Fit(seed=seed), seed=seed,
@@ -97,8 +101,10 @@ def residual(
     from ...control.world_models.ensemble.net import EnsembleConfig
     from ...control.world_models.mlp.fit import Fit, config_for
     from ...control.world_models.residual.fit import fit_residual
+    from ..tasks.environments import environment_id
 
     with _input_errors(steps, out):
+        env = environment_id(env)
         assumed = assumed_physics(env, physics)
 
         def train(data: Any) -> Any:

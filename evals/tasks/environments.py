@@ -37,7 +37,11 @@ def environment_id(text: str) -> str:
 
 def episode_task(text: str) -> EpisodeTask:
     """The episodes of an environment; see `environment_id`."""
-    return EpisodeTask(short_name(text), worst=None, episodes=EPISODES, env_id=environment_id(text))
+    return EpisodeTask(_called(text), worst=None, episodes=EPISODES, env_id=environment_id(text))
+
+
+def _called(text: str) -> str:
+    return short_name(text) if is_reference(text) else text.rpartition(":")[2]
 
 
 def _imported(text: str) -> str:
