@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium
 
 from ...control import envs  # noqa: F401  registers this package's environments
 from ..errors import BadInput
-from ..plugins import described, is_reference, load_object, made, short_name
+from ..plugins import described, is_reference, load_object, made, own_errors, short_name
 from .base import EpisodeTask
 
 DEFAULT_STEPS = 200
@@ -77,4 +77,20 @@ def _checked(env: Any, text: str) -> gymnasium.Env[Any, Any]:
     lacks = [name for name in ("observation_space", "action_space") if getattr(env, name, None) is None]
     if lacks:
         raise BadInput(f"{text} lacks {' and '.join(lacks)}")
-    return env
+    return OwnEnvironment(env, text)
+
+
+class OwnEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment of the user's, whose errors name its file and line."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], text: str) -> None:
+        super().__init__(env)
+        self._text = text
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        with own_errors(self._text):
+            return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        with own_errors(self._text):
+            return self.env.step(action)
