@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from forethought import planning
 from forethought.control.tasks import PENDULUM
-from forethought.evals.tasks.base import Problem, TextTask
+from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.tasks.base import GradedAnswer, Problem, TextTask
 from forethought.llm.builtin.stories import held_out
 from forethought.llm.critics import Judgement
 from forethought.llm.load import load_text_model
@@ -25,6 +28,7 @@ def written_by_the_reader():
     space = {name: getattr(planning, name) for name in planning.__all__}
     space |= {"torch": torch, "dataclass": dataclass, "Shooting": Shooting, "Judgement": Judgement}
     space |= {"load_text_model": load_text_model, "Problem": Problem, "TextTask": TextTask}
+    space |= {"GradedAnswer": GradedAnswer}
     for block in re.findall(r"```python\n(.*?)```", section, re.S):
         exec(block, space)
     return space
@@ -47,3 +51,20 @@ def test_a_model_a_value_a_planner_and_a_task_of_ten_lines_work():
         return outcome
 
     assert 0 < asyncio.run(solve()).plan.value[0] < 1
+
+
+def test_the_task_of_the_readme_is_evaluated_to_a_report(tmp_path):
+    block = re.search(r"```python\n(class Parity.*?)```", README, re.S)
+    head = "from forethought.evals.tasks.base import GradedAnswer, Problem, TextTask\n\n\n"
+    (tmp_path / "parity.py").write_text(head + block[1])
+    request = make_request(
+        f"{tmp_path / 'parity.py'}:Parity", "greedy,bfs", "4", limit=3, out=tmp_path / "out", quiet=True
+    )
+    summary = evaluate(request, Console(quiet=True)).summary
+    assert (summary["task"], summary["kind"]) == ("parity", "text")
+    assert [(row["planner"], row["n"], row["failed"]) for row in summary["rows"]] == [("greedy", 3, 0), ("bfs", 3, 0)]
+    assert "Is 2 even?" in (tmp_path / "out" / "report.html").read_text()
+    task, problem = written_by_the_reader()["Parity"](), Problem("4", "Is 4 even?", "1")
+    assert [task.grade(problem, text).correct for text in ("so\n#### 1", "so\n#### 0", "1", None)] == [
+        True, False, True, False,
+    ]  # fmt: skip

@@ -156,6 +156,8 @@ class EpisodeBatches:
             done = self._run_episodes(name, budget, seeds)
             rows = [_fields(done, i) for i in range(len(seeds))]
         except Exception as error:
+            if isinstance(error, BadInput):
+                raise
             if self.episodes.worst is None:
                 raise BadInput(f"{name} at {budget:,} failed: {described(error)}") from error
             rows = [failed_row(error) | {"score": self.episodes.worst, "seconds": 0.0} for _ in seeds]

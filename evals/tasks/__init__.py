@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import BadInput
-from ..plugins import is_reference, load_object, made, short_name
+from ..plugins import is_reference, load_object, made
 from .base import EpisodeTask, GradedAnswer, Problem, TextTask
 from .data_file import DataFile
 from .graders import GRADERS
@@ -115,8 +115,10 @@ def kind_of_task(name: str | None) -> Literal["text", "control"]:
 
 
 def task_name(name: str | None, data: Path | None = None) -> str:
-    """What a task is called in reports and folders, which needs no import of the file that it is in."""
-    return short_name(name).replace("/", "-") if name is not None else data.stem if data is not None else "data"
+    """What a task is called in reports and folders. Errors: BadInput for an object that is no task."""
+    if name is None:
+        return data.stem if data is not None else "data"
+    return make_task(name).name if is_reference(name) else name.rpartition(":")[2].replace("/", "-")
 
 
 def _task_in_file(text: str) -> Task:

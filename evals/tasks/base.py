@@ -85,8 +85,10 @@ def checked_problems(task: TextTask, limit: int | None, seed: int) -> list[Probl
         raise BadInput(f"two problems of {task.name} have the id {twice!r}")
     try:
         graded(task, problems[0], None)
+    except BadInput:
+        raise
     except Exception as error:
-        raise BadInput(described(error) if not isinstance(error, BadInput) else str(error)) from error
+        raise BadInput(f"{task.name}.grade failed for an empty solution (None): {described(error)}") from error
     return problems
 
 

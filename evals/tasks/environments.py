@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium
 
 from ...control import envs  # noqa: F401  registers this package's environments
 from ..errors import BadInput
-from ..plugins import described, is_reference, load_object, made, short_name
+from ..plugins import described, is_reference, load_object, made, own_errors, short_name
 from .base import EpisodeTask
 
 DEFAULT_STEPS = 200
@@ -37,7 +37,11 @@ def environment_id(text: str) -> str:
 
 def episode_task(text: str) -> EpisodeTask:
     """The episodes of an environment; see `environment_id`."""
-    return EpisodeTask(short_name(text), worst=None, episodes=EPISODES, env_id=environment_id(text))
+    return EpisodeTask(_called(text), worst=None, episodes=EPISODES, env_id=environment_id(text))
+
+
+def _called(text: str) -> str:
+    return short_name(text) if is_reference(text) else text.rpartition(":")[2]
 
 
 def _imported(text: str) -> str:
@@ -73,4 +77,20 @@ def _checked(env: Any, text: str) -> gymnasium.Env[Any, Any]:
     lacks = [name for name in ("observation_space", "action_space") if getattr(env, name, None) is None]
     if lacks:
         raise BadInput(f"{text} lacks {' and '.join(lacks)}")
-    return env
+    return OwnEnvironment(env, text)
+
+
+class OwnEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment of the user's, whose errors name its file and line."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], text: str) -> None:
+        super().__init__(env)
+        self._text = text
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        with own_errors(self._text):
+            return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        with own_errors(self._text):
+            return self.env.step(action)
