@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from forethought import planning
 from forethought.control.tasks import PENDULUM
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals import evaluate
 from forethought.evals.tasks.base import GradedAnswer, Problem, TextTask
 from forethought.llm.builtin.stories import held_out
 from forethought.llm.critics import Judgement
@@ -57,10 +55,8 @@ def test_the_task_of_the_readme_is_evaluated_to_a_report(tmp_path):
     block = re.search(r"```python\n(class Parity.*?)```", README, re.S)
     head = "from forethought.evals.tasks.base import GradedAnswer, Problem, TextTask\n\n\n"
     (tmp_path / "parity.py").write_text(head + block[1])
-    request = make_request(
-        f"{tmp_path / 'parity.py'}:Parity", "greedy,bfs", "4", limit=3, out=tmp_path / "out", quiet=True
-    )
-    summary = evaluate(request, Console(quiet=True)).summary
+    task = f"{tmp_path / 'parity.py'}:Parity"
+    summary = evaluate(task, planners="greedy,bfs", budgets=4, limit=3, out=tmp_path / "out")
     assert (summary["task"], summary["kind"]) == ("parity", "text")
     assert [(row["planner"], row["n"], row["failed"]) for row in summary["rows"]] == [("greedy", 3, 0), ("bfs", 3, 0)]
     assert "Is 2 even?" in (tmp_path / "out" / "report.html").read_text()
