@@ -53,10 +53,10 @@ def told_answers(text: str) -> Iterator[tuple[str, bool]]:
             break
         yield _line(text[start + len(MARK) : end]), True
         end = start
-    found = [(one.start(), _braced(text, one.end())) for one in _BOXED.finditer(text)]
-    found += [(one.start(), _line(text[one.end() : one.end() + MAX_ANSWER])) for one in _SAID.finditer(text)]
-    for _, told in sorted(found, reverse=True)[:MAX_MARKERS]:
-        yield told, False
+    found = [(one.start(), one.end(), True) for one in _BOXED.finditer(text)]
+    found += [(one.start(), one.end(), False) for one in _SAID.finditer(text)]
+    for _, begin, boxed in sorted(found, reverse=True)[:MAX_MARKERS]:
+        yield _braced(text, begin) if boxed else _line(text[begin : begin + MAX_ANSWER]), False
 
 
 def _line(text: str) -> str:
