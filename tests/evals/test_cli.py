@@ -236,4 +236,4 @@ def test_the_demo_runs_both_evaluations_and_writes_one_page(tmp_path, faked, mon
 def test_the_doctor_names_the_command_that_installs_what_is_missing():
     found = {finding.what: finding for finding in findings()}
     assert found["torch"].ok and found["search"].ok and found["environments"].ok
-    assert all("pip install" in f.detail or f.what in ("cuda", "built-in model") for f in found.values() if not f.ok)
+    assert all("pip install" in f.install or f.what in ("cuda", "built-in model") for f in found.values() if not f.ok)
