@@ -48,17 +48,22 @@ def progress(total: float, label: str, console: Console | None, *, quiet: bool =
 
 @contextmanager
 def step_progress(label: str, console: Console | None, *, quiet: bool = False) -> Iterator[StepWatch]:
-    """The same for a training that counts its steps, which may continue an earlier one or begin again at step 1."""
+    """The same for a training that counts its steps, which may continue an earlier one or begin again at step 1.
+
+    Time counts from the first call on, since only then it is known how many steps an earlier call has made.
+    """
     with ExitStack() as stack:
-        advance, last = _ignore, 0
+        advance: Advance = _ignore
+        last = 0
 
         def watch(step: int, steps: int) -> None:
             nonlocal advance, last
-            if step <= last or advance is _ignore:
+            if not 0 < last < step:
                 stack.close()
-                advance = stack.enter_context(progress(steps - step + 1, label, console, quiet=quiet))
+                advance = stack.enter_context(progress(steps - step, label, console, quiet=quiet or step >= steps))
+            else:
+                advance(step - last)
             last = step
-            advance()
 
         yield watch
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ..console import say
 from ..report.terminal import show
 from ..request import EvalRequest, make_request
 from ..runners.evaluate import evaluate
@@ -38,8 +39,8 @@ def main(out: Path, console: Console | None = None, **changes: Any) -> list[Eval
         show(result.summary, console)
     index = out / "index.html"
     index.write_text(_index(results))
-    console.print(f"took {time.perf_counter() - begun:.0f} s", highlight=False)
-    console.print(f"reports: {index} ({', '.join(str(r.report) for r in results)})", highlight=False, soft_wrap=True)
+    say(console, f"took {time.perf_counter() - begun:.0f} s")
+    say(console, f"reports: {index} ({', '.join(str(r.report) for r in results)})")
     return results
 
 
@@ -50,7 +51,7 @@ def _request(task: str, out: Path, flags: Mapping[str, Any]) -> EvalRequest:
 
 def _run(request: EvalRequest, console: Console) -> EvalResult:
     planners, budgets = ", ".join(request.planners), ", ".join(f"{b:,}" for b in request.budgets)
-    console.print(f"{request.task} with {request.model}: {planners} at {budgets} {request.unit}", highlight=False)
+    say(console, f"{request.task} with {request.model}: {planners} at {budgets} {request.unit}", wrap=True)
     return evaluate(request, console, print_summary=False)
 
 

