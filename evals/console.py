@@ -38,6 +38,10 @@ def say(console: Console | None, text: object, *, style: str = "", wrap: bool = 
     (console or Console()).print(plain(text, style), highlight=False, soft_wrap=not wrap)
 
 
+LEAST_WIDTH = 8
+"""Letters to which the first column of a table may be folded; below that rich decides which columns are."""
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table.
@@ -106,10 +110,11 @@ def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], block: Sequ
     for i in block:
         side = "right" if columns[i].right else "left"
         table.add_column(plain(columns[i].name), justify=side, overflow="fold")  # type: ignore[arg-type]
-    spare = width - _width(columns, rows, block, gap)
-    if spare >= 0:
-        for column, i in zip(table.columns, block):
-            column.min_width = _need(columns[i], rows, i)
+    needs = [_need(columns[i], rows, i) for i in block]
+    needs[0] += min(0, width - _width(columns, rows, block, gap))
+    if needs[0] >= min(LEAST_WIDTH, _need(columns[block[0]], rows, block[0])):
+        for column, need in zip(table.columns, needs):
+            column.width = need
     for row in rows:
         table.add_row(*(plain(row[i]) for i in block))
     return table

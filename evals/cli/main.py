@@ -126,7 +126,7 @@ def import_log(
 
 @app.command(rich_help_panel=EVALUATE, epilog=examples(
     "forethought pool runs/seed-0 runs/seed-1 runs/seed-2",
-    "forethought pool runs/a-0 runs/a-1 --compare-with runs/b-0 --compare-with runs/b-1",
+    "forethought pool runs/a-0 runs/a-1 --compare-with runs/b-0",
 ))  # fmt: skip
 def pool(
     runs: Annotated[list[Path], typer.Argument(help="Folders of eval runs over text that differ only in --seed.")],

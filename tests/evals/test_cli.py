@@ -211,8 +211,8 @@ def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
     from forethought.control.world_models.mlp import fit
 
     class Quick(fit.Fit):
-        def __init__(self, seed=0):
-            super().__init__(epochs=2, seed=seed)
+        def __init__(self, seed=0, **rest):
+            super().__init__(epochs=2, seed=seed, **rest)
 
     monkeypatch.setattr(fit, "Fit", Quick)
     code, output = call("train", "mlp", "--steps", "60", "--out", tmp_path / "mlp")
