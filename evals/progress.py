@@ -97,7 +97,7 @@ class _Left(ProgressColumn):
 def _bar(total: float, label: str, console: Console) -> Iterator[Advance]:
     name, text_field = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[text]}", markup=False)
     share = TextColumn("{task.percentage:>3.0f} %", markup=False)
-    with Progress(name, BarColumn(24), share, _Left(), text_field, console=console, transient=True) as bar:
+    with Progress(name, BarColumn(12), share, _Left(), text_field, console=console, transient=True) as bar:
         task = bar.add_task(label, total=total, text="", at=0.0)
 
         def advance(amount: float = 1.0, text: str = "") -> None:

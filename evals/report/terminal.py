@@ -1,4 +1,4 @@
-"""The terminal output of a run: progress with rate, usage and mean scores, then the table and the main comparisons."""
+"""The terminal output of a run: its progress, then the table and the main comparisons."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ MOST_LINES = 5
 """Comparisons that are printed; all are in `summary.json` and in the report."""
 
 REST = "summary.json and the report"
+UNANSWERED, FAILED = "no\nanswer", "failed"
+"""Columns that are shown where a problem has no answer, or failed."""
 
 
 class Live:
@@ -47,7 +49,7 @@ class Live:
         self.tokens += tokens(spent)
         score, n = self.scores.get(row["planner"], (0.0, 0))
         self.scores[row["planner"]] = score + row["score"], n + 1
-        self._advance(1, f"{self._usage()}  {self._mean_scores()}")
+        self._advance(1, f"{self._usage()}  {self._best_score()}")
 
     def show_text(self, text: str) -> None:
         """Show progress between two rows."""
@@ -58,8 +60,10 @@ class Live:
         parts = [f"{rate:.1f}/s", f"{_short(self.nodes)} nodes"]
         return ", ".join(parts + [f"{_short(self.tokens)} tokens"] if self.tokens else parts)
 
-    def _mean_scores(self) -> str:
-        return "  ".join(f"{name} {_score(score / n)}" for name, (score, n) in self.scores.items())
+    def _best_score(self) -> str:
+        means = {name: score / n for name, (score, n) in self.scores.items()}
+        best = max(means, key=lambda name: means[name])
+        return f"{best} {_score(means[best])}"
 
 
 def show(summary: Mapping[str, Any], console: Console) -> None:
@@ -89,9 +93,9 @@ def show_rows(summary: Mapping[str, Any], console: Console) -> None:
     against = next((row["paired"]["against"] for row in rows if row["paired"]), None)
     columns = [Column("planner", right=False), Column("budget"), Column("return [95 %]" if control else "score [95 %]")]
     columns += [Column(f"over {against}"), Column("p")] if against else []
-    columns += [Column("nodes/decision", optional=2)] if control else [Column("nodes", optional=2), Column("tokens")]
-    columns.append(Column("seconds", optional=3))
-    columns += [Column(name) for name in ("unanswered", "failed") if any(_count(row, name) for row in rows)]
+    units = (("nodes/decision", 2),) if control else (("nodes", 2), ("tokens", 1))
+    columns += [Column(name, optional=order) for name, order in (*units, ("seconds", 3))]
+    columns += [Column(name) for name in (UNANSWERED, FAILED) if any(_count(row, name) for row in rows)]
     names = [column.name for column in columns]
     show_table(console, columns, [_cells(row, names, control) for row in rows], title=title, keys=2, rest=REST)
 
@@ -109,7 +113,7 @@ def rule_lines(summary: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _count(row: Mapping[str, Any], name: str) -> int:
-    return int(row["failed"] if name == "failed" else row["n"] - row["answered"] - row["failed"])
+    return int(row["failed"] if name == FAILED else row["n"] - row["answered"] - row["failed"])
 
 
 def _cells(row: Mapping[str, Any], names: Sequence[str], control: bool) -> list[str]:
@@ -121,7 +125,7 @@ def _cells(row: Mapping[str, Any], names: Sequence[str], control: bool) -> list[
     if not control:
         cells.append(f"{total(row, 'tokens'):,.0f}")
     cells.append(f"{total(row, 'seconds'):.2f}")
-    return cells + [str(_count(row, name) or "") for name in ("unanswered", "failed") if name in names]
+    return cells + [str(_count(row, name) or "") for name in (UNANSWERED, FAILED) if name in names]
 
 
 def _pair_cells(pair: Mapping[str, Any] | None) -> list[str]:

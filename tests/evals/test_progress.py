@@ -103,3 +103,51 @@ def test_a_training_that_begins_again_has_a_new_count(clock):
 def test_durations_have_units():
     assert [duration(s) for s in (40, 240, 9000)] == ["40 s", "4 min", "2.5 h"]
     assert remaining(1, 4, 10) == 30 and remaining(0, 4, 10) == float("inf")
+
+
+@pytest.mark.parametrize("kind", ["mlp", "ensemble"])
+def test_networks_report_every_pass(kind):
+    from forethought.control.data.collector import collect
+    from forethought.control.world_models.ensemble.fit import fit_ensemble
+    from forethought.control.world_models.ensemble.net import EnsembleConfig
+    from forethought.control.world_models.mlp.fit import Fit, config_for, fit_mlp
+
+    told = []
+    fit = Fit(epochs=3, watch=lambda step, steps: told.append((step, steps)))
+    data = collect("Pendulum-v1", 60, seed=0)
+    if kind == "mlp":
+        fit_mlp(data, config_for("Pendulum-v1"), fit)
+    else:
+        fit_ensemble(data, config_for("Pendulum-v1", EnsembleConfig, members=2), fit)
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert "watch" not in repr(fit) and fit == Fit(epochs=3)
+
+
+class StepCounter:
+    """A training that only counts its steps, continued from step 2."""
+
+    step = 2
+
+    def advance(self):
+        self.step += 1
+        return 0.0, 0.0
+
+    def __getattr__(self, name):
+        return lambda *_: None
+
+
+def test_language_model_trainings_report_every_step_from_where_they_continue(monkeypatch, tmp_path):
+    from dataclasses import replace
+
+    from forethought.llm.builtin import train as reasoner
+    from forethought.llm.prm import train as prm
+
+    told = []
+    monkeypatch.setattr(reasoner, "ReasonerTraining", lambda *_: StepCounter())
+    reasoner.train(tmp_path, steps=4, log=lambda _: None, watch=lambda *step: told.append(step))
+    assert told == [(3, 4), (4, 4)]
+    counter = StepCounter()
+    counter.schedule = replace(prm.Schedule(), steps=5)
+    monkeypatch.setattr(prm, "export", lambda training: tmp_path)
+    prm.train(counter, lambda _: None, watch=lambda *step: told.append(step))
+    assert told[2:] == [(3, 5), (4, 5), (5, 5)]
