@@ -106,12 +106,11 @@ def test_modules_do_not_import_each_other_in_a_circle(package):
 
 EVALS_LAYERS = (
     {"errors"},
-    {"plugins", "values"},
+    {"plugins"},
     {"tasks"},
-    {"planners", "own_critics", "cli_common", "threads"},
-    {"parts", "baselines"},
-    {"checks"},
-    {"settings"},
+    {"console"},
+    {"progress", "planners", "own_critics", "cli_common", "threads"},
+    {"settings", "baselines"},
     {"records"},
     {"report"},
     {"runners"},

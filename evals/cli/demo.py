@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ..console import say
 from ..report.terminal import show
 from ..runners.evaluate import run_evaluation
 from ..runners.results import Summary
@@ -37,8 +38,8 @@ def main(out: Path, console: Console | None = None, **changes: Any) -> list[Summ
         show(result, console)
     index = out / "index.html"
     index.write_text(_index(results))
-    console.print(f"took {time.perf_counter() - begun:.0f} s", highlight=False)
-    console.print(f"reports: {index} ({', '.join(str(r.report) for r in results)})", highlight=False, soft_wrap=True)
+    say(console, f"took {time.perf_counter() - begun:.0f} s")
+    say(console, f"reports: {index} ({', '.join(str(r.report) for r in results)})")
     return results
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import fields
 from inspect import Parameter, Signature
 from typing import Annotated, Any, get_type_hints
 
 from ..settings import EvalSettings
+from .completion import complete_engines, complete_models, complete_planners, complete_tasks, complete_values
+
+COMPLETIONS = {
+    "task": complete_tasks, "model": complete_models, "engine": complete_engines, "planners": complete_planners,
+    "value": complete_values,
+}  # fmt: skip
+"""What completes the values of a field in a shell."""
 
 Option = tuple[str, Any, Any]
 """The name of a parameter, its annotation with the option, and its default."""
@@ -15,14 +23,15 @@ Option = tuple[str, Any, Any]
 
 def options_of(*names: str) -> list[Option]:
     """The options of these fields of `EvalSettings`, in their order; of all fields where none is named."""
-    hints = get_type_hints(EvalSettings, localns={"Parts": object}, include_extras=True)
+    hints = get_type_hints(EvalSettings, include_extras=True)
     found = {field.name: field for field in fields(EvalSettings) if field.init}
-    return [(name, _as_text(hints[name]), found[name].default) for name in names or found]
+    return [(name, _as_text(name, hints[name]), found[name].default) for name in names or found]
 
 
-def _as_text(hint: Any) -> Any:
+def _as_text(name: str, hint: Any) -> Any:
     """The annotation of an option; a field that takes objects from Python takes a text from the command line."""
-    kind, option = hint.__origin__, hint.__metadata__[0]
+    kind, option = hint.__origin__, copy(hint.__metadata__[0])
+    option.autocompletion = COMPLETIONS.get(name)
     return Annotated[str | None if kind is Any else kind, option]
 
 

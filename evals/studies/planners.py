@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from ...control.episodes import run_episodes
 from ...control.tasks import PENDULUM, REACHER, SWINGUP, ControlTask, describe, view
 from ..planners import planner_for, sees
+from ..progress import progress
 from ..records.statistics import bootstrap
 from .study_table import Row, StudyTable, format_estimate
 
@@ -34,20 +36,23 @@ def run(
     budgets: Sequence[int] | None = None,
     episodes: int | None = None,
     names: Sequence[str] | None = None,
+    console: Console | None = None,
 ) -> StudyTable:
     """Run three tasks at 256 and 1,024 evaluations with 5 episodes; `full` uses 64 to 16,384 and 10 episodes."""
     tasks = tasks or (PENDULUM, SWINGUP, REACHER)
     budgets = budgets or ((64, 256, 1024, 4096, 16384) if full else (256, 1024))
     seeds = range(seed, seed + (episodes or (10 if full else 5)))
     rows = []
-    for task in tasks:
-        for name in names or STUDIED:
-            rows += [play(task, name, nodes, seeds, seed) for nodes in budgets]
+    cells = [(task, name, nodes) for task in tasks for name in names or STUDIED for nodes in budgets]
+    with progress(sum(nodes for *_, nodes in cells), "study planners", console) as advance:
+        for task, name, nodes in cells:
+            rows.append(play(task, name, nodes, seeds, seed))
+            advance(nodes, f"{name} on {task.name}")
     description = DESCRIPTION.format(
         views="; ".join(f"on {task.name}, {views_of(task, names or STUDIED)}" for task in tasks)
     )
     title = "Which planner is best at equal model evaluations?"
-    return StudyTable(title, description, rows, table_of(rows), findings(rows))
+    return StudyTable(title, description, rows, table_of(rows), findings(rows), keys=2)
 
 
 def views_of(task: ControlTask, names: Sequence[str]) -> str:

@@ -79,8 +79,12 @@ def test_a_control_task_and_its_model_as_objects(tmp_path):
 WRONG = {
     "an unknown field": ({"task": "stories", "colour": 3}, TypeError, "colour"),
     "a task of another kind": ({"task": 5}, BadInput, "a task is a name, a TextTask or a ControlTask, got int"),
-    "a text model in control": ({"task": "pendulum", "model": object()}, BadInput, "pendulum is planned with a Model"),
-    "a control model for text": ({"task": "stories", "model": 3}, BadInput, "stories is planned with a AsyncModel"),
+    "a text model in control": (
+        {"task": "pendulum", "model": object()},
+        BadInput,
+        "object is no model: it lacks start and expand",
+    ),
+    "a control model for text": ({"task": "stories", "model": 3}, BadInput, "stories is planned with a TextModel"),
     "no planner": ({"task": "stories", "planners": [3]}, BadInput, "no planner"),
     "data beside an object": ({"task": Two(), "grade": "number"}, BadInput, "this one is an object"),
     "half a budget": ({"task": "stories", "budgets": [1.5]}, BadInput, "a budget is a positive integer, got 1.5"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from .values import as_budgets
 
-if TYPE_CHECKING:
-    from .parts import Parts
-
-TASK, MODEL, SEARCH, VALUE, CONTROL, RUN = "Task", "Model", "Search", "Values", "Control tasks", "Run"
+TASK = "Task and data"
+MODEL = "Model and engine"
+PLANNING = "Planners and budgets"
+VALUES = "Values of partial solutions"
+CONTROL = "Control tasks"
+RUN = "Run and output"
 """The panels of the help text."""
 
 DEFAULT_PLANNERS = {
@@ -82,38 +84,38 @@ class EvalSettings:
     planners: Annotated[
         Any,
         option(
-            SEARCH, "Names separated by commas, FILE.py:Name among them; see forethought list planners. Default for "
+            PLANNING, "Names separated by commas, FILE.py:Name among them; see forethought list planners. Default for "
             f"text {','.join(DEFAULT_PLANNERS['text'])}, for control {','.join(DEFAULT_PLANNERS['control'])}.",
             "--planner", metavar="NAMES",
         ),
     ] = None  # fmt: skip
     budgets: Annotated[
         Any,
-        option(SEARCH, "Numbers separated by commas. Default for text 4,8,16,32,64, for control 64,256,1024.",
+        option(PLANNING, "Numbers separated by commas. Default for text 4,8,16,32,64, for control 64,256,1024.",
                metavar="NUMBERS"),
     ] = None  # fmt: skip
-    unit: Annotated[str, option(SEARCH, "What a budget counts: nodes, calls, tokens or seconds.")] = "nodes"
-    width: Annotated[int, option(SEARCH, "Sampled continuations that a tree search considers at each node.")] = 4
+    unit: Annotated[str, option(PLANNING, "What a budget counts: nodes, calls, tokens or seconds.")] = "nodes"
+    width: Annotated[int, option(PLANNING, "Sampled continuations that a tree search considers at each node.")] = 4
     reasoning: Annotated[
         str,
-        option(SEARCH, "What an action is: steps (the next line), propose (an item of a generated list of next steps) "
-               "or rap (a sub-question with its answer)."),
+        option(PLANNING, "What an action is: steps (the next line), propose (an item of a list of next steps) or rap (a "
+               "sub-question with its answer)."),
     ] = "steps"  # fmt: skip
 
     value: Annotated[
         Any,
         option(
-            VALUE, "The critic: self, logprob, none, rating, vote, rollout, prm, orm, recorded, oracle (knows the "
+            VALUES, "The critic: self, logprob, none, rating, vote, rollout, prm, orm, recorded, oracle (knows the "
             "answers, for studies only), FILE.py:Name, or a sum such as 0.3*self+0.7*prm. Default self.",
             metavar="CRITIC",
         ),
     ] = None  # fmt: skip
-    reward_model: Annotated[str | None, option(VALUE, "prm, orm: builtin, a folder or a hub id.")] = None
-    reward_format: Annotated[str, option(VALUE, "prm, orm: builtin, math_shepherd, rlhflow, qwen or skywork.")] = ""
-    aggregate: Annotated[str, option(VALUE, "prm: last, min, product or mean of the steps' scores.")] = "last"
+    reward_model: Annotated[str | None, option(VALUES, "prm, orm: builtin, a folder or a hub id.")] = None
+    reward_format: Annotated[str, option(VALUES, "prm, orm: builtin, math_shepherd, rlhflow, qwen or skywork.")] = ""
+    aggregate: Annotated[str, option(VALUES, "prm: last, min, product or mean of the steps' scores.")] = "last"
     answer_by: Annotated[
         str | None,
-        option(VALUE, "The rule that selects the scored answer: best, majority, weighted or visits. Default majority "
+        option(VALUES, "The rule that selects the scored answer: best, majority, weighted or visits. Default majority "
                "for self_consistency and best for the others."),
     ] = None  # fmt: skip
 
@@ -130,7 +132,7 @@ class EvalSettings:
     against: Annotated[str | None, option(RUN, "The planner that others are compared with.")] = None
     quiet: Annotated[bool, option(RUN, "No progress bar.", "--quiet")] = False
 
-    parts: Parts = field(init=False, repr=False, compare=False)
+    parts: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         from .checks import (  # these load torch, and help texts do not

@@ -6,12 +6,12 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli_common import check_output_folder
-from .errors import BadInput
-from .planners import ANSWER_RULES, UNITS_OF_BUDGET, TextSettings, check_names
+from ..cli_common import check_output_folder
+from ..errors import BadInput
+from ..planners import ANSWER_RULES, UNITS_OF_BUDGET, TextSettings, check_names
 
 if TYPE_CHECKING:
-    from .settings import EvalSettings
+    from .eval_settings import EvalSettings
 
 TEXT_ONLY = {
     "split": "test", "engine": "transformers", "device": "cpu", "base_url": "", "replicas": 1, "temperature": 0.8,
@@ -79,8 +79,8 @@ def _check_control(settings: EvalSettings) -> None:
 
 
 def _check_text(settings: EvalSettings) -> None:
-    from ..llm.load import ENGINES, check_replicas
-    from ..llm.reasoning import REASONING
+    from ...llm.load import ENGINES, check_replicas
+    from ...llm.reasoning import REASONING
 
     _refuse(settings, CONTROL_ONLY, f"is for control tasks; {settings.task} is a text task")
     check_names([settings.engine], tuple(ENGINES), "engine")
@@ -107,7 +107,7 @@ def _check_text(settings: EvalSettings) -> None:
 
 
 def _check_value(settings: EvalSettings) -> None:
-    from ..llm.critics import parse_critics
+    from ...llm.critics import parse_critics
 
     try:
         names = [name for _, name in parse_critics(settings.parts.value, settings.parts.critics)]
@@ -125,8 +125,8 @@ def _check_value(settings: EvalSettings) -> None:
 
 
 def _check_reward(settings: EvalSettings) -> None:
-    from ..llm.critics.process_reward import AGGREGATES
-    from ..llm.critics.reward_formats import REWARD_FORMATS
+    from ...llm.critics.process_reward import AGGREGATES
+    from ...llm.critics.reward_formats import REWARD_FORMATS
 
     if not settings.reward_model:
         raise BadInput("prm and orm need a reward model: --reward-model FOLDER_OR_HUB_ID --reward-format NAME")
@@ -139,7 +139,7 @@ def with_builtin_reward(settings: EvalSettings) -> dict[str, str | None]:
     needed = {"prm", "orm"} & set(settings.parts.value.replace("+", "*").replace(" ", "").split("*"))
     if not needed:
         return {"reward_model": settings.reward_model, "reward_format": settings.reward_format}
-    from ..llm.load import reward_for
+    from ...llm.load import reward_for
 
     model, format = reward_for(settings.model, settings.reward_model, settings.reward_format)
     return {"reward_model": str(model) if model else None, "reward_format": format}
@@ -147,7 +147,7 @@ def with_builtin_reward(settings: EvalSettings) -> dict[str, str | None]:
 
 def model_on_tape(tape: Path | None, model: str | None) -> str:
     """The model that a replay imitates: its name on the tape, or its fingerprint where two models share the name."""
-    from ..llm.tape.sqlite import TapeFile
+    from ...llm.tape.sqlite import TapeFile
 
     try:
         file = TapeFile(str(tape), read_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import BadInput
+from ..errors import BadInput
 
 
 def as_names(given: str | Sequence[Any]) -> tuple[Any, ...]:

@@ -7,19 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..planning import AsyncModel
-from ..planning import Model as ControlModel
-from .errors import BadInput
-from .own_critics import checked_critic, own_critics
-from .planners import PlannerRow, check_names, planner_rows, row_of
-from .plugins import fingerprint_of, fingerprints_of, is_reference, load_object
-from .tasks import EpisodeTask, Task, TextTask, make_task, task_name
+from ...llm.text_model import TextModel
+from ..errors import BadInput
+from ..own_critics import checked_critic, own_critics
+from ..planners import PlannerRow, check_names, planner_rows, row_of
+from ..plugins import fingerprint_of, fingerprints_of, is_reference, lacking, load_object
+from ..tasks import EpisodeTask, Task, TextTask, make_task, task_name
 from .values import as_names
 
 if TYPE_CHECKING:
-    from ..control.tasks import ControlTask
-    from ..llm.critics import Critic
-    from .settings import EvalSettings
+    from ...control.tasks import ControlTask
+    from ...llm.critics import Critic
+    from .eval_settings import EvalSettings
 
 EPISODES = 10
 """Episodes of a control task given as an object, where no limit is given."""
@@ -74,7 +73,7 @@ def _task(settings: EvalSettings) -> tuple[Task, str]:
         raise BadInput("data and grade are for a task by name, and this one is an object")
     if isinstance(given, TextTask | EpisodeTask):
         return given, given.name
-    from ..control.tasks import ControlTask
+    from ...control.tasks import ControlTask
 
     if not isinstance(given, ControlTask):
         raise BadInput(f"a task is a name, a TextTask or a ControlTask, got {type(given).__name__}")
@@ -84,7 +83,7 @@ def _task(settings: EvalSettings) -> tuple[Task, str]:
 def _control_task(given: Any, task: Task) -> ControlTask | None:
     if not isinstance(task, EpisodeTask):
         return None
-    from ..control.tasks import ControlTask, task_named, task_of_env
+    from ...control.tasks import ControlTask, task_named, task_of_env
 
     if isinstance(given, ControlTask):
         return given
@@ -130,7 +129,9 @@ def _model(given: Any, task: Task, name: str) -> tuple[Any, str]:
     """A model that is given as an object and what it is called; (None, "") for a name or a folder."""
     if given is None or isinstance(given, str | Path):
         return None, ""
-    kinds: dict[str, Any] = {"text": AsyncModel, "control": ControlModel}
-    if not isinstance(given, kinds[task.kind]):
-        raise BadInput(f"{name} is planned with a {kinds[task.kind].__name__} or its name, got {type(given).__name__}")
+    if task.kind == "text" and not isinstance(given, TextModel):
+        raise BadInput(f"{name} is planned with a TextModel or its name, got {type(given).__name__}")
+    absent = lacking(given, {"start": callable, "expand": callable})
+    if absent:
+        raise BadInput(f"{type(given).__name__} is no model: it lacks {' and '.join(absent)}, see planning.Model")
     return given, type(given).__name__
