@@ -185,19 +185,20 @@ def bench_engine(
         str, typer.Option(help="builtin, a folder or a hub id; a shape with --dummy-weights.")
     ] = "builtin",
     dummy_weights: Annotated[
-        bool, typer.Option("--dummy-weights", help="Random weights for a shape: tiny, qwen2.5-1.5b or qwen2.5-7b.")
+        bool,
+        typer.Option("--dummy-weights", help="Random weights: tiny, small-30m, qwen2.5-1.5b or qwen2.5-7b."),
     ] = False,
     problems: Annotated[int, typer.Option(help="Problems in flight.", min=1)] = 64,
     rounds: Annotated[int, typer.Option(help="Total number of problems, as a multiple of those in flight.", min=1)] = 4,
     nodes: Annotated[int, typer.Option(help="Budget of each problem.", min=1)] = 16,
     planner: str = "bfs",
     value: Annotated[str, typer.Option(help="The critic: self, rating, logprob or none.")] = "self",
-    repeats: Annotated[int, typer.Option(help="Measurements of each workload; their median is reported.", min=1)] = 3,
+    repeats: Annotated[int, typer.Option(help="Measurements of each workload, for mean and interval.", min=1)] = 5,
     device: str = "cpu",
     machine: Annotated[str | None, typer.Option(help="Name of the device in the result.")] = None,
     out: Out = None,
 ) -> None:
-    """Tokens per second of tree search against independent sampling on the same engine."""
+    """Tokens per second of tree search, of its own requests and of independent sampling on one engine."""
     with plain_errors():
         load_module("bench.engine").main(
             out, engine=engine, model=model, dummy_weights=dummy_weights, problems=problems, rounds=rounds,
