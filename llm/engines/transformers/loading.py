@@ -45,7 +45,7 @@ def load_model(
 
 def _random_model(source: str | Path, device: str, dtype: torch.dtype | str | None) -> Any:
     """A model of the configuration of `source`, made on the device with random weights from a fixed seed."""
-    config = AutoConfig.from_pretrained(source)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(0)
         return AutoModelForCausalLM.from_config(config, dtype=config.dtype if dtype == "auto" else dtype)  # type: ignore[no-untyped-call]
