@@ -166,7 +166,7 @@ def bench_engine(
         bool,
         typer.Option(
             "--dummy-weights",
-            help="Random weights for a shape: tiny, qwen2.5-1.5b or qwen2.5-7b.",
+            help="Random weights for a shape: tiny, small-30m, qwen2.5-1.5b or qwen2.5-7b.",
             rich_help_panel=MODEL,
         ),
     ] = False,
@@ -190,9 +190,11 @@ def bench_engine(
     repeats: Annotated[
         int,
         typer.Option(
-            help="Measurements of each workload; their median is reported.", min=1, rich_help_panel=MEASUREMENT
+            help="Measurements of each workload; mean and interval are reported.",
+            min=1,
+            rich_help_panel=MEASUREMENT,
         ),
-    ] = 3,
+    ] = 5,
     device: Annotated[
         str, typer.Option(help="Device of the model, such as cpu or cuda.", rich_help_panel=MODEL)
     ] = "cpu",
@@ -203,7 +205,7 @@ def bench_engine(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Tokens per second of tree search against independent sampling on the same engine."""
+    """Tokens per second of tree search, of its own requests and of independent sampling on one engine."""
     run_command(
         lambda console: load_module("bench.engine").main(
             out, engine=engine, model=model, dummy_weights=dummy_weights, problems=problems, rounds=rounds,

@@ -98,8 +98,8 @@ class EvalSettings:
     width: Annotated[int, option(PLANNING, "Sampled continuations that a tree search considers at each node.")] = 4
     reasoning: Annotated[
         str,
-        option(PLANNING, "What an action is: steps (the next line), propose (an item of a list of next steps) or rap (a "
-               "sub-question with its answer)."),
+        option(PLANNING, "What an action is: steps (the next line), propose (an item of a list of next steps) or rap "
+               "(a sub-question with its answer)."),
     ] = "steps"  # fmt: skip
 
     value: Annotated[

@@ -64,6 +64,10 @@ class Engine(ABC):
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
         """Log-probabilities of the single next tokens `choices` after `prompt`."""
 
+    async def clear_cache(self) -> None:
+        """Empty the prefix cache while no request runs; by default nothing, for engines without one of their own."""
+        return None
+
     async def close(self) -> None:
         """Release what the engine holds; by default nothing."""
         return None

@@ -82,7 +82,7 @@ WRONG = {
     "a text model in control": (
         {"task": "pendulum", "model": object()},
         BadInput,
-        "object is no model: it lacks start and expand",
+        "object is no model: it lacks start",
     ),
     "a control model for text": ({"task": "stories", "model": 3}, BadInput, "stories is planned with a TextModel"),
     "no planner": ({"task": "stories", "planners": [3]}, BadInput, "no planner"),
