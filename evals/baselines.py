@@ -11,10 +11,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from rich.console import Console
 
 from ..control.agents.log import Row, tensorboard, write_csv
-from .cli_common import check_output_folder
+from .cli_common import Console, check_output
 from .tasks import BadInput
 
 NEED = "baselines need stable-baselines3: pip install 'forethought[baselines]'"
@@ -86,7 +85,7 @@ def main(
 ) -> list[Row]:
     """Train, write `progress.csv` (and TensorBoard events if it is installed), and print the last mean return."""
     console = console or Console()
-    check_output_folder(out)
+    check_output(out)
     rows = train(algorithm, env, steps, seed=seed)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "progress.csv", rows)

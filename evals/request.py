@@ -7,7 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from .cli_common import check_output_folder
+from .cli_common import check_output
 from .planners import ANSWER_RULES, TEXT_PLANNERS, UNITS_OF_BUDGET, check_names
 from .tasks import CONTROL, TASKS, BadInput
 
@@ -160,7 +160,7 @@ def _check(request: EvalRequest) -> None:
         raise BadInput(f"--data is for gsm8k; {request.task} has its own problems")
     if request.data is not None and not request.data.is_file():
         raise BadInput(f"no data file {request.data}")
-    check_output_folder(request.folder)
+    check_output(request.folder)
 
 
 def _check_control(request: EvalRequest) -> None:

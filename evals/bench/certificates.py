@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table as Screen
 
 from ...planning import (
@@ -31,7 +30,7 @@ from ...planning import (
     keys_of,
     plan,
 )
-from ..cli_common import write_json
+from ..cli_common import Console, write_json
 from ..records.summary import versions
 from ..threads import one_thread
 from .known_optima import BINS, PROBLEMS, BenchmarkProblem

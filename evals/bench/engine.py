@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from ...llm.engines.base import Generation
 from ...planning import BestOfN, PathSettings, Planner
-from ..cli_common import write_json
+from ..cli_common import Console, write_json
 from ..planners import TEXT_PLANNERS, check_names
 from ..records.summary import versions
 from ..tasks.base import BadInput

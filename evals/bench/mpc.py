@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from ...control.world_models.config import MLPConfig
@@ -27,7 +26,7 @@ from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
 from ...control.world_models.mlp.model import MLPModel
 from ...control.world_models.mlp.net import MLPNet
 from ...planning import CEM, MPPI, Budget, plan
-from ..cli_common import write_json
+from ..cli_common import Console, write_json
 from ..records.summary import versions
 from ..threads import one_thread
 from .mpc_peers import PEERS, Net

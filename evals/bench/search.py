@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from ...planning import MCTS, Budget, DiscreteActions, Expansion, Ledger, Size, keys_of, plan
-from ..cli_common import write_json
+from ..cli_common import Console, write_json
 from ..records.summary import versions
 from ..threads import one_thread
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..cli_common import Out, load_module, plain_errors
+from ..cli_common import Out, check_output, load_module, plain_errors
 
 app = typer.Typer(help="One search core plans with any model.", no_args_is_help=True, pretty_exceptions_enable=False)
 train = typer.Typer(help="Train a model.", no_args_is_help=True)
@@ -111,6 +111,7 @@ def bench_mpc(
 ) -> None:
     """Milliseconds per decision in learned models, beside other libraries where they are installed."""
     with plain_errors():
+        check_output(out, file=True)
         load_module("bench.mpc").main(out, candidates=candidates, horizon=horizon, repeats=repeats)
 
 
@@ -122,6 +123,7 @@ def bench_certificates(
 ) -> None:
     """Every planner's optimality gap on three problems: by Riccati's equation, value iteration and iLQR."""
     with plain_errors():
+        check_output(out, file=True)
         load_module("bench.certificates").main(out, nodes=nodes, seeds=seeds)
 
 

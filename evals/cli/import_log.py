@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from rich.console import Console
-
+from ..cli_common import Console
 from ..tasks.base import BadInput
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..cli_common import Out, load_module, plain_errors
+from ..cli_common import Out, check_output, load_module, plain_errors
 from .control import Training, app, bench, train
 
 Engine = Annotated[
@@ -97,8 +97,9 @@ def evaluate(
 
         request = make_request(**flags)
         from ..runners.evaluate import evaluate as run
+        from ..runners.results import check_outcome
 
-        run(request)
+        check_outcome(run(request).summary)
 
 
 @app.command("import")
@@ -112,6 +113,7 @@ def import_log(
     with plain_errors():
         from .import_log import import_log as run
 
+        check_output(out, file=True)
         run(log, out)
 
 
@@ -126,6 +128,7 @@ def pool(
 ) -> None:
     """Pool runs with different seeds: means, intervals over problems, and which planners differ clearly."""
     with plain_errors():
+        check_output(out, file=True)
         load_module("records.pool").main(runs, compare_with or (), against=against, out=out)
 
 
@@ -175,6 +178,7 @@ def train_prm(
 def bench_search(out: Out = None, repeats: int = 5) -> None:
     """Microseconds per simulation and root, excluding the model."""
     with plain_errors():
+        check_output(out, file=True)
         load_module("bench.search").main(out, repeats=repeats)
 
 
@@ -199,6 +203,7 @@ def bench_engine(
 ) -> None:
     """Tokens per second of tree search against independent sampling on the same engine."""
     with plain_errors():
+        check_output(out, file=True)
         load_module("bench.engine").main(
             out, engine=engine, model=model, dummy_weights=dummy_weights, problems=problems, rounds=rounds,
             nodes=nodes, planner=planner, value=value, repeats=repeats, device=device, machine=machine,
@@ -219,6 +224,7 @@ def demo(out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("
     with plain_errors():
         from .demo import main as show
 
+        check_output(out)
         show(out)
 
 

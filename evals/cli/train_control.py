@@ -10,9 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from ..cli_common import printer, training_errors
+from ..cli_common import Console, printer, training_errors
 
 if TYPE_CHECKING:
     from ...control.dynamics import Dynamics

@@ -7,9 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from ..cli_common import printer, training_errors
+from ..cli_common import Console, printer, training_errors
 from ..tasks.base import BadInput
 
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from ..cli_common import write_json
+from ..cli_common import Console, write_json
 from ..tasks.base import BadInput
 from .run_store import read_run
 from .statistics import LEVEL, Paired, holm, paired

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..cli_common import Console
 from ..records.run_store import Row
-from ..records.summary import EQUAL_TOKENS, tokens, total
+from ..records.summary import EQUAL_TOKENS, all_failed, tokens, total
 
 MIN_WIDTH = 110
 """Columns; the least width of a table, since a log file reports a width of 80."""
@@ -117,7 +117,9 @@ def _count(row: Mapping[str, Any], name: str) -> int:
 
 
 def _cells(row: Mapping[str, Any], names: Sequence[str], control: bool) -> list[str]:
-    cells = [row["planner"], f"{row['budget']:,}", _score(row["score"]), f"{_score(row['low'])} {_score(row['high'])}"]
+    nothing = all_failed(row)
+    scores = ["-", ""] if nothing else [_score(row["score"]), f"{_score(row['low'])} {_score(row['high'])}"]
+    cells = [row["planner"], f"{row['budget']:,}", *scores]
     if "p" in names:
         cells += _pair_cells(row["paired"])
     cells.append(f"{total(row, 'nodes') / (max(1.0, row['decisions']) if control else 1.0):,.1f}")

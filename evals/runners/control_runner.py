@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from ...control.envs import BatchedEnv
 from ...control.episodes import Episodes, run_episodes
@@ -20,6 +19,7 @@ from ...control.tasks import DERIVATIVE_PLANNERS, ControlTask, describe, task_na
 from ...control.world_models.load import load_model
 from ...planning import Budget, ModelError, plan
 from ...planning.usage import SECONDS, no_usage
+from ..cli_common import Console
 from ..planners import UNITS_OF_BUDGET
 from ..records.run_store import Row, RunStore
 from ..report.terminal import Live
@@ -117,13 +117,19 @@ class EpisodeBatches:
         """Run one planner at one budget on these episodes; an error counts as a failure of all of them."""
         try:
             done = self._run_episodes(name, budget, seeds)
-            rows = [_fields(done, i) for i in range(len(seeds))]
+            rows = [_fields(done, i) if isfinite(done.returns[i]) else self._no_return() for i in range(len(seeds))]
         except Exception as error:
-            rows = [failed_row(error) | {"score": self.episodes.worst, "seconds": 0.0} for _ in seeds]
+            rows = [self._failed(error) for _ in seeds]
         for seed, fields in zip(seeds, rows):
             row: Row = {"problem": str(seed), "group": "", "planner": name, "budget": budget, **fields}
             self.store.add_row(row)
             self.live(row)
+
+    def _no_return(self) -> dict[str, Any]:
+        return self._failed(ValueError("the environment's rewards have no finite sum"))
+
+    def _failed(self, error: Exception) -> dict[str, Any]:
+        return failed_row(error) | {"score": self.episodes.worst, "seconds": 0.0}
 
     def _run_episodes(self, name: str, budget: int, seeds: Sequence[int]) -> Episodes:
         request, task = self.request, self.task

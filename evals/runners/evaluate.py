@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
+from ..cli_common import Console
 from ..report.terminal import show
 from ..request import EvalRequest
 from ..tasks import EpisodeTask, make_task

@@ -7,10 +7,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rich.console import Console
-
 from ...llm.load import load_text_model
 from ...llm.text_model import TextModel
+from ..cli_common import Console
 from ..planners import TEXT_PLANNERS
 from ..records.run_store import RunStore
 from ..records.summary import total

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ...planning.files import write_whole
 from .checker import check_lines, check_solution, final_answer
 from .data import StoryVocabulary
 from .sample import critique_values, sample_solutions
@@ -150,7 +151,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     card = evaluate(args.folder, args.per_length, args.tail, args.seed)
-    (args.out or args.folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    write_whole(args.out or args.folder / "card.json", json.dumps(card, indent=1) + "\n")
     print(as_text(card["test"]), as_text(card["hard_tail"]), f"{card['seconds']} s", sep="\n")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...planning.files import write_whole
 from ..engines.base import Tokens
 from ..engines.stops import decode
 from .encoding import encode_prompt, encode_text, verdict_tokens
@@ -230,7 +231,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def write_settings(path: Path, settings: dict[str, Any]) -> None:
     """Write a `forethought.json` with the current format version."""
-    path.write_text(json.dumps({"format_version": FORMAT_VERSION} | settings, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps({"format_version": FORMAT_VERSION} | settings, indent=1) + "\n")
 
 
 def _from_settings(tokenizer: Any, path: Path) -> Format:
