@@ -146,9 +146,9 @@ def _blob(trees: Sequence[Mapping[str, Any]]) -> str:
     return base64.b64encode(gzip.compress(content.encode(), mtime=0)).decode()
 
 
-def _finite(number: float) -> float | None:
-    """The number, None for NaN and infinities, which JSON lacks."""
-    return number if math.isfinite(number) else None
+def _finite(cell: Any) -> Any:
+    """The cell, None for NaN and infinities, which JSON lacks."""
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _embed(data: Any) -> str:
