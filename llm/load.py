@@ -39,12 +39,14 @@ class EngineSpec:
     """What an engine is made from.
 
     model: a name, folder or hub id. file: the file of the tape, if there is one. options: of the engine's class.
+    trust_remote_code: whether Python code in the folder of a model is run; code on a tape never is.
     """
 
     model: str | Path
     device: str = "cpu"
     file: TapeFile | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
 
 
 def load_text_model(
@@ -66,6 +68,7 @@ def load_text_model(
     truth: Callable[[str, str], bool] | None = None,
     reasoning: str = "steps",
     replicas: int = 1,
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> TextModel:
     """Load a language model to plan with.
@@ -75,8 +78,9 @@ def load_text_model(
     `format_for`. tape: shared between models of a run, or a file (`TapeFile`), which `replay` only reads.
     reward_model, reward_format, aggregate: for the values prm and orm; "builtin" is the one for the built-in model and
     its default. truth: for the value oracle, from (question, solution) to whether it is correct. reasoning: what an
-    action is (steps, propose or rap, see `reasoning/`). replicas: number of engines, each in a Ray actor. options: of
-    the engine, such as `dtype` or `base_urls`.
+    action is (steps, propose or rap, see `reasoning/`). replicas: number of engines, each in a Ray actor.
+    trust_remote_code: run Python code that the model's folder or hub page contains; for models that you trust, never
+    for tapes. options: of the engine, such as `dtype` or `base_urls`.
 
     Errors: ValueError for an unknown engine or value, listing the known ones, for a folder that is no model, and for a
     file that is no tape.
@@ -84,7 +88,7 @@ def load_text_model(
     if engine not in ENGINES:
         raise ValueError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
     file = TapeFile(tape, read_only=engine == "replay") if isinstance(tape, str | Path) else None
-    spec = EngineSpec(model, device, file, options)
+    spec = EngineSpec(model, device, file, options, trust_remote_code)
     made, folder = _make_engine(engine, spec, replicas)
     format = format_for(made.tokenizer, folder, RAP_EXAMPLES if examples is None and reasoning == "rap" else examples)
     sampling = Sampling(temperature, top_p, format.max_step_tokens if max_step_tokens is None else max_step_tokens)
@@ -152,14 +156,16 @@ def _transformers(spec: EngineSpec) -> tuple[Engine, str | None]:
     from .engines.transformers.engine import TransformersEngine
 
     source = source_of(spec.model)
-    return TransformersEngine(source, device=spec.device, **spec.options), _local_folder(source)
+    engine = TransformersEngine(source, device=spec.device, trust_remote_code=spec.trust_remote_code, **spec.options)
+    return engine, _local_folder(source)
 
 
 def _vllm(spec: EngineSpec) -> tuple[Engine, str | None]:
     from .engines.vllm.engine import VllmEngine
 
     source = source_of(spec.model)
-    return VllmEngine(source, device=spec.device, **spec.options), _local_folder(source)
+    engine = VllmEngine(source, device=spec.device, trust_remote_code=spec.trust_remote_code, **spec.options)
+    return engine, _local_folder(source)
 
 
 def _openai(spec: EngineSpec) -> tuple[Engine, str | None]:
@@ -168,7 +174,8 @@ def _openai(spec: EngineSpec) -> tuple[Engine, str | None]:
     from .engines.http.openai import OpenAIEngine
 
     source = source_of(spec.model)
-    engine = OpenAIEngine(str(spec.model), AutoTokenizer.from_pretrained(source), **spec.options)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=spec.trust_remote_code)
+    engine = OpenAIEngine(str(spec.model), tokenizer, **spec.options)
     return engine, _local_folder(source)
 
 
@@ -181,7 +188,7 @@ def _replicated(engine: str, spec: EngineSpec, replicas: int) -> tuple[Engine, s
         raise ValueError(f"replicas are of engines that run a model ({', '.join(LOCAL_ENGINES)}), got {engine}")
     source, without_file = source_of(spec.model), replace(spec, file=None)
     make = partial(_engine_alone, engine, without_file)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=spec.trust_remote_code)
     return ReplicatedEngine(make, tokenizer, replicas, gpus=int(spec.device != "cpu")), _local_folder(source)
 
 
@@ -194,13 +201,23 @@ def _replay(spec: EngineSpec, role: str = "policy") -> tuple[ReplayEngine, str |
 
     if spec.file is None:
         raise ValueError("the replay engine needs a tape in a file: --tape FILE")
+    spec.file.check()
     recorded = spec.file.model(str(spec.model) or None, role)
     folder = tempfile.TemporaryDirectory(prefix="forethought-replay-")
     recorded.unpack(Path(folder.name))
-    engine = ReplayEngine(AutoTokenizer.from_pretrained(folder.name), recorded.fingerprint, recorded.context)
+    try:
+        # a tape is data from a stranger: nothing of it is run, whatever its tokenizer asks for, and nothing downloaded
+        tokenizer = AutoTokenizer.from_pretrained(folder.name, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"the tokenizer on the tape {spec.file.path} cannot be used: {reason[:300]}") from None
+    engine = ReplayEngine(tokenizer, recorded.fingerprint, recorded.context)
     engine.runs, engine.folder = spec.file.runs(), folder
     sizes = [run["flops"] for run in engine.runs if run.get("model") == recorded.fingerprint and run.get("flops")]
-    engine.flops = DecoderFlops(*sizes[0]) if sizes else UNKNOWN_FLOPS
+    try:
+        engine.flops = DecoderFlops(*map(int, sizes[0])) if sizes else UNKNOWN_FLOPS
+    except (TypeError, ValueError):
+        raise ValueError(f"the tape {spec.file.path} is damaged: the sizes of its model are no numbers") from None
     return engine, folder.name
 
 

@@ -204,8 +204,9 @@ def _loaded(source: str, device: str, dummy: bool) -> tuple[Any, Any]:
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source), dtype=dtype)  # type: ignore[no-untyped-call]
-    return model, AutoTokenizer.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)  # type: ignore[no-untyped-call]
+    return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
 
 async def _emptied(home: Any) -> None:

@@ -29,6 +29,8 @@ def caveats_of(request: EvalRequest, task: TextTask, model: TextModel) -> list[s
     from ...llm.critics.oracle import ORACLE_NOTE
 
     notes = [ORACLE_NOTE] if "oracle" in request.value else []
+    if model.tape.damaged:
+        notes.append(f"{model.tape.damaged:,} records of the tape are damaged and were taken for missing")
     if (request.model, task.name) == ("builtin", "gsm8k"):
         notes.append(BUILTIN_NOTE)
     if request.model == "builtin" and request.reasoning != "steps":

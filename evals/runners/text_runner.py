@@ -36,7 +36,8 @@ def evaluate_text(request: EvalRequest, task: TextTask, console: Console) -> Eva
         grid = JobGrid([(name, budget) for budget in request.budgets for name in request.planners], problems)
         asyncio.run(_run(grid, store, solver, request, console))
         model.tape.close()
-        return write_results(store, grid, request, summary_head(request, task, caveats_of(request, task, model)))
+        head = summary_head(request, task, caveats_of(request, task, model)) | {"damaged_records": model.tape.damaged}
+        return write_results(store, grid, request, head)
 
 
 def grader_of(task: TextTask, problems: Sequence[Problem]) -> Callable[[str, str], bool]:

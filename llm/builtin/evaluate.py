@@ -123,7 +123,7 @@ def evaluate(folder: Path = FOLDER, per_length: int = 100, tail: int = 34, seed:
     torch.set_num_threads(1)
     began = time.perf_counter()
     model: Any = LlamaForCausalLM.from_pretrained(folder)
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     model.eval()
     table = measure(model, tokenizer, held_out("test", per_length), seed=seed)
     hard = measure(model, tokenizer, held_out("test", tail, lengths=(6, 7, 8)), seed=seed)

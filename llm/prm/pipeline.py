@@ -136,8 +136,8 @@ def _load(policy: str | Path, device: str = "cpu") -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32)
-        return model.to(device), AutoTokenizer.from_pretrained(policy)
+        model: Any = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32, trust_remote_code=False)
+        return model.to(device), AutoTokenizer.from_pretrained(policy, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"there is no causal language model in {policy}: {error}") from error
 

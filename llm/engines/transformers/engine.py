@@ -43,20 +43,22 @@ class TransformersEngine(Engine):
         max_batch: int = 64,
         cache_tokens: int | None = None,
         cache_bytes: int | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         """Load or take over a model.
 
         model: a folder, a hub id, or a loaded causal model, whose attention is replaced and which needs `tokenizer`.
         device: "cpu", "cuda", "cuda:1", ... dtype: a torch type or its name; None means float32 on a CPU and the stored
         type elsewhere. max_batch: sequences that run at once. cache_tokens: positions in the key-value cache; None
-        means as many as fit into `cache_bytes`, by default 1 GiB, on a GPU half of its free memory.
+        means as many as fit into `cache_bytes`, by default 1 GiB, on a GPU half of its free memory. trust_remote_code:
+        run code in the model's folder.
 
         Errors: ValueError for a folder that is no model, or a model whose attention cannot be paged.
         """
         if max_batch < 1 or (cache_tokens is not None and cache_tokens < 2):
             raise ValueError(f"max_batch is {max_batch} and cache_tokens {cache_tokens}; at least 1 and 2 are needed")
         if isinstance(model, (str, Path)):
-            model, tokenizer = load_model(model, device, dtype)
+            model, tokenizer = load_model(model, device, dtype, trust_remote_code)
         elif tokenizer is None:
             raise ValueError("a loaded model needs its tokenizer")
         self.tokenizer = tokenizer

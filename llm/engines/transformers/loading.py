@@ -13,10 +13,13 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 from ..model_files import check_folder, tokenizer_text
 
 
-def load_model(source: str | Path, device: str, dtype: torch.dtype | str | None) -> tuple[Any, Any]:
+def load_model(
+    source: str | Path, device: str, dtype: torch.dtype | str | None, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
     """Model and tokenizer of a folder or hub id.
 
-    dtype: None means float32 on a CPU and the stored type elsewhere. Errors: ValueError that names what is missing.
+    dtype: None means float32 on a CPU and the stored type elsewhere. trust_remote_code: run code in the folder.
+    Errors: ValueError that names what is missing.
     """
     if dtype is None:
         dtype = torch.float32 if torch.device(device).type == "cpu" else "auto"
@@ -28,8 +31,8 @@ def load_model(source: str | Path, device: str, dtype: torch.dtype | str | None)
     progress = is_progress_bar_enabled()
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"cannot load a causal language model with its tokenizer from {source}: {error}") from error
     finally:

@@ -94,7 +94,7 @@ def load_head_model(source: str | Path, device: str, dtype: torch.dtype | str | 
         logging.set_verbosity(verbosity)
     if missing := sorted(loaded["missing_keys"]):
         raise ValueError(f"{source} lacks weights of its decoder, such as {missing[0]}")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     weight = base.get_input_embeddings().weight
     return HeadModel(base, head.to(weight.dtype)).to(device), tokenizer
 
