@@ -22,6 +22,8 @@ def load_model(folder: str | Path) -> LearnedModel:
         if kind == "mlp":
             return MLPModel.load(folder)
         return EnsembleModel.load(folder) if kind == "ensemble" else ResidualModel.load(folder)
-    except (TypeError, KeyError, AttributeError, RuntimeError, OverflowError, MemoryError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OverflowError, MemoryError) as error:
+        if isinstance(error, ValueError) and str(folder) in str(error):
+            raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ValueError(f"{folder} is damaged ({reason}); train it again") from None
+        raise ValueError(f"the model in {folder} cannot be used ({reason}); train it again") from None

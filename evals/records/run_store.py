@@ -124,7 +124,6 @@ class RunStore:
             self._begin()
             return
         header = _parse(lines[0], self.folder, 1)
-        _check_format(header, self.folder)
         for number, line in enumerate(lines[1:], 2):
             row = _parse_row(line, self.folder, number)
             if row.get("retryable"):
@@ -141,10 +140,6 @@ class RunStore:
 
     def _begin(self) -> None:
         """Write the header to a file that is empty, or holds a part of the header of a run that was killed."""
-        self._results.seek(0)
-        start = self._results.read()
-        if not (HEADER_START.startswith(start) or start.startswith(HEADER_START)):
-            _check_format(_parse(start, self.folder, 1), self.folder)
         _remove_partial_line(self._trees)
         self._results.truncate(0)
         _append(self._results, {"format": FORMAT, "settings": self.settings})
@@ -215,12 +210,14 @@ def _check_format(header: Row, folder: Path) -> None:
 
 def _check_foreign(folder: Path) -> None:
     """Errors: BadInput where files of these names were not written by a run, and would be overwritten."""
-    results = folder / RESULTS
     for name in (RESULTS, TREES):
         if (folder / name).exists() and not (folder / name).is_file():
             raise BadInput(f"{folder / name} is no file; choose another --out")
-    if results.is_file() and results.stat().st_size:
-        return
+    with suppress(FileNotFoundError), (folder / RESULTS).open("rb") as file:
+        if start := file.readline():
+            if not start.endswith(b"\n") and (HEADER_START.startswith(start) or start.startswith(HEADER_START)):
+                return  # the run was killed when it wrote its header
+            return _check_format(_parse(start, folder, 1), folder)
     if found := [name for name in (SUMMARY, REPORT) if (folder / name).exists()]:
         raise BadInput(f"{folder} holds {' and '.join(found)} and no run; choose another --out, or remove them")
     with suppress(FileNotFoundError), (folder / TREES).open("rb") as file:
