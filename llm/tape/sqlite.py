@@ -26,6 +26,9 @@ APPLICATION = 0x466F5470
 LOCK_TIMEOUT = 30.0
 """Seconds to wait for another process's transaction, which takes milliseconds."""
 
+BROKEN = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What SQLite raises for a damaged file; the second where it cannot even decode its own message."""
+
 CHECKSUM = 8
 """Bytes of the checksum that a stored record begins with."""
 
@@ -68,7 +71,7 @@ class TapeFile:
         try:
             self._check_header()
             self._db = self._open_read_only() if read_only else self._open()
-        except (sqlite3.DatabaseError, OSError) as error:
+        except (*BROKEN, OSError) as error:
             raise ValueError(f"{self.path} cannot be used as a tape: {error}") from error
 
     @property
@@ -172,7 +175,7 @@ class TapeFile:
         """Read the structure of the whole file. Errors: ValueError where it is damaged."""
         try:
             found = str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
-        except sqlite3.DatabaseError as error:
+        except BROKEN as error:
             found = str(error)
         if found != "ok":
             raise ValueError(f"the tape {self.path} is damaged: {' '.join(found.split())}")
@@ -181,7 +184,7 @@ class TapeFile:
         """The rows without their checksums. Errors: ValueError for a wrong one and for a damaged file."""
         try:
             rows = self._db.execute(query, parts).fetchall()
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        except BROKEN as error:
             raise ValueError(f"the tape {self.path} is damaged: {error}") from None
         if not all(map(_intact, rows)):
             raise ValueError(f"the tape {self.path} is damaged: a checksum is wrong")
@@ -204,7 +207,7 @@ class TapeFile:
     def _failures(self, what: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except BROKEN as error:
             raise TapeFailed(f"the tape {self.path} cannot be {what}: {error}") from error
 
     def _open(self) -> sqlite3.Connection:

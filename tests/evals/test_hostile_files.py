@@ -19,6 +19,7 @@ from forethought.evals.cli.main import app
 from forethought.evals.cli_common import Console, check_output, visible
 from forethought.evals.records.pool import scores_of
 from forethought.evals.records.run_store import RunStore, read_run
+from forethought.evals.records.tree_records import COLUMNS
 from forethought.evals.report.report import write_report
 from forethought.evals.report.terminal import show
 from forethought.evals.request import make_request
@@ -130,6 +131,33 @@ def test_damaged_results_are_read_right_or_refused_and_unchanged(tmp_path_factor
             assert len(str(error).splitlines()) == 1 and str(folder) in str(error)
     left = (folder / "results.jsonl").read_bytes()
     assert left == bytes(written) or bytes(written).startswith(left) or b'"settings":{' in left
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_damaged_tree_is_numbers_or_refused(tmp_path_factory, data):
+    """What the report draws are numbers and one text a node, whatever was put into the file."""
+    folder = tmp_path_factory.mktemp("trees")
+    nodes = [[i, i - 1, 0, 1, 0.5, 0.5, 0, 1, i, f"step {i}", 3, -1, 0] for i in range(3)]
+    tree = {"problem": "p", "planner": "bfs", "budget": 8, "path": [0, 1], "columns": list(COLUMNS), "nodes": nodes}
+    if data.draw(st.booleans(), "cell"):
+        cell = st.integers(0, len(COLUMNS) - 1)
+        nodes[data.draw(st.integers(0, 2), "node")][data.draw(cell, "column")] = data.draw(VALUES, "value")
+    else:
+        tree[data.draw(st.sampled_from(sorted(tree)), "name")] = data.draw(VALUES, "value")
+    with RunStore(folder, {}) as store:
+        reference = store.add_tree(tree)
+        try:
+            found = store.read_tree(reference)
+        except BadInput as error:
+            assert "trees.jsonl" in str(error) and len(str(error).splitlines()) == 1
+            return
+    text = COLUMNS.index("text")
+    for node in found["nodes"]:
+        assert [isinstance(cell, str) for cell in node] == [i == text for i in range(len(COLUMNS))]
+        assert not any(isinstance(cell, bool) or cell is None for cell in node)
+    ids = [node[0] for node in found["nodes"]]
+    assert found["nodes"][0][1] == -1 and all(node[1] in ids for node in found["nodes"][1:])
 
 
 @given(st.data())

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 import zipfile
+from functools import cache
 
 import pytest
 import torch
@@ -248,6 +249,11 @@ def test_an_import_that_is_stopped_leaves_no_tape(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["log.jsonl"]
 
 
+@cache
+def right_values(path):
+    return asyncio.run(values(path))[0]
+
+
 @given(st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_damaged_tape_gives_the_right_values_or_says_so(imported, tmp_path_factory, data):
@@ -260,12 +266,35 @@ def test_a_damaged_tape_gives_the_right_values_or_says_so(imported, tmp_path_fac
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("damaged") / "a.tape"
     path.write_bytes(content)
-    right, _, _ = asyncio.run(values(imported))
     try:
         found, missing, _ = asyncio.run(values(path))
     except (ValueError, TapeFailed) as error:
         assert "a.tape" in str(error) and len(str(error).splitlines()) == 1
     else:
+        right = right_values(imported)
         wrong = [b for a, b in zip(right, found) if a != b and b[0] and b[1] == b[1]]
         assert not wrong and (found == right or sum(missing.values()) > 0)
     assert path.read_bytes() == bytes(content)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_damaged_log_is_imported_whole_or_refused_by_line(tmp_path_factory, data):
+    """A value is replaced by one of any JSON type, or a byte by another; there is a tape of all nodes or none."""
+    folder = tmp_path_factory.mktemp("log")
+    rows = [dict(row) for row in LOG]
+    row = rows[data.draw(st.integers(0, len(rows) - 1), "line")]
+    leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)
+    value = st.recursive(leaf, lambda inner: st.lists(inner, max_size=2), max_leaves=3)
+    row[data.draw(st.sampled_from(sorted(row)), "name")] = data.draw(value, "value")
+    written = bytearray("".join(json.dumps(row) + "\n" for row in rows).encode())
+    if data.draw(st.booleans(), "flip"):
+        written[data.draw(st.integers(0, len(written) - 1), "at")] ^= 1 << data.draw(st.integers(0, 7), "bit")
+    (folder / "log.jsonl").write_bytes(written)
+    try:
+        found = asyncio.run(importing.import_trees(folder / "log.jsonl", folder / "a.tape"))
+    except ValueError as error:
+        assert "log.jsonl" in str(error) and len(str(error).splitlines()) == 1
+        assert [path.name for path in folder.iterdir()] == ["log.jsonl"]
+    else:
+        assert found.nodes == len(rows) and TapeFile(folder / "a.tape", read_only=True).problems()
