@@ -21,9 +21,14 @@ _PATTERNS = (
 )  # fmt: skip
 
 
-def redact(text: str) -> str:
-    """The text without passwords in addresses, bearer tokens, keys, and values of secret environment variables."""
-    secrets = {value for name, value in os.environ.items() if _is_secret(name) and len(value) >= SHORTEST}
+def redact(text: str, *known: str) -> str:
+    """The text without passwords in addresses, bearer tokens, keys, and values of secret environment variables.
+
+    known: further secrets, which are taken out whatever they look like.
+    """
+    secrets = set(filter(None, known)) | {
+        value for name, value in os.environ.items() if _is_secret(name) and len(value) >= SHORTEST
+    }
     for value in sorted(secrets, key=len, reverse=True):
         text = text.replace(value, HIDDEN)
     for pattern, hidden in _PATTERNS:
