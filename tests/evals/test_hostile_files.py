@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 from functools import partial
 
@@ -231,20 +232,15 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
 def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr("forethought.evals.cli_common.import_module", lambda *_: pytest.fail("the work began"))
     commands = [
         ["study", "horizon"], ["bench", "mpc"], ["bench", "search"], ["bench", "certificates"], ["bench", "engine"],
         ["demo"], ["train", "mlp"], ["train", "ensemble"], ["train", "pets"], ["train", "residual"], ["train", "prm"],
         ["train", "reasoner"], ["train", "baseline", "sac"], ["eval", "pendulum"], ["pool", "."],
     ]  # fmt: skip
-    monkeypatch.setattr("forethought.evals.cli.control.load_module", forbidden)
-    monkeypatch.setattr("forethought.evals.cli.main.load_module", forbidden)
+    monkeypatch.setattr("pathlib.Path.write_bytes", forbidden)  # the work would end in writing
     for command in commands:
         if place == "file" and command[0] in ("bench", "pool"):
             continue  # these write a file
-        if command[0] in ("study",) or command[:2] == ["train", "baseline"]:
-            monkeypatch.undo()
-            monkeypatch.chdir(tmp_path)
         found = CliRunner().invoke(app, [*command, "--out", place])
         assert found.exit_code == 2 and isinstance(found.exception, SystemExit), (
             command,
@@ -252,11 +248,12 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, mon
             found.stderr,
         )
         assert found.stderr.startswith("error: --out ") and len(found.stderr.splitlines()) == 1, (command, found.stderr)
+    monkeypatch.undo()
     assert content(tmp_path) == {"file": b"mine"}
 
 
-def forbidden(name):
-    raise AssertionError(f"{name} began to work")
+def forbidden(path, content):
+    raise AssertionError(f"{path} is written")
 
 
 def test_a_check_of_an_output_leaves_nothing(tmp_path):
@@ -327,6 +324,74 @@ def test_a_row_of_failures_alone_has_no_interval(questions, tmp_path, faked):
     assert "Every result failed" in found.report.read_text()
     table = [line.split() for line in (tmp_path / "log").read_text().splitlines() if line.startswith(("greedy", "bfs"))]
     assert [row[:3] for row in table] == [["greedy", "4", "-"], ["bfs", "4", "-"]]
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """A tape made from a log of six trees."""
+    rows = [
+        {"problem": f"What is {i} + 1?", "path": [k], "step": f"#### {i + k}", "value": 0.5 + k / 4, "correct": k == 1}
+        for i in range(6)
+        for k in range(2)
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = CliRunner().invoke(app, ["import", str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "a.tape")])
+    assert found.exit_code == 0, found.stderr
+    return tmp_path / "a.tape"
+
+
+def replay(tape, out, *more):
+    words = [
+        "eval",
+        "recorded",
+        "--engine",
+        "replay",
+        "--tape",
+        tape,
+        "--planner",
+        "bfs",
+        "--budgets",
+        "2",
+        "--width",
+        "2",
+    ]
+    return CliRunner().invoke(app, [*map(str, words), "--quiet", "--out", str(out), *more])
+
+
+def test_a_replay_of_a_damaged_tape_ends_with_1_and_says_so(imported, tmp_path):
+    whole = replay(imported, tmp_path / "whole")
+    assert whole.exit_code == 0, whole.stderr
+    db = sqlite3.connect(imported)
+    key, record = db.execute("SELECT key, record FROM records ORDER BY key").fetchall()[3]
+    db.execute("UPDATE records SET record = ? WHERE key = ?", (record[:-1] + bytes([record[-1] ^ 1]), key))
+    db.commit()
+    db.close()
+    damaged = replay(imported, tmp_path / "damaged")
+    assert damaged.exit_code == 1 and "1 records of the tape are damaged and were taken for missing" in damaged.stderr
+    assert "1 records of the tape are damaged" in (tmp_path / "damaged" / "report.html").read_text()
+
+
+def test_a_corrupt_tape_is_one_line(imported, tmp_path):
+    written = bytearray(imported.read_bytes())
+    for start in range(4096, len(written), 4096):  # the header of every page but the first
+        written[start : start + 100] = b"\xff" * 100
+    imported.write_bytes(written)
+    found = replay(imported, tmp_path / "out")
+    assert found.exit_code == 2 and "a.tape" in found.stderr and len(found.stderr.splitlines()) == 1
+
+
+def test_a_tape_on_a_full_disk_stops_the_run_with_the_reason(questions, tmp_path, faked, monkeypatch):
+    from forethought.llm.tape.sqlite import TapeFailed
+    from forethought.llm.tape.tape import MemoryStore
+
+    def full(*_):
+        raise TapeFailed("the tape a.tape cannot be written: database or disk is full")
+
+    monkeypatch.setattr(MemoryStore, "put", full)
+    flags = ["--data", str(questions), "--planner", "bfs", "--budgets", "4", "--in-flight", "1", "--quiet"]
+    found = CliRunner().invoke(app, ["eval", "gsm8k", *flags, "--out", str(tmp_path / "out")])
+    assert found.exit_code == 1 and found.stderr.startswith("stopped: the tape a.tape cannot be written: database or")
+    assert "23 were not started" in found.stderr and faked[0][-1].requests <= 2, "nothing more is paid for"
 
 
 @pytest.fixture
