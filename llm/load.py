@@ -168,27 +168,33 @@ def _vllm(spec: EngineSpec) -> tuple[Engine, str | None]:
     return engine, _local_folder(source)
 
 
-def _openai(spec: EngineSpec) -> tuple[Engine, str | None]:
+def _tokenizer(source: str, trust_remote_code: bool) -> Any:
+    """The tokenizer of a folder or hub id. Errors: ValueError where it cannot be loaded."""
     from transformers import AutoTokenizer
 
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except Exception as error:  # a damaged file raises what its parser raises
+        raise ValueError(f"cannot load the tokenizer of {source}: {type(error).__name__}: {error}") from error
+
+
+def _openai(spec: EngineSpec) -> tuple[Engine, str | None]:
     from .engines.http.openai import OpenAIEngine
 
     source = source_of(spec.model)
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=spec.trust_remote_code)
+    tokenizer = _tokenizer(source, spec.trust_remote_code)
     engine = OpenAIEngine(str(spec.model), tokenizer, **spec.options)
     return engine, _local_folder(source)
 
 
 def _replicated(engine: str, spec: EngineSpec, replicas: int) -> tuple[Engine, str | None]:
-    from transformers import AutoTokenizer
-
     from .engines.replicas import ReplicatedEngine
 
     if engine not in LOCAL_ENGINES:
         raise ValueError(f"replicas are of engines that run a model ({', '.join(LOCAL_ENGINES)}), got {engine}")
     source, without_file = source_of(spec.model), replace(spec, file=None)
     make = partial(_engine_alone, engine, without_file)
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=spec.trust_remote_code)
+    tokenizer = _tokenizer(source, spec.trust_remote_code)
     return ReplicatedEngine(make, tokenizer, replicas, gpus=int(spec.device != "cpu")), _local_folder(source)
 
 

@@ -142,8 +142,8 @@ def _load(policy: str | Path, device: str = "cpu") -> tuple[Any, Any]:
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32, trust_remote_code=False)
         return model.to(device), AutoTokenizer.from_pretrained(policy, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"there is no causal language model in {policy}: {error}") from error
+    except Exception as error:  # a damaged file raises what its parser raises
+        raise ValueError(f"there is no causal language model in {policy}: {type(error).__name__}: {error}") from error
 
 
 def _sampler(policy: str | Path, task: RewardTask, model: Any, device: str) -> PolicySampler:

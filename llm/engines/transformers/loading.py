@@ -32,12 +32,20 @@ def load_model(
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"cannot load a causal language model with its tokenizer from {source}: {error}") from error
+        made: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True
+        )
+    except ImportError:
+        raise
+    except Exception as error:  # a damaged file raises what its parser raises
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"cannot load a causal language model with its tokenizer from {source}: {reason}") from error
     finally:
         if progress:
             enable_progress_bar()  # type: ignore[no-untyped-call]
+    model, loaded = made
+    if missing := sorted(loaded["missing_keys"]):  # transformers would use random ones
+        raise ValueError(f"{source} lacks weights of its model, such as {missing[0]}")
     return model.to(device), tokenizer
 
 
