@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from ..control.agents.log import Row, tensorboard, write_csv
-from .cli_common import check_output_folder
+from .cli_common import check_output
 from .console import say
 from .errors import BadInput
 from .progress import StepWatch, step_progress
@@ -92,7 +92,7 @@ def main(
 ) -> list[Row]:
     """Train, write `progress.csv` (and TensorBoard events if it is installed), and print the last mean return."""
     console = console or Console()
-    check_output_folder(out)
+    check_output(out)
     env = environment_id(env)
     with step_progress(f"train {algorithm}", console) as watch:
         rows = train(algorithm, env, steps, seed=seed, watch=watch)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -20,14 +20,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters that move the cursor, colour, clear or reverse the text of a terminal; tab and line feed do not."""
+
+
+def visible(text: str) -> str:
+    """The text with escapes such as \\x1b in place of control characters, which a terminal would obey."""
+    return CONTROL_CHARACTERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 def plain(text: object, style: str = "") -> Text:
-    """The text as rich prints it letter by letter: no markup, and no control characters that could move the cursor."""
-    shown = "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) == "Cc" and letter not in "\n\t" else letter
-        for letter in str(text)
-    )
-    return Text(shown, style=style, overflow="fold")
+    """The text as rich prints it letter by letter: no markup, and no control characters (`visible`)."""
+    return Text(visible(str(text)), style=style, overflow="fold")
 
 
 def say(console: Console | None, text: object, *, style: str = "", wrap: bool = False) -> None:

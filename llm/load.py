@@ -37,12 +37,14 @@ class EngineSpec:
     """What an engine is made from.
 
     model: a name, folder or hub id. file: the file of the tape, if there is one. options: of the engine's class.
+    trust_remote_code: whether Python code in the folder of a model is run; code on a tape never is.
     """
 
     model: str | Path
     device: str = "cpu"
     file: TapeFile | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
 
 
 Opened = tuple[Engine, str | None]
@@ -89,6 +91,7 @@ def load_text_model(
     reasoning: str = "steps",
     replicas: int = 1,
     critics: Mapping[str, Critic] | None = None,
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> TextModel:
     """Load a language model to plan with.
@@ -99,7 +102,8 @@ def load_text_model(
     reward_model, reward_format, aggregate: for the values prm and orm; "builtin" is the one for the built-in model and
     its default. truth: for the value oracle, from (question, solution) to whether it is correct. reasoning: what an
     action is (steps, propose or rap, see `reasoning/`). replicas: number of engines, each in a Ray actor. critics: of
-    one's own, by names that `value` may hold. options: of the engine, such as `dtype` or `base_urls`.
+    one's own, by names that `value` may hold. trust_remote_code: run Python code that the model's folder or hub page
+    contains; for models that you trust, never for tapes. options: of the engine, such as `dtype` or `base_urls`.
 
     Errors: ValueError for an unknown engine or value, listing the known ones, for a folder that is no model, and for a
     file that is no tape. ImportError that names the command to install what the engine lacks.
@@ -107,7 +111,7 @@ def load_text_model(
     if engine not in ENGINES:
         raise ValueError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
     file = TapeFile(tape, read_only=engine == "replay") if isinstance(tape, str | Path) else None
-    spec = EngineSpec(model, device, file, options)
+    spec = EngineSpec(model, device, file, options, trust_remote_code)
     made, folder = _make_engine(engine, spec, replicas)
     format = format_for(made.tokenizer, folder, RAP_EXAMPLES if examples is None and reasoning == "rap" else examples)
     sampling = Sampling(temperature, top_p, format.max_step_tokens if max_step_tokens is None else max_step_tokens)
@@ -189,24 +193,32 @@ def _opened(engine: str, spec: EngineSpec) -> Opened:
 
 def _local(engine: Callable[..., Engine], spec: EngineSpec) -> Opened:
     source = source_of(spec.model)
-    return engine(source, device=spec.device, **spec.options), _local_folder(source)
+    made = engine(source, device=spec.device, trust_remote_code=spec.trust_remote_code, **spec.options)
+    return made, _local_folder(source)
+
+
+def _tokenizer(source: str, trust_remote_code: bool) -> Any:
+    """The tokenizer of a folder or hub id. Errors: ValueError where it cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except Exception as error:  # a damaged file raises what its parser raises
+        raise ValueError(f"cannot load the tokenizer of {source}: {type(error).__name__}: {error}") from error
 
 
 def _openai(engine: Callable[..., Engine], spec: EngineSpec) -> Opened:
-    from transformers import AutoTokenizer
-
     source = source_of(spec.model)
-    return engine(str(spec.model), AutoTokenizer.from_pretrained(source), **spec.options), _local_folder(source)
+    tokenizer = _tokenizer(source, spec.trust_remote_code)
+    return engine(str(spec.model), tokenizer, **spec.options), _local_folder(source)
 
 
 def _replicated(engine: str, spec: EngineSpec, replicas: int) -> Opened:
-    from transformers import AutoTokenizer
-
     from .engines.replicas import ReplicatedEngine
 
     source, without_file = source_of(spec.model), replace(spec, file=None)
     make = partial(_engine_alone, engine, without_file)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = _tokenizer(source, spec.trust_remote_code)
     return ReplicatedEngine(make, tokenizer, replicas, gpus=int(spec.device != "cpu")), _local_folder(source)
 
 
@@ -219,13 +231,23 @@ def _replay(spec: EngineSpec, role: str = "policy") -> tuple[ReplayEngine, str |
 
     if spec.file is None:
         raise ValueError("the replay engine needs a tape in a file: --tape FILE")
+    spec.file.check()
     recorded = spec.file.model(str(spec.model) or None, role)
     folder = tempfile.TemporaryDirectory(prefix="forethought-replay-")
     recorded.unpack(Path(folder.name))
-    engine = ReplayEngine(AutoTokenizer.from_pretrained(folder.name), recorded.fingerprint, recorded.context)
+    try:
+        # a tape is data from a stranger: nothing of it is run, whatever its tokenizer asks for, and nothing downloaded
+        tokenizer = AutoTokenizer.from_pretrained(folder.name, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"the tokenizer on the tape {spec.file.path} cannot be used: {reason[:300]}") from None
+    engine = ReplayEngine(tokenizer, recorded.fingerprint, recorded.context)
     engine.runs, engine.folder = spec.file.runs(), folder
     sizes = [run["flops"] for run in engine.runs if run.get("model") == recorded.fingerprint and run.get("flops")]
-    engine.flops = DecoderFlops(*sizes[0]) if sizes else UNKNOWN_FLOPS
+    try:
+        engine.flops = DecoderFlops(*map(int, sizes[0])) if sizes else UNKNOWN_FLOPS
+    except (TypeError, ValueError):
+        raise ValueError(f"the tape {spec.file.path} is damaged: the sizes of its model are no numbers") from None
     return engine, folder.name
 
 

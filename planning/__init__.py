@@ -6,6 +6,10 @@ spaces.py        action spaces
 usage.py         the units of cost
 noise.py         random numbers as functions of a key and of counters
 compiled.py      numba's compiler where it is installed
+files.py         files that are written whole or not at all
+tensor_file.py   tensors and settings in one file
+differences.py   how two sets of settings differ
+redaction.py     secrets taken out of texts
 states.py        where states are stored
 budget.py        budgets, and the ledger of what was reserved, charged and spent
 rollout.py       stepping a model along action sequences

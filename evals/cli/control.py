@@ -146,6 +146,7 @@ def bench_mpc(
             out, candidates=candidates, horizon=horizon, repeats=repeats, console=console
         ),
         as_json,
+        out,
     )
 
 
@@ -161,7 +162,9 @@ def bench_certificates(
 ) -> None:
     """Every planner's optimality gap on three problems: by Riccati's equation, value iteration and iLQR."""
     run_command(
-        lambda console: load_module("bench.certificates").main(out, nodes=nodes, seeds=seeds, console=console), as_json
+        lambda console: load_module("bench.certificates").main(out, nodes=nodes, seeds=seeds, console=console),
+        as_json,
+        out,
     )
 
 

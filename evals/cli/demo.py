@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ...planning.files import write_whole
 from ..console import say
 from ..report.terminal import show
 from ..runners.evaluate import run_evaluation
@@ -37,7 +38,7 @@ def main(out: Path, console: Console | None = None, **changes: Any) -> list[Summ
     for result in results:
         show(result, console)
     index = out / "index.html"
-    index.write_text(_index(results))
+    write_whole(index, _index(results))
     say(console, f"took {time.perf_counter() - begun:.0f} s")
     say(console, f"reports: {index} ({', '.join(str(r.report) for r in results)})")
     return results
@@ -58,4 +59,6 @@ def _index(results: Sequence[Summary]) -> str:
         for r in results
     )
     style = "body{font:16px system-ui,sans-serif;margin:20px}iframe{width:100%;height:88vh;border:1px solid #ccd}"
-    return f'<!doctype html><meta charset="utf-8"><title>forethought: demo</title><style>{style}</style>{frames}\n'
+    policy = """<meta http-equiv="Content-Security-Policy" content="script-src 'none'">"""
+    head = f'<!doctype html><meta charset="utf-8">{policy}<title>forethought: demo</title>'
+    return f"{head}<style>{style}</style>{frames}\n"

@@ -51,12 +51,14 @@ def _evaluated(task: str | None, named: str | None, flags: Mapping[str, Any], co
     from ..errors import BadInput
     from ..report.terminal import show
     from ..runners.evaluate import run_evaluation
+    from ..runners.results import check_outcome
 
     if task is not None and named is not None:
         raise BadInput(f"the task is given twice: {task} and {named}")
     summary = run_evaluation(EvalSettings(task=task or named, **flags), console)
     show(summary, console)
     say(console, f"report: {summary.report}")
+    check_outcome(summary)
     return {"folder": summary.folder, "report": summary.report, "summary": summary}
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..cli_common import Json, Out, load_module, plain_errors, run_command
+from ..cli_common import Json, Out, check_output, load_module, plain_errors, run_command
 from .completion import complete_engines, complete_kinds, complete_models, complete_planners, complete_values
 from .control import Seed, Training, app, bench, train
 from .eval import add_commands
@@ -39,6 +39,7 @@ def import_log(
     with plain_errors():
         from .import_log import import_log as run
 
+        check_output(out, file=True)
         run(log, out)
 
 
@@ -69,6 +70,7 @@ def pool(
             runs, compare_with or (), against=against, out=out, console=console
         ),
         as_json,
+        out,
     )
 
 
@@ -150,7 +152,7 @@ def bench_search(
     as_json: Json = False,
 ) -> None:
     """Microseconds per simulation and root, excluding the model."""
-    run_command(lambda console: load_module("bench.search").main(out, repeats=repeats, console=console), as_json)
+    run_command(lambda console: load_module("bench.search").main(out, repeats=repeats, console=console), as_json, out)
 
 
 @bench.command("engine", epilog=examples("forethought bench engine --problems 64 --nodes 16"))
@@ -213,6 +215,7 @@ def bench_engine(
             console=console,
         ),
         as_json,
+        out,
     )  # fmt: skip
 
 
@@ -257,6 +260,7 @@ def demo(
     with plain_errors():
         from .demo import main as show
 
+        check_output(out)
         show(out)
 
 

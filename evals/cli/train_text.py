@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from ...planning.files import whole_folder
 from ..cli_common import printer, training_errors
 from ..progress import step_progress
 from ..tasks.base import BadInput
@@ -58,6 +60,8 @@ def prm(
     console = console or Console()
     show = printer(console)
     with training_errors(out, steps), step_progress("train prm", console) as watch:
+        if rate is not None and not 0 < rate < inf:
+            raise BadInput(f"--rate must be a positive number, got {rate:g}")
         learning_task, source = _learning_task(task, data, held_out, seed), source_of(model)
         schedule = schedule_for(source, seed=seed, steps=steps, learning_rate=rate, reward_format=reward_format)
         folder = train_reward_model(
@@ -74,7 +78,8 @@ def prm(
 def _install_if_missing(folder: Path, place: Path) -> None:
     """Copy a finished model to the place of the built-in one, unless there is one."""
     if not (place / "config.json").is_file():
-        shutil.copytree(folder, place, dirs_exist_ok=True)
+        with whole_folder(place, last="config.json") as beside:
+            shutil.copytree(folder, beside, dirs_exist_ok=True)
 
 
 def _learning_task(name: str, data: Path | None, held_out: int, seed: int) -> Any:

@@ -8,6 +8,7 @@ do not depend on the seed; the episodes of a control task do.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -42,7 +43,7 @@ def scores_of(runs: Sequence[Path]) -> tuple[dict[str, Any], Scores]:
     first = loaded[0][0]
     for run, (settings, _) in zip(runs, loaded):
         _check_same(settings, first, sorted((settings.keys() | first.keys()) - {"seed"}), run, runs[0])
-    if len({settings.get("seed") for settings, _ in loaded}) < len(runs):
+    if len({json.dumps(settings.get("seed")) for settings, _ in loaded}) < len(runs):
         raise BadInput("two of the runs have the same seed, hence the same samples")
     tables: list[Scores] = []
     for _, rows in loaded:

@@ -98,6 +98,8 @@ def _row(cell: Cell, found: Sequence[Row]) -> dict[str, Any]:
         "planner": cell[0], "budget": cell[1], "n": len(found),
         "score": scores.value, "low": scores.low, "high": scores.high, "paired": None,
     }  # fmt: skip
+    if _nothing_but_failures(found):
+        row["low"] = row["high"] = None
     for name in LEDGERS:
         row[name] = {u: float(np.mean([r["ledger"][name].get(u, 0.0) for r in found])) for u in UNITS}
     row["answered"] = sum(r["answer"] is not None for r in found)
@@ -110,6 +112,15 @@ def _row(cell: Cell, found: Sequence[Row]) -> dict[str, Any]:
     if notes := _notes(found):
         row["note"] = ", ".join(notes)
     return row
+
+
+def all_failed(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the summary has no result but failures, so that its score is no estimate of anything."""
+    return bool(row["failed"] == row["n"])
+
+
+def _nothing_but_failures(found: Sequence[Row]) -> bool:
+    return all(row["failed"] is not None for row in found)
 
 
 def _notes(found: Sequence[Row]) -> list[str]:
@@ -144,6 +155,9 @@ def _by_rule(found: Sequence[Row]) -> dict[str, dict[str, float]]:
 
 
 def _compare(first: Sequence[Row], second: Sequence[Row]) -> Paired | None:
+    """The paired difference, None where there is no common problem or one of the two has nothing but failures."""
+    if _nothing_but_failures(first) or _nothing_but_failures(second):
+        return None
     other = {row["problem"]: row["score"] for row in second}
     both = [(row["score"], other[row["problem"]]) for row in first if row["problem"] in other]
     return paired(*zip(*both)) if both else None

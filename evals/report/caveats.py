@@ -29,6 +29,8 @@ def caveats_of(settings: EvalSettings, task: TextTask, model: TextModel) -> list
     from ...llm.critics.oracle import ORACLE_NOTE
 
     notes = [ORACLE_NOTE] if "oracle" in settings.value else []
+    if model.tape.damaged:
+        notes.append(f"{model.tape.damaged:,} records of the tape are damaged and were taken for missing")
     if (settings.model, task.name) == ("builtin", "gsm8k"):
         notes.append(BUILTIN_NOTE)
     if settings.model == "builtin" and settings.reasoning != "steps":

@@ -13,7 +13,7 @@ from ..console import Column, say, show_table
 from ..progress import Advance, progress
 from ..records.run_store import Row
 from ..records.statistics import LEAST_PAIRS
-from ..records.summary import EQUAL_TOKENS, tokens, total
+from ..records.summary import EQUAL_TOKENS, all_failed, tokens, total
 
 MOST_LINES = 5
 """Comparisons that are printed; all are in `summary.json` and in the report."""
@@ -117,7 +117,7 @@ def _count(row: Mapping[str, Any], name: str) -> int:
 
 
 def _cells(row: Mapping[str, Any], names: Sequence[str], control: bool) -> list[str]:
-    score = f"{_score(row['score'])} {_bounds(row['low'], row['high'])}"
+    score = "-" if all_failed(row) else f"{_score(row['score'])} {_bounds(row['low'], row['high'])}"
     cells = [row["planner"], f"{row['budget']:,}", score]
     if "p" in names:
         cells += _pair_cells(row["paired"])

@@ -10,6 +10,7 @@ import hashlib
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
@@ -154,17 +155,23 @@ class EpisodeBatches:
         """Run one planner at one budget on these episodes; an error counts as a failure of all of them."""
         try:
             done = self._run_episodes(name, budget, seeds)
-            rows = [_fields(done, i) for i in range(len(seeds))]
+            rows = [_fields(done, i) if isfinite(done.returns[i]) else self._no_return() for i in range(len(seeds))]
         except Exception as error:
             if isinstance(error, BadInput):
                 raise
             if self.episodes.worst is None:
                 raise BadInput(f"{name} at {budget:,} failed: {described(error)}") from error
-            rows = [failed_row(error) | {"score": self.episodes.worst, "seconds": 0.0} for _ in seeds]
+            rows = [self._failed(error) for _ in seeds]
         for seed, fields in zip(seeds, rows):
             row: Row = {"problem": str(seed), "group": "", "planner": name, "budget": budget, **fields}
             self.store.add_row(row)
             self.live(row)
+
+    def _no_return(self) -> dict[str, Any]:
+        return self._failed(ValueError("the environment's rewards have no finite sum"))
+
+    def _failed(self, error: Exception) -> dict[str, Any]:
+        return failed_row(error) | {"score": self.episodes.worst, "seconds": 0.0}
 
     def _run_episodes(self, name: str, budget: int, seeds: Sequence[int]) -> Episodes:
         settings, task = self.settings, self.task

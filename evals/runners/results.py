@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..records.run_store import RunStore, write_errors
-from ..records.summary import summarize
+from ...planning.files import write_whole
+from ..records.run_store import REPORT, SUMMARY, RunStore, write_errors
+from ..records.summary import all_failed, summarize
 from ..report.report import write_report
 from ..settings import EvalSettings
 from ..tasks import EpisodeTask, TextTask
+from ..tasks.base import RunStopped
 from .grid import JobGrid
 
 
@@ -48,11 +50,24 @@ def write_results(store: RunStore, grid: JobGrid, settings: EvalSettings, head: 
         for r in rows
         if r.get("tree") and not r.get("truncated_from")
     }
-    report = store.folder / "report.html"
+    report = store.folder / REPORT
     with write_errors(store.folder):
-        (store.folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+        write_whole(store.folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
         write_report(report, summary, rows, grid.problems, trees)
     return Summary(summary, store.folder, report)
+
+
+def check_outcome(summary: Mapping[str, Any]) -> None:
+    """Errors: RunStopped where a planner at a budget has no result but failures, or the tape of a replay is damaged."""
+    failed = [f"{row['planner']} at {row['budget']:,}" for row in summary["rows"] if all_failed(row)]
+    if failed:
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        reason = next(iter(summary["failures"]), "unknown")
+        raise RunStopped(f"every result of {failed[0]}{more} failed, most often by {reason}")
+    if not summary["rows"]:
+        raise RunStopped("there is no result")
+    if damaged := summary.get("damaged_records"):
+        raise RunStopped(f"{damaged:,} records of the tape are damaged and were taken for missing; record them again")
 
 
 def reference_planner(settings: EvalSettings) -> str | None:

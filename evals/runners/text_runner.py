@@ -39,7 +39,8 @@ def evaluate_text(settings: EvalSettings, task: TextTask, console: Console) -> S
     with RunStore(settings.folder, settings_of(settings, task, model)) as store:
         grid = JobGrid([(name, budget) for budget in settings.budgets for name in settings.planners], problems)
         run_sync(_run(grid, store, solver, settings, console))
-        return write_results(store, grid, settings, summary_head(settings, task, caveats_of(settings, task, model)))
+        head = summary_head(settings, task, caveats_of(settings, task, model)) | {"damaged_records": model.tape.damaged}
+        return write_results(store, grid, settings, head)
 
 
 def solver_of(settings: EvalSettings, task: TextTask, model: TextModel) -> TextSolver:

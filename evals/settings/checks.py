@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cli_common import check_output_folder
+from ..cli_common import check_output
 from ..errors import BadInput
 from ..planners import ANSWER_RULES, UNITS_OF_BUDGET, TextSettings, check_names
 
@@ -38,7 +38,7 @@ def check_settings(settings: EvalSettings) -> None:
         _check_control(settings)
     if settings.data is not None and not settings.data.is_file():
         raise BadInput(f"no data file {settings.data}")
-    check_output_folder(settings.folder)
+    check_output(settings.folder)
 
 
 def flag(name: str) -> str:

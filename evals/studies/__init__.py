@@ -17,7 +17,7 @@ from typing import cast
 
 from rich.console import Console
 
-from ..cli_common import check_output_folder
+from ..cli_common import check_output
 from ..console import say
 from ..tasks import BadInput
 from ..threads import one_thread
@@ -35,7 +35,7 @@ def main(name: str, out: Path, *, full: bool = False, seed: int = 0, console: Co
     """
     if name not in NAMES:
         raise BadInput(f"no study {name!r}; there are {', '.join(NAMES)}")
-    check_output_folder(out)
+    check_output(out)
     console = console or Console()
     study = cast(Study, import_module(f".{name.replace('-', '_')}", __package__))
     options = {"curves_file": out / f"{name}.jsonl"} if name == RESUMABLE else {}

@@ -15,6 +15,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import Console
 
 from ...control.agents.pets import PETS
@@ -23,6 +24,7 @@ from ...control.episodes import run_episodes
 from ...control.tasks import CARTPOLE, PENDULUM, view
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
 from ...planning import MPPI
+from ...planning.files import write_whole
 from ..baselines import train
 from ..console import say
 from ..planners import cem_for_environment, planner_for
@@ -35,6 +37,16 @@ TARGETS = {"Pendulum-v1": -160.0, "CartPole-v1": 475.0}
 TEXT_PLANNERS = {"Pendulum-v1": ("mpc", "pets", "sac", "ppo"), "CartPole-v1": ("mpc", "pets", "dqn", "ppo")}
 Point = tuple[int, float]
 NEVER = float("inf")
+
+
+class _Curve(BaseModel):
+    """A stored curve. name: environment, method, seed and sizes."""
+
+    name: tuple[str, str, int, str]
+    points: list[Point]
+
+
+_CURVE = TypeAdapter(_Curve)
 FIRST = 10_000
 """Seed of the first evaluation episode; no method trains on these."""
 
@@ -104,16 +116,30 @@ def run(
 def load_or_compute(curves_file: Path | None, sizes: Sizes, env: str, method: str, seed: int) -> list[Point]:
     """The stored curve of these sizes, or a new one, which is stored."""
     name = [env, method, seed, repr(replace(sizes, seeds=1))]
-    if curves_file is not None and curves_file.exists():
-        for line in curves_file.read_text().splitlines():
-            if (row := json.loads(line))["name"] == name:
-                return [(int(steps), float(value)) for steps, value in row["points"]]
+    stored = [] if curves_file is None else _stored_curves(curves_file)
+    for row in stored:
+        if row["name"] == name:
+            return [(int(steps), float(value)) for steps, value in row["points"]]
     points = learning_curve(env, method, seed, sizes)
     if curves_file is not None:
         curves_file.parent.mkdir(parents=True, exist_ok=True)
-        with curves_file.open("a") as file:
-            file.write(json.dumps({"name": name, "points": points}) + "\n")
+        rows = [*stored, {"name": name, "points": points}]
+        write_whole(curves_file, "".join(json.dumps(row) + "\n" for row in rows))
     return points
+
+
+def _stored_curves(file: Path) -> list[dict[str, Any]]:
+    """The curves in a file, none where there is no file. Errors: BadInput for a line that is no curve."""
+    if not file.exists():
+        return []
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            _CURVE.validate_json(line)
+        except ValidationError:
+            raise BadInput(f"{file}, line {number}: not a learning curve; choose another --out") from None
+        rows.append(json.loads(line))
+    return rows
 
 
 def learning_curve(env: str, method: str, seed: int, sizes: Sizes) -> list[Point]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
+from ...planning.files import whole_file, write_table, write_whole
 from ..console import Column, say, show_table
 from ..records.statistics import Estimate
 from ..records.summary import versions
@@ -75,11 +75,9 @@ class StudyTable:
         """Write `NAME.md`, `NAME.csv` and `NAME.png` to `folder`, which is created if absent; return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         page, sheet, figure = (folder / f"{self.name}.{end}" for end in ("md", "csv", "png"))
-        page.write_text(self.markdown())
-        with sheet.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({name: rounded(value) for name, value in row.items()} for row in self.rows)
+        write_whole(page, self.markdown())
+        names = list(self.rows[0])
+        write_table(sheet, names, ([rounded(row.get(name, "")) for name in names] for row in self.rows))
         plot(figure, study.draw, self.rows, len(study.panels(self.rows)))
         return [page, sheet, figure]
 
@@ -92,7 +90,8 @@ def plot(path: Path, draw: Draw, rows: Sequence[Row], panels: int = 0) -> None:
     figure = Figure(figsize=(4.6 * panels if panels else 6.4, 4.0), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     draw(figure.subplots(1, panels or 1, squeeze=False)[0], rows)
-    figure.savefig(path)
+    with whole_file(path) as beside:
+        figure.savefig(beside)
 
 
 def plot_lines(axes: Any, rows: Sequence[Row], by: Sequence[str], x: str, y: str = "value") -> None:

@@ -160,6 +160,8 @@ def _read_line(line: bytes, where: str, required: Sequence[str]) -> dict[str, An
         raise BadInput(f"{where}: not UTF-8 ({error.reason} at byte {error.start + 1})") from None
     except json.JSONDecodeError as error:
         raise BadInput(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
+        raise BadInput(f"{where}: not JSON that can be read ({error})") from None
     if not isinstance(row, dict):
         raise BadInput(f"{where}: expected an object with {' and '.join(required)}, found {type(row).__name__}")
     for name in required:

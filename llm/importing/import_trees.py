@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...planning.files import whole_file
 from ..critics.recorded import VALUE_TOKEN, RecordedCritic
 from ..engines.base import Engine, EngineCounters, Generation, Sampling, Score
 from ..tape.cached_engine import CachedEngine
@@ -58,11 +59,21 @@ async def import_trees(source: str | Path, out: str | Path) -> ImportSummary:
         "yes": "y", "no": "n", "ends": [RIGHT, WRONG],
         "max_step_tokens": SAMPLING.max_tokens, "max_steps": max(len(node.path) for node in nodes),
     }  # fmt: skip
-    file = TapeFile(out)
+    if not Path(out).parent.is_dir():
+        raise ValueError(f"the tape {out} cannot be made: there is no folder {Path(out).parent}")
+    with whole_file(out) as beside:
+        await _write(TapeFile(beside), engine, Path(source).stem, trees, settings)
+    return ImportSummary(len(trees), len(nodes), sum(node.correct is not None for node in nodes), scale)
+
+
+async def _write(
+    file: TapeFile, engine: _LoggedEngine, name: str, trees: Mapping[str, LoggedTree], settings: dict[str, Any]
+) -> None:
+    """Write all trees to a new tape and close it."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             write_settings(Path(folder, SETTINGS_FILE), {"format": "plain"} | settings)
-            file.add_model(engine, Path(source).stem, folder)
+            file.add_model(engine, name, folder)
         file.add_problems({question: tree.answer for question, tree in trees.items()})
         format = PlainFormat(engine.tokenizer, **settings)
         model = TextModel(engine, format, RecordedCritic(), SAMPLING, tape=Tape(file))
@@ -70,7 +81,6 @@ async def import_trees(source: str | Path, out: str | Path) -> ImportSummary:
             await _record(model, engine, question, tree)
     finally:
         file.close()
-    return ImportSummary(len(trees), len(nodes), sum(node.correct is not None for node in nodes), scale)
 
 
 class _LoggedEngine(Engine):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from forethought.control import PETS, BatchedEnv, CartPole, Fit, MPCPolicy, fit_ensemble, iterate_decisions
-from forethought.control.agents.checkpoint import TrainingState, load_state, save_state
+from forethought.control.agents.checkpoint import TrainingState, load_state, save_state, settings_of
 from forethought.control.agents.log import tensorboard, write_csv
 from forethought.control.agents.pets import derived_seed
 from forethought.control.data.collector import collect
@@ -55,7 +55,7 @@ def test_a_stopped_training_goes_on_to_the_same_steps_figures_and_weights(tmp_pa
             pets.train(tmp_path / "parts", stop_at(stop))
     again, _ = pets.train(tmp_path / "parts")
     assert same(weights(whole), weights(again))
-    one, two = (load_state(tmp_path / name, repr(pets)) for name in ("whole", "parts"))
+    one, two = (load_state(tmp_path / name, settings_of(pets)) for name in ("whole", "parts"))
     assert one.rows == two.rows and len(one.rounds) == len(two.rounds) == 5
     assert all(torch.equal(a.next_obs, b.next_obs) for a, b in zip(one.rounds, two.rounds))
     assert (tmp_path / "whole" / "progress.csv").read_text() == (tmp_path / "parts" / "progress.csv").read_text()
@@ -64,7 +64,7 @@ def test_a_stopped_training_goes_on_to_the_same_steps_figures_and_weights(tmp_pa
 def test_the_steps_are_the_environment_s_own_and_no_more_than_asked_for(tmp_path):
     pets = PETS(steps=50, random_steps=20, envs=2, **QUICK)
     pets.train(tmp_path)
-    kept = load_state(tmp_path, repr(pets))
+    kept = load_state(tmp_path, settings_of(pets))
     assert [len(part) for part in kept.rounds] == [20, 30]
     assert [part.truncated.nonzero()[:, 0].tolist() for part in kept.rounds] == [[14], [28, 29]]
     part = kept.rounds[1]
@@ -88,7 +88,7 @@ def test_with_random_steps_alone_it_is_plain_training_on_them():
 def test_time_limits_are_no_terminations(tmp_path):
     pets = PETS("CartPole-v1", steps=60, random_steps=20, **QUICK)
     pets.train(tmp_path)
-    for part in load_state(tmp_path, repr(pets)).rounds:
+    for part in load_state(tmp_path, settings_of(pets)).rounds:
         assert torch.equal(part.terminated, CartPole().terminated(part.next_obs)) and len(part) > 5
 
 
@@ -116,22 +116,22 @@ def test_it_learns_to_swing_the_pendulum_up_within_700_steps():
 def test_a_folder_of_other_settings_is_named_and_an_interrupted_write_leaves_the_earlier_file(tmp_path, monkeypatch):
     pets = PETS(steps=40, random_steps=20, **QUICK)
     pets.train(tmp_path)
-    with pytest.raises(ValueError, match="use those or another folder"):
-        PETS(steps=45, random_steps=20, **QUICK).train(tmp_path)
-    kept = load_state(tmp_path, repr(pets))
+    with pytest.raises(ValueError, match=r"other settings: nodes was .*, is \"7\"; use those or another folder"):
+        PETS(steps=40, random_steps=20, **QUICK | {"nodes": 7}).train(tmp_path)
+    kept = load_state(tmp_path, settings_of(pets))
     with monkeypatch.context() as older:
-        older.setattr("forethought.control.agents.checkpoint.FORMAT", 3)
-        with pytest.raises(ValueError, match=r"older format 2, .*train in another folder"):
-            load_state(tmp_path, repr(pets))
+        older.setattr("forethought.control.agents.checkpoint.FORMAT", 4)
+        with pytest.raises(ValueError, match=r"older format 3, .*train in another folder"):
+            load_state(tmp_path, settings_of(pets))
 
     def cut(tensors, path, metadata):
         path.write_bytes(b"half")
         raise OSError("no space left")
 
-    monkeypatch.setattr("forethought.control.agents.checkpoint.save_file", cut)
+    monkeypatch.setattr("forethought.planning.tensor_file.save_file", cut)
     with pytest.raises(OSError, match="no space"):
-        save_state(tmp_path, repr(pets), TrainingState([], []))
-    assert load_state(tmp_path, repr(pets)).rows == kept.rows
+        save_state(tmp_path, settings_of(pets), TrainingState([], []))
+    assert load_state(tmp_path, settings_of(pets)).rows == kept.rows
 
 
 @pytest.mark.parametrize(
@@ -183,3 +183,17 @@ def test_figures_as_csv_and_for_tensorboard(tmp_path, monkeypatch):
     assert told == [str(tmp_path), ("x", 0.5, 7)]
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     tensorboard(tmp_path)({"steps": 7, "x": 0.5})
+
+
+def test_a_training_can_be_lengthened_and_not_shortened(tmp_path):
+    """Rounds that ended with their episodes are those of the longer training; the model is trained on all of them."""
+    longer = PETS(steps=60, random_steps=20, **QUICK)
+    PETS(steps=45, random_steps=20, **QUICK).train(tmp_path)
+    before = load_state(tmp_path, settings_of(longer))
+    assert before.steps == 45
+    longer.train(tmp_path)
+    after = load_state(tmp_path, settings_of(longer))
+    assert after.steps == 60 and after.rows[: len(before.rows)] == before.rows
+    assert all(torch.equal(a.obs, b.obs) for a, b in zip(before.rounds, after.rounds))
+    with pytest.raises(ValueError, match="has taken 60 steps already, more than 45"):
+        PETS(steps=45, random_steps=20, **QUICK).train(tmp_path)

@@ -202,7 +202,8 @@ def test_an_episode_that_fails_gets_the_worst_return_and_its_reason(tmp_path, mo
     monkeypatch.setattr("forethought.evals.runners.control_runner.run_episodes", fail)
     flags = ["--planner", "cem", "--budgets", "20", "--limit", "2", "--out", tmp_path / "out", "--quiet"]
     code, output = call("eval", "pendulum", *flags)
-    assert code == 0 and "failed 2x: RuntimeError: the pendulum fell off" in output
+    assert code == 1 and "failed 2x: RuntimeError: the pendulum fell off" in output
+    assert "every result of cem at 20 failed, most often by RuntimeError: the pendulum fell off" in output
     row = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"][0]
     assert (row["failed"], row["n"], row["score"]) == (2, 2, -3255.0)
 

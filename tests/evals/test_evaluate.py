@@ -156,7 +156,7 @@ def test_another_seed_is_another_tree(questions, tmp_path, faked):
     [
         ({"seed": 3}, "seed was 0, is 3"),
         ({"value": "none"}, 'value was "self", is "none"'),
-        ({"width": 2}, "planners was"),
+        ({"width": 2}, r"planners\.beam was"),
     ],
 )
 def test_other_settings_are_refused_by_name(questions, tmp_path, faked, flags, told):

@@ -3,7 +3,7 @@
 import json
 import math
 import random
-import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from forethought.llm.builtin.sample import critique_values, sample_solutions
 from forethought.llm.builtin.schedule import BatchSampler, Schedule
 from forethought.llm.builtin.stories import generate, held_out
 from forethought.llm.builtin.tokenizer import NO, YES, story_tokenizer
-from forethought.llm.builtin.train import ReasonerTraining, export_model, losses
+from forethought.llm.builtin.train import ReasonerTraining, export_model, losses, train
 
 torch.set_num_threads(1)
 FOLDER = Path(builtin.__file__).parent / "reasoner"
@@ -219,14 +219,58 @@ def test_a_checkpoint_of_an_older_format_is_refused(tmp_path, monkeypatch, token
     torch.save({"step": 3, "plan": None}, tmp_path / "state.pt")
     with pytest.raises(ValueError, match="checkpoint of an older format"):
         ReasonerTraining(TINY, tmp_path)
-    # an unpicklable class of an earlier release
-    data = b"\x80\x02cforethought.llm.builtin.schedule\nPlan\nq\x00."
-    with zipfile.ZipFile(tmp_path / "state.pt", "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("state/data.pkl", data)
-        archive.writestr("state/version", b"3\n")
-        archive.writestr("state/byteorder", b"little")
-    with pytest.raises(ValueError, match="checkpoint of an older format"):
-        ReasonerTraining(TINY, tmp_path)
+    assert (tmp_path / "state.pt").read_bytes().startswith(b"PK")
+
+
+def test_nothing_that_lies_in_the_folder_is_unpickled(tmp_path, monkeypatch, tokenizer):
+    monkeypatch.setattr("forethought.llm.builtin.train.story_tokenizer", lambda: tokenizer)
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "run",))
+
+    for name in ("state.pt", "state.safetensors"):
+        torch.save({"format": 3, "evil": Evil()}, tmp_path / name)
+        with pytest.raises(ValueError, match=rf"{name} is (a checkpoint of an older format|damaged)"):
+            ReasonerTraining(TINY, tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_was_killed_after_its_last_checkpoint_still_exports(tmp_path, monkeypatch, tokenizer):
+    monkeypatch.setattr("forethought.llm.builtin.train.story_tokenizer", lambda: tokenizer)
+    training = ReasonerTraining(TINY, tmp_path, log=lambda line: None)
+    training.step = TINY.steps
+    training.save()
+    assert not (tmp_path / "model").exists()
+    train(tmp_path, TINY.seed, TINY.steps, TINY, log=lambda line: None)
+    again = LlamaForCausalLM.from_pretrained(tmp_path / "model")
+    for a, b in zip(training.model.parameters(), again.parameters()):
+        assert torch.equal(a, b)
+
+
+def test_a_training_with_nan_is_not_saved_and_names_the_weight(tmp_path, monkeypatch, tokenizer):
+    monkeypatch.setattr("forethought.llm.builtin.train.story_tokenizer", lambda: tokenizer)
+    training = ReasonerTraining(TINY, tmp_path, log=lambda line: None)
+    training.save()
+    before = (tmp_path / "state.safetensors").read_bytes()
+    with torch.no_grad():
+        next(training.model.parameters())[0, 0] = float("nan")
+    for write in (training.save, lambda: training.export(tmp_path / "model")):
+        with pytest.raises(ValueError, match=r"embed_tokens\.weight holds infinite numbers or NaN"):
+            write()
+    assert (tmp_path / "state.safetensors").read_bytes() == before and not (tmp_path / "model").exists()
+
+
+def test_a_longer_schedule_continues_and_another_one_is_named(tmp_path, monkeypatch, tokenizer):
+    monkeypatch.setattr("forethought.llm.builtin.train.story_tokenizer", lambda: tokenizer)
+    training = ReasonerTraining(TINY, tmp_path, log=lambda line: None)
+    training.step = 2
+    training.save()
+    assert ReasonerTraining(replace(TINY, steps=TINY.steps + 5), tmp_path).step == 2
+    with pytest.raises(ValueError, match=r"batch was \d+, is 99; give another --out"):
+        ReasonerTraining(replace(TINY, batch=99), tmp_path)
+    with pytest.raises(ValueError, match="has taken 2 steps already, more than 1"):
+        ReasonerTraining(replace(TINY, steps=1), tmp_path)
 
 
 def test_an_exported_model_loads_and_speaks_alike(tmp_path, vocab, tokenizer):

@@ -28,6 +28,7 @@ from forethought.llm.prm.samplers import Solution
 from forethought.llm.prm.train import RewardTraining, export, fingerprint, train
 from forethought.llm.tape.cached_engine import CachedEngine
 from forethought.llm.text.state import TextState
+from forethought.planning.tensor_file import load_tensors, save_tensors
 
 torch.set_num_threads(1)
 
@@ -156,21 +157,31 @@ def test_a_training_that_was_stopped_goes_on_exactly(tokenizer, tmp_path):
     train(run_in(parts, tokenizer), print, stop_at=3)
     assert run_in(parts, tokenizer).step == 3
     train(run_in(parts, tokenizer), print)
-    states = [torch.load(folder / "state.pt", weights_only=True) for folder in (whole, parts)]
-    assert states[0]["step"] == states[1]["step"] == 6
-    for name, weight in states[0]["model"].items():
-        assert torch.equal(weight, states[1]["model"][name]), name
-    with pytest.raises(ValueError, match="seed 0, now 1"):
+    (one, first), (two, second) = (load_tensors(folder / "state.safetensors") for folder in (whole, parts))
+    assert first["step"] == second["step"] == 6 and one.keys() == two.keys()
+    for name, weight in one.items():
+        assert torch.equal(weight, two[name]), name
+    with pytest.raises(ValueError, match="seed was 0, is 1"):
         run_in(parts, tokenizer, seed=1)
 
 
 def test_a_checkpoint_of_an_older_format_is_refused(tokenizer, tmp_path):
     run_in(tmp_path, tokenizer).save()
-    state = torch.load(tmp_path / "state.pt", weights_only=True)
-    torch.save({"plan" if name == "schedule" else name: v for name, v in state.items() if name != "format"},
-               tmp_path / "state.pt")  # fmt: skip
+    tensors, header = load_tensors(tmp_path / "state.safetensors")
+    for number, age in ((2, "an older format"), (99, "the newer format 99"), ("x", "an older format")):
+        save_tensors(tmp_path / "state.safetensors", tensors, header | {"format": number})
+        with pytest.raises(ValueError, match=f"checkpoint of {age}"):
+            run_in(tmp_path, tokenizer)
+    (tmp_path / "state.safetensors").unlink()
+    torch.save({}, tmp_path / "state.pt")
     with pytest.raises(ValueError, match="checkpoint of an older format"):
         run_in(tmp_path, tokenizer)
+
+
+def test_a_training_that_diverges_says_so_and_writes_no_model(tokenizer, tmp_path):
+    with pytest.raises(ValueError, match=r"NaN|diverged"):
+        train(run_in(tmp_path, tokenizer, learning_rate=float("nan")), print)
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_policy_is_known_wherever_it_lies(policy, tokenizer, tmp_path):

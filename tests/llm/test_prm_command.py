@@ -43,8 +43,10 @@ def test_a_policy_s_steps_are_labelled_learned_and_judged(chain_llama, labels, t
     card = json.loads((out / "model" / "card.json").read_text())
     assert card["schedule"]["labels"] == labels and card["table"]["all"]["problems"] == 4
     assert set(card["table"]) == {"2", "3", "4", "5", "all"} and "best_of_14" in card["untrained"]
-    code, told = call(*words, "--steps", "3")
-    assert code == 2 and "steps 2, now 3" in told
+    code, told = call(*words, "--steps", "1")
+    assert code == 2 and "has taken 2 steps already, more than 1" in told
+    code, told = call(*words, "--steps", "3", "--held-out", "4")  # longer, with a card of its own
+    assert code == 0 and json.loads((out / "model" / "card.json").read_text())["schedule"]["steps"] == 3
     monkeypatch.setattr(load, "BUILTIN", chain_llama)
     monkeypatch.setattr(load, "BUILTIN_REWARD", out / "model")
     flags = ["--planner", "best_of_n", "--budgets", "4", "--limit", "2", "--quiet"]

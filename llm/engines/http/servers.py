@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import httpx2
 
+from ....planning.redaction import redact
 from ..messages import EngineGone
 
 Answer = TypeVar("Answer")
@@ -235,9 +236,7 @@ class Servers:
 
     def _redacted(self, text: str) -> str:
         """A text without the key and without passwords in addresses, which a server may repeat in its replies."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return _USER_INFO.sub("***@", text)
+        return redact(text, *self._secrets)
 
     async def _back_off(self, server: Server) -> None:
         """Set the time of the server's next attempt; sleep only while no server may be tried."""

@@ -46,6 +46,7 @@ class TransformersEngine(Engine):
         cache_tokens: int | None = None,
         cache_bytes: int | None = None,
         load_format: str = "auto",
+        trust_remote_code: bool = False,
     ) -> None:
         """Load or take over a model.
 
@@ -53,14 +54,15 @@ class TransformersEngine(Engine):
         device: "cpu", "cuda", "cuda:1", ... dtype: a torch type or its name; None means float32 on a CPU and the stored
         type elsewhere. max_batch: sequences that run at once. cache_tokens: positions in the key-value cache; None
         means as many as fit into `cache_bytes`, by default 1 GiB, on a GPU half of its free memory. load_format:
-        "dummy" for random weights, so that the folder needs none; "auto" loads them.
+        "dummy" for random weights, so that the folder needs none; "auto" loads them. trust_remote_code: run code in the
+        model's folder.
 
         Errors: ValueError for a folder that is no model, or a model whose attention cannot be paged.
         """
         if max_batch < 1 or (cache_tokens is not None and cache_tokens < 2):
             raise ValueError(f"max_batch is {max_batch} and cache_tokens {cache_tokens}; at least 1 and 2 are needed")
         if isinstance(model, (str, Path)):
-            model, tokenizer = load_model(model, device, dtype, dummy=load_format == "dummy")
+            model, tokenizer = load_model(model, device, dtype, trust_remote_code, dummy=load_format == "dummy")
         elif tokenizer is None:
             raise ValueError("a loaded model needs its tokenizer")
         self.tokenizer = tokenizer

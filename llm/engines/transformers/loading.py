@@ -14,11 +14,13 @@ from ..model_files import check_folder, tokenizer_text
 
 
 def load_model(
-    source: str | Path, device: str, dtype: torch.dtype | str | None, *, dummy: bool = False
-) -> tuple[Any, Any]:
+    source: str | Path, device: str, dtype: torch.dtype | str | None, trust_remote_code: bool = False, *,
+    dummy: bool = False,
+) -> tuple[Any, Any]:  # fmt: skip
     """Model and tokenizer of a folder or hub id.
 
-    dtype: None means float32 on a CPU and the stored type elsewhere. dummy: the weights are random, the same each time.
+    dtype: None means float32 on a CPU and the stored type elsewhere. trust_remote_code: run code in the folder.
+    dummy: the weights are random, the same each time.
     Errors: ValueError that names what is missing.
     """
     if dtype is None:
@@ -31,15 +33,23 @@ def load_model(
     progress = is_progress_bar_enabled()
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model: Any = (
-            _random_model(source, device, dtype) if dummy else AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        if dummy:
+            return _random_model(source, device, dtype), tokenizer
+        made: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"cannot load a causal language model with its tokenizer from {source}: {error}") from error
+    except ImportError:
+        raise
+    except Exception as error:  # a damaged file raises what its parser raises
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"cannot load a causal language model with its tokenizer from {source}: {reason}") from error
     finally:
         if progress:
             enable_progress_bar()  # type: ignore[no-untyped-call]
+    model, loaded = made
+    if missing := sorted(loaded["missing_keys"]):  # transformers would use random ones
+        raise ValueError(f"{source} lacks weights of its model, such as {missing[0]}")
     return model.to(device), tokenizer
 
 

@@ -64,7 +64,9 @@ class VllmEngine(Engine):
         """
         built = checked_device(device)
         folder = downloaded(model, weights=options.get("load_format") != "dummy")
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=options.get("trust_remote_code", False)
+        )
         settings = {
             "model": str(folder), "dtype": dtype or ("float32" if built == "cpu" else "auto"), "max_logprobs": -1,
             "max_num_seqs": max_batch, "enable_prefix_caching": True, "logprobs_mode": "processed_logprobs",
