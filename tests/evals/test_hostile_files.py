@@ -320,7 +320,9 @@ def test_a_row_of_failures_alone_has_no_interval(questions, tmp_path, faked):
     flags = {"limit": 3, "quiet": True, "data": questions, "out": tmp_path / "out"}
     with (tmp_path / "log").open("w") as log:
         settings = EvalSettings(task="gsm8k", planners="greedy,bfs", budgets="4", **flags)
-        found = run_evaluation(settings, PlainConsole(file=log, width=150))
+        console = PlainConsole(file=log, width=150)
+        found = run_evaluation(settings, console)
+        show(found, console)
     assert all(row["low"] is None and row["high"] is None and row["paired"] is None for row in found["rows"])
     assert found["comparisons"] == []
     assert "Every result failed" in found.report.read_text()
