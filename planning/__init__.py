@@ -6,6 +6,8 @@ spaces.py        action spaces
 usage.py         the units of cost
 noise.py         random numbers as functions of a key and of counters
 compiled.py      numba's compiler where it is installed
+fingerprint.py   short hashes of models and data
+exp2.py          powers of 2 in compiled loops
 states.py        where states are stored
 budget.py        budgets, and the ledger of what was reserved, charged and spent
 rollout.py       stepping a model along action sequences

@@ -6,7 +6,6 @@ A problem is an episode and its score the return. `control.tasks` determines how
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ...control.episodes import Episodes, run_episodes
 from ...control.tasks import DERIVATIVE_PLANNERS, ControlTask, describe, task_named, view
 from ...control.world_models.load import load_model
 from ...planning import Budget, ModelError, plan
+from ...planning.fingerprint import fingerprint
 from ...planning.usage import SECONDS, no_usage
 from ..planners import UNITS_OF_BUDGET
 from ..records.run_store import Row, RunStore
@@ -95,11 +95,8 @@ def model_fingerprint(model: str) -> str:
     """A hash of the files in a model folder; "analytic" for the equations."""
     if model == "analytic":
         return model
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(Path(model).iterdir()):
-        if path.is_file():
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
+    files = (path for path in sorted(Path(model).iterdir()) if path.is_file())
+    return fingerprint((path.name.encode() + path.read_bytes() for path in files), "blake2b")
 
 
 @dataclass(frozen=True)

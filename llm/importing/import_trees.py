@@ -6,7 +6,6 @@ that answers with what the log contains.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...planning.fingerprint import fingerprint
 from ..critics.recorded import VALUE_TOKEN, RecordedCritic
 from ..engines.base import Engine, EngineCounters, Generation, Sampling, Score
 from ..tape.cached_engine import CachedEngine
@@ -124,8 +124,8 @@ def byte_tokenizer() -> Any:
 
 def _digest(trees: Mapping[str, LoggedTree]) -> str:
     """16 hex digits of all trees."""
-    digest = hashlib.blake2b(digest_size=8)
-    for question, tree in trees.items():
-        rows = [(node.path, node.step, node.value, node.correct) for node in tree.nodes.values()]
-        digest.update(repr((question, tree.answer, rows)).encode())
-    return digest.hexdigest()
+    rows = (
+        (question, tree.answer, [(node.path, node.step, node.value, node.correct) for node in tree.nodes.values()])
+        for question, tree in trees.items()
+    )
+    return fingerprint(map(repr, rows), "blake2b")
