@@ -143,7 +143,7 @@ def _local_folder(source: str) -> str | None:
 def _make_engine(engine: str, spec: EngineSpec, replicas: int) -> tuple[Engine, str | None]:
     """The engine of the policy and the folder of its model; the sizes for `flops` come from the folder if need be."""
     made, folder = ENGINES[engine](spec) if replicas == 1 else _replicated(engine, spec, replicas)
-    if made.flops is UNKNOWN_FLOPS and engine != "replay":
+    if made.flops == UNKNOWN_FLOPS and engine != "replay":
         made.flops = flops_of_folder(source_of(spec.model))
     return made, folder
 

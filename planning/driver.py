@@ -211,8 +211,7 @@ class _Conversation(Generic[State]):
     ) -> None:
         self.search, self.model, self.states, self.ledger = search, model, states, ledger
         self.node_usage: NodeUsage = {}
-        # the key None is the call that is awaited without a task
-        self.in_flight: dict[asyncio.Task[tuple[list[State], Expansion]] | None, EdgeQuery] = {}
+        self.in_flight: dict[asyncio.Task[tuple[list[State], Expansion]], EdgeQuery] = {}
 
     async def run(self) -> None:
         # asyncio.wait would attach a callback to every task in flight each time
@@ -220,20 +219,14 @@ class _Conversation(Generic[State]):
         in_flight = self.in_flight
         try:
             while True:
-                groups = self._ask()
-                if len(groups) == 1 and not in_flight:  # a task of its own would take a fifth of the search's time
-                    in_flight[None] = groups[0]
-                    self._tell(await self._call(groups[0]), groups[0])
-                    del in_flight[None]
-                    continue
-                for group in groups:
+                for group in self._ask():
                     task = asyncio.create_task(self._call(group))
                     task.add_done_callback(ready.put_nowait)
                     in_flight[task] = group
                 if not in_flight:
                     return
                 ended = {await ready.get(), *(ready.get_nowait() for _ in range(ready.qsize()))}
-                for task in [each for each in in_flight if each is not None and each in ended]:
+                for task in [each for each in in_flight if each in ended]:
                     self._tell(task.result(), in_flight[task])
                     del in_flight[task]
         finally:
@@ -243,10 +236,9 @@ class _Conversation(Generic[State]):
         for group in self.in_flight.values():
             self.search.drop(group)
             self.ledger.release(group)
-        tasks = [task for task in self.in_flight if task is not None]
-        for task in tasks:
+        for task in self.in_flight:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self.in_flight, return_exceptions=True)
 
     def _ask(self) -> list[EdgeQuery]:
         """The search's next query, reserved, as one query per group of siblings."""

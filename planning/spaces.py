@@ -55,6 +55,16 @@ IndexedActions = DiscreteActions | SampledActions
 ActionSpace = IndexedActions | BoxActions
 
 
+def indexed_only(actions: ActionSpace, planner: str) -> IndexedActions:
+    """The space, for a planner of this name that searches a tree. Errors: ValueError for `BoxActions`."""
+    if isinstance(actions, BoxActions):
+        raise ValueError(
+            f"{planner} searches over indexed actions, got BoxActions; offer vectors one by one: "
+            "DiscretizedActions(model, n)"
+        )
+    return actions
+
+
 def action_count(actions: IndexedActions) -> int:
     """How many actions every state has, 0 where they are unbounded."""
     return actions.n if isinstance(actions, DiscreteActions) else 0

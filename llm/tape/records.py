@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ..engines.base import Sampling, Score, Tokens
-from ..engines.token_ids import shared_ids
 from ..text.steps import ENDINGS, Step, token_bytes
 
 FORMAT = 2
@@ -54,7 +53,7 @@ def unpack_step(record: bytes) -> Step:
     """The step of a record."""
     ended, n, seconds = struct.unpack_from("<BId", record)
     numbers = struct.unpack_from(f"<{n}i{n}d", record, struct.calcsize("<BId"))
-    return Step(shared_ids(numbers[:n]), numbers[n:], ENDINGS[ended], seconds)
+    return Step(numbers[:n], numbers[n:], ENDINGS[ended], seconds)
 
 
 def pack_score(score: Score) -> bytes:

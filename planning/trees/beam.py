@@ -21,6 +21,7 @@ from ..interface import (
     Size,
     WarmStartable,
 )
+from ..spaces import indexed_only
 from .beam_kernels import BEAM_SETTINGS, PASS, next_layers, start_passes
 from .layers import LayeredSearch
 
@@ -81,11 +82,7 @@ class Beam:
 
         Errors: ValueError for `BoxActions`.
         """
-        if not isinstance(actions, IndexedActions):
-            raise ValueError(
-                "Beam wants indexed actions; offer the vectors of BoxActions one by one: DiscretizedActions(model, n)"
-            )
-        return BeamSearch(self, root, actions, size)
+        return BeamSearch(self, root, indexed_only(actions, "Beam"), size)
 
     def widths(self, actions: IndexedActions, size: Size) -> tuple[int, int, int]:
         """The first pass's beam and children, and the deepest layer (0: no limit)."""

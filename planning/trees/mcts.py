@@ -28,6 +28,7 @@ from ..interface import (
     Size,
     WarmStartable,
 )
+from ..spaces import indexed_only
 from . import selection as rules
 from .base import TreeSearch, normalized
 from .kernel_call import (
@@ -140,11 +141,8 @@ class MCTS:
         Errors: ValueError for `BoxActions`, whose vectors must first be offered one by one, or if `after`
         has another number of rows.
         """
-        if not isinstance(actions, IndexedActions):
-            raise ValueError(
-                "MCTS wants indexed actions; offer the vectors of BoxActions one by one: DiscretizedActions(model, n)"
-            )
-        return MCTSSearch(self, root, actions, size, keys, after if isinstance(after, MCTSSearch) else None)
+        before = after if isinstance(after, MCTSSearch) else None
+        return MCTSSearch(self, root, indexed_only(actions, "MCTS"), size, keys, before)
 
 
 @lru_cache(maxsize=256)
@@ -269,7 +267,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
         """
         in_flight = int(self.tree.headers["in_flight"].sum())
         if in_flight:
-            raise ValueError(f"advance wants all answers told or dropped; {in_flight} are awaited")
+            raise ValueError(f"advance needs all answers told or dropped; {in_flight} are awaited")
         for b, action in enumerate(actions.tolist()):
             advance_root(self.tree.block, b, action)
 

@@ -24,6 +24,7 @@ from ..interface import (
     Size,
     WarmStartable,
 )
+from ..spaces import indexed_only
 from .layers import LayeredSearch
 from .nodes import BUDGET, EXHAUSTED, ONGOING, RUNNING, STALLED
 from .rebase_kernels import open_children
@@ -65,11 +66,7 @@ class Rebase:
 
         Errors: ValueError for `BoxActions`.
         """
-        if not isinstance(actions, IndexedActions):
-            raise ValueError(
-                "Rebase wants indexed actions; offer the vectors of BoxActions one by one: DiscretizedActions(model, n)"
-            )
-        return RebaseSearch(self, root, actions, size)
+        return RebaseSearch(self, root, indexed_only(actions, "Rebase"), size)
 
 
 class RebaseSearch(LayeredSearch):
