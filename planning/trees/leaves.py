@@ -23,6 +23,7 @@ from .nodes import (
     find_next_action,
     free,
     resolve,
+    set_path,
     update_min_max,
     view_headers,
     view_nodes,
@@ -163,8 +164,7 @@ def evaluate_node(
     here.reward, here.discount = reward, discount
     here.prior_value, here.value = value, value
     here.q = here.reward + here.discount * here.value  # from the stored float32 numbers, as `backpropagate` computes it
-    here.path_return = above.path_return + above.path_discount * reward
-    here.path_discount = above.path_discount * discount
+    set_path(here, above)
     here.visits = 1
     update_min_max(header, here.q)
 

@@ -176,14 +176,13 @@ class Tree:
         """Every solution with its discounted return from the root, in the order of their answers."""
         if self.headers["solutions"][row] == 0:
             return []
-        nodes, root = self.nodes[row], int(self.root[row])
-        base, scale = float(nodes["path_return"][root]), float(nodes["path_discount"][root])
+        nodes = self.nodes[row]
         ids = solutions(self.block, row)
         returns, visits = nodes["path_return"][ids].tolist(), nodes["visits"][ids].tolist()
-        return [Finished(n, (r - base) / scale, v) for n, r, v in zip(ids.tolist(), returns, visits)]
+        return [Finished(n, r, v) for n, r, v in zip(ids.tolist(), returns, visits)]
 
     def path_value(self, row: Any, node: Any) -> Any:
-        """Return from the first root to `node` plus the discounted value there, float32; works on arrays too."""
+        """Return from the root to `node` plus the discounted value there, float32; works on arrays too."""
         nodes = self.nodes[row, node]
         return nodes["path_return"] + nodes["path_discount"] * nodes["prior_value"]
 
