@@ -157,16 +157,19 @@ class GradientSearch(SequenceSearch):
         index = self._index(rows)
         self._update_best(index, query.sequences, scores, gradients)
         self._mark_told(rows)
+        finite = torch.isfinite(gradients).flatten(2).all(-1)
+        gradients = torch.where(finite[..., None, None], gradients, 0)
         converged = self.gradient[index] <= self.planner.tolerance * (1 + self.best_return[index].abs())
         self._stop_reason[rows[converged.cpu().numpy()]] = "converged"
         ended = self.iteration[rows] >= self.iterations
         stop_reason = "exhausted" if self.iterations == self.planner.iterations else "budget"
         self._stop_reason[rows[ended & ~self.done[rows]]] = stop_reason
         stalled = self.optimizer.step(rows, self.iteration[rows], scores, gradients)
+        stalled |= ~finite.any(1).cpu().numpy()
         self._stop_reason[rows[stalled & ~self.done[rows]]] = "stalled"
 
     def _scores(self, query: SequenceQuery, answer: Returns) -> tuple[Tensor, Tensor]:
-        """Returns [M, K] reduced by `risk`, and their gradients [M, K, H, D] per half-range, 0 where not finite."""
+        """Returns [M, K] reduced by `risk`, and their gradients [M, K, H, D] per half-range."""
         with torch.enable_grad():
             returns = checked_returns(query, answer).detach().to(self.best_return).requires_grad_()
             scores = at_risk(returns, self.planner.risk)
@@ -175,9 +178,7 @@ class GradientSearch(SequenceSearch):
         shape = [*returns.shape, *query.sequences.shape[2:]]
         if gradients is None or list(gradients.shape) != shape:
             raise ModelError(f"gradients must have shape {shape}")
-        gradients = (by_particle[..., None, None] * gradients.to(returns)).sum(2) * self.half_range
-        finite = torch.isfinite(gradients).all(-1).all(-1)
-        return scores.detach(), torch.where(finite[..., None, None], gradients, 0)
+        return scores.detach(), (by_particle[..., None, None] * gradients.to(returns)).sum(2) * self.half_range
 
     def _update_best(self, index: Rows, sequences: Tensor, scores: Tensor, gradients: Tensor) -> None:
         """Keep the best sequence of each row with its certificate."""
@@ -185,7 +186,7 @@ class GradientSearch(SequenceSearch):
         row = torch.arange(len(top), device=top.device)
         better, found, gradient = top > self.best_return[index], sequences[row, which], gradients[row, which]
         held = ((found <= self.box.low) & (gradient < 0)) | ((found >= self.box.high) & (gradient > 0))
-        norm = torch.where(held, 0, gradient.abs()).amax((1, 2))
+        norm = torch.where(held, 0, gradient.abs()).amax((1, 2))  # NaN where a component is, so never converged
         self.best[index] = torch.where(better[:, None, None], found, self.best[index])
         self.gradient[index] = torch.where(better, norm, self.gradient[index])
         self.best_return[index] = torch.maximum(self.best_return[index], top)

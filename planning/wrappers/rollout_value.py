@@ -12,6 +12,7 @@ from torch import Tensor
 from ..interface import (
     Actions,
     BoxActions,
+    Constrained,
     Evaluate,
     Expansion,
     Float,
@@ -41,7 +42,7 @@ class RolloutValue(ModelWrapper[States]):
     ones are compared under common random numbers. Therefore states must hold tensors unless the policy is a callable.
     """
 
-    passed_on = (Remembering, Observed)
+    passed_on = (Constrained, Remembering, Observed)
 
     def __init__(self, model: Model[States], horizon: int, policy: Policy[States] = "logits", *, seed: int = 0) -> None:
         super().__init__(model)
@@ -88,7 +89,7 @@ class RolloutValue(ModelWrapper[States]):
         for step in range(self.horizon):
             last = step == self.horizon - 1
             actions = self._sampled(states, logits, step)
-            states, expansion = self.model.expand(states, actions, evaluate="all" if last else "none")
+            states, expansion = self.model.expand(states, actions, evaluate="all" if last else "finished")
             run.add_usage(expansion)
             run.add(expansion.reward, expansion.discount)
             logits = expansion.logits

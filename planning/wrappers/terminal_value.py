@@ -46,7 +46,7 @@ class TerminalValue(ModelWrapper[States], Valued[States]):
     def expand(
         self, states: States, actions: Actions, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[States, Expansion]:
-        inner: Evaluate = "none" if evaluate == "all" else evaluate
+        inner: Evaluate = "finished" if evaluate == "all" else evaluate  # ends keep their scores
         reached, step = self.model.expand(states, actions, to_end=to_end, evaluate=inner)
         step.discount = torch.as_tensor(step.discount) * self.gamma
         step.value = value_of(self.state_value, reached, step.discount, evaluate)
