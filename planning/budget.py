@@ -69,7 +69,7 @@ class Ledger:
     """
 
     def __init__(self, budget: Budget, rows: int, cost: int = 1, most_tokens: int = 0) -> None:
-        self.budget, self.rows, self._cost = budget, rows, cost
+        self.budget, self.rows = budget, rows
         self._charged, self._spent = no_usage(rows), no_usage(rows)  # without the answers counted next
         self._one_step_answers: Counts = 0
         self._in_flight: Counts = 0
@@ -79,6 +79,8 @@ class Ledger:
             (GENERATED_TOKENS, budget.generated_tokens, most_tokens),
         )
         self._caps = [Cap(unit, cap, most) for unit, cap, most in caps if cap is not None and most > 0]
+        self._reserved_exactly = all(cap.most == ONE_STEP_USAGE[cap.unit] for cap in self._caps)
+        """Whether an answer of one node and one call costs what was reserved, so that its charge changes nothing."""
         self._started = time.perf_counter()
         self._largest = MAX_NODES if budget.nodes is None else min(budget.nodes // cost, np.iinfo(np.int32).max)
         self._query: Query | None = None
@@ -128,8 +130,7 @@ class Ledger:
         """Give a reservation back: the call failed."""
         counts = self._counts(query)
         self._in_flight = self._in_flight - counts
-        self._same_remaining = None
-        self._remaining += counts
+        self._update_remaining()
 
     def charge(self, query: Query, usage: Usage | None, spent: Usage | None = None) -> None:
         """Book the answer to a reserved query; usage None is one node and one call each."""
@@ -137,11 +138,10 @@ class Ledger:
         self._in_flight = self._in_flight - counts
         if usage is None:
             self._one_step_answers = self._one_step_answers + counts
-            if self._cost == 1:
-                return
+            if not self._reserved_exactly:
+                self._update_remaining()
         else:
             self.book(query.row, usage, spent)
-        self._update_remaining()
 
     def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
         """Charge rows [K] for what was not reserved, such as the start.
@@ -155,6 +155,7 @@ class Ledger:
         index = None if row.tobytes() == self._every_row else row
         add_rows(self._charged, index, usage)
         add_rows(self._spent, index, usage if spent is None else spent)
+        self._update_remaining()
 
     def _counts(self, query: Query) -> Counts:
         """How many entries of the query each row has; computed once for the reservation and the charge."""
