@@ -18,6 +18,7 @@ vectors/         what searches over sequences of action vectors share
 sampling/        the Gaussian over sequences
 trajopt/         planners that use derivatives
 trees/           planners that search trees
+settings_checks.py  checks of settings
 shooting_settings.py  settings of the shooting planners by kind of action
 shooting.py      best-of-N, CEM, iCEM and MPPI
 chained.py       one planner warm-started by another's plan

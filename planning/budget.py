@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .interface import Int, ModelError, Query, Size, Usage
+from .settings_checks import check_integers, check_numbers
 from .usage import GENERATED_TOKENS, MODEL_CALLS, NODES, ONE_STEP_USAGE, UNITS, no_usage
 
 MAX_NODES = 65_536
@@ -38,8 +39,8 @@ class Budget:
         caps = (self.nodes, self.model_calls, self.generated_tokens, self.seconds)
         if all(cap is None for cap in caps):
             raise ValueError("a Budget needs at least one of nodes, model_calls, generated_tokens, seconds")
-        if any(cap is not None and cap <= 0 for cap in caps):
-            raise ValueError(f"a Budget's caps must be positive, got {self}")
+        check_integers(self, 1, "nodes", "model_calls", "generated_tokens", optional=True)
+        check_numbers(self, "seconds", above=0, optional=True)
 
     def size(self, cost: int = 1) -> Size:
         """How large a search over a model of that `cost` may grow."""
@@ -50,7 +51,7 @@ class Budget:
 
 def budget_of(given: Budget | int) -> Budget:
     """A budget; a number means nodes."""
-    return given if isinstance(given, Budget) else Budget(nodes=int(given))
+    return given if isinstance(given, Budget) else Budget(nodes=given)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,9 @@ class Expansion:
 Evaluate = Literal["none", "finished", "all"]
 """Which reached states need a value: none, only finished ones (whose reward is then their score), all of them."""
 
+EVALUATIONS: tuple[Evaluate, ...] = ("none", "finished", "all")
+"""The values of `Evaluate`."""
+
 
 @dataclass(slots=True)
 class EdgeQuery:

@@ -31,6 +31,7 @@ from ..interface import (
     WarmStartable,
 )
 from ..noise import coloured, normals
+from ..settings_checks import check_choices, check_flags, check_integers, check_numbers
 from ..vectors.base import (
     RowNumbers,
     Rows,
@@ -40,7 +41,7 @@ from ..vectors.base import (
     require_finite,
 )
 from ..vectors.queries import Gradients, ReturnGradients, gradients_nodes
-from ..vectors.risk import Risk, at_risk, check_risk, check_setting
+from ..vectors.risk import Risk, at_risk, check_risk
 from ..vectors.warm_start import initial_sequences
 from .lbfgs import LBFGS
 
@@ -75,14 +76,11 @@ class GradientShooting:
     repeat_last: bool = True
 
     def __post_init__(self) -> None:
-        check_setting(self.optimiser in ("adam", "lbfgs"), "optimiser", "adam or lbfgs", self.optimiser)
-        counts = {
-            "horizon": self.horizon, "iterations": self.iterations, "starts": self.starts, "memory": self.memory
-        }  # fmt: skip
-        for name, count in counts.items():
-            check_setting(count >= 1, name, "at least 1", count)
-        for name, number in {"std": self.std, "tolerance": self.tolerance, "rate": self.rate}.items():
-            check_setting(0 <= number < math.inf, name, "at least 0 and finite", number)
+        check_choices(self, optimiser=("adam", "lbfgs"))
+        check_integers(self, 1, "horizon", "iterations", "starts", "memory")
+        check_numbers(self, "std", "tolerance", "rate", least=0)
+        check_numbers(self, "noise_beta")
+        check_flags(self, "repeat_last")
         check_risk(self.risk)
 
     def begin(

@@ -28,6 +28,7 @@ from ..interface import (
     Size,
     WarmStartable,
 )
+from ..settings_checks import check_flags, check_integers, check_numbers
 from ..vectors.base import (
     RowNumbers,
     Rows,
@@ -37,7 +38,6 @@ from ..vectors.base import (
     require_finite,
 )
 from ..vectors.queries import Linearization, Rollouts, StepDerivatives, Trajectories, linearization_nodes
-from ..vectors.risk import check_setting
 from ..vectors.warm_start import initial_sequences
 from .backward import LinearPolicy, QuadraticModel, backward_pass, certificate
 
@@ -82,9 +82,9 @@ class ILQR:
     repeat_last: bool = True
 
     def __post_init__(self) -> None:
-        check_setting(self.horizon >= 1, "horizon", "at least 1", self.horizon)
-        check_setting(self.iterations >= 1, "iterations", "at least 1", self.iterations)
-        check_setting(self.tolerance >= 0, "tolerance", "at least 0", self.tolerance)
+        check_integers(self, 1, "horizon", "iterations")
+        check_numbers(self, "tolerance", least=0)
+        check_flags(self, "second", "repeat_last")
 
     def begin(
         self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: WarmStartable | None = None

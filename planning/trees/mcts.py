@@ -28,6 +28,15 @@ from ..interface import (
     Size,
     WarmStartable,
 )
+from ..messages import EVALUATIONS
+from ..settings_checks import (
+    check_choices,
+    check_flags,
+    check_integers,
+    check_numbers,
+    check_setting,
+    is_pair,
+)
 from ..spaces import indexed_only
 from . import selection as rules
 from .base import TreeSearch, normalized
@@ -59,8 +68,10 @@ class WideningSettings:
     progressive: tuple[float, float] | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"width is at least 1, got {self.width}")
+        check_integers(self, 1, "width")
+        given = self.progressive
+        holds = given is None or given == "auto" or (is_pair(given) and given[0] > 0 and given[1] >= 0)
+        check_setting(holds, "progressive", "auto, None or (C above 0, alpha at least 0)", given)
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,10 @@ class GumbelSettings:
     considered: int = 16
     value_scale: float = 0.1
     maxvisit_init: float = 50.0
+
+    def __post_init__(self) -> None:
+        check_integers(self, 1, "considered")
+        check_numbers(self, "value_scale", "maxvisit_init", least=0)
 
 
 @dataclass(frozen=True)
@@ -116,20 +131,27 @@ class MCTS:
     gumbel: GumbelSettings = GumbelSettings()
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("selection", ("puct", "uct", "gumbel")),
-            ("first_play", ("parent", "lowest")),
-            ("backup", ("mean", "max")),
-            ("terminal", (None, "close", "absorb")),
-            ("choose", (None, "visits", "value", "finished")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(map(str, allowed))}")
-        bounds = self.normalise
-        if bounds not in ("tree", "siblings") and not (isinstance(bounds, tuple) and bounds[0] < bounds[1]):
-            raise ValueError(f"normalise is {bounds!r}; there are tree, siblings and (low, high) with low < high")
-        if self.leaves < 1 or (self.simulations is not None and self.simulations < 1):
-            raise ValueError("leaves and simulations must be at least 1")
+        check_choices(
+            self,
+            selection=("puct", "uct", "gumbel"),
+            first_play=("parent", "lowest"),
+            backup=("mean", "max"),
+            terminal=(None, "close", "absorb"),
+            choose=(None, "visits", "value", "finished"),
+            evaluate=EVALUATIONS,
+        )
+        check_flags(self, "reuse")
+        check_setting(isinstance(self.widening, WideningSettings), "widening", "WideningSettings", self.widening)
+        check_setting(isinstance(self.gumbel, GumbelSettings), "gumbel", "GumbelSettings", self.gumbel)
+        check_integers(self, 1, "leaves")
+        check_integers(self, 1, "simulations", optional=True)
+        check_numbers(self, "c_init", "c_uct", least=0)
+        check_numbers(self, "c_base", above=0)
+        bounds, noise = self.normalise, self.dirichlet
+        holds = bounds in ("tree", "siblings") if isinstance(bounds, str) else is_pair(bounds) and bounds[0] < bounds[1]
+        check_setting(holds, "normalise", "tree, siblings or (low, high) with low < high", bounds)
+        holds = noise is None or (is_pair(noise) and noise[0] > 0 and 0 <= noise[1] <= 1)
+        check_setting(holds, "dirichlet", "None or (alpha above 0, fraction in [0, 1])", noise)
         if self.reuse and self.selection == "gumbel":
             raise ValueError("reuse is for puct and uct: Gumbel's sequential halving needs a fresh root")
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..interface import Actions, Constrained, Evaluate, Expansion, Float, Model, States
+from ..settings_checks import check_integer
 from ..usage import Usage, no_usage, usage_or_one_step
 from .base import ModelWrapper, constraint_of
 
@@ -21,8 +22,7 @@ class ActionRepeat(ModelWrapper[States], Constrained[States]):
 
     def __init__(self, model: Model[States], k: int) -> None:
         super().__init__(model)
-        if k < 1:
-            raise ValueError(f"an action is repeated for at least 1 step, got {k}")
+        check_integer("k", k, 1)
         self.k = k
 
     @property

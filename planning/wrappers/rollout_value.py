@@ -25,6 +25,7 @@ from ..interface import (
 )
 from ..noise import fold, uniforms
 from ..rollout import ReturnSum, take
+from ..settings_checks import check_integer
 from ..usage import usage_or_one_step
 from .base import ModelWrapper
 
@@ -46,8 +47,7 @@ class RolloutValue(ModelWrapper[States]):
 
     def __init__(self, model: Model[States], horizon: int, policy: Policy[States] = "logits", *, seed: int = 0) -> None:
         super().__init__(model)
-        if horizon < 1:
-            raise ValueError(f"horizon is at least 1, got {horizon}")
+        check_integer("horizon", horizon, 1)
         if not callable(policy) and policy not in ("logits", "uniform"):
             raise ValueError(f"policy is 'logits', 'uniform' or a callable, got {policy!r}")
         self.horizon, self.policy, self.seed = horizon, policy, seed
