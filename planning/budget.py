@@ -147,11 +147,14 @@ class Ledger:
     def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
         """Charge rows [K] for what was not reserved, such as the start.
 
-        usage, spent: [K, units]. Errors: ModelError for another shape.
+        usage, spent: [K, units]. Errors: ModelError for another shape, and for costs that are negative or not
+        finite.
         """
         for name, given in (("usage", usage), ("spent", spent)):
             if given is not None and np.shape(given) != (len(row), len(UNITS)):
                 raise ModelError(f"the model's {name} has shape {np.shape(given)}, expected {(len(row), len(UNITS))}")
+            if given is not None and len(row) and not 0 <= given.min() <= given.max() < np.inf:
+                raise ModelError(f"the model's {name} holds a cost that is negative or not finite")
         # adding all rows in order, as in lock step, is much faster than adding them by index
         index = None if row.tobytes() == self._every_row else row
         add_rows(self._charged, index, usage)

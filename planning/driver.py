@@ -26,6 +26,7 @@ from .interface import (
     Int,
     Keys,
     Model,
+    ModelError,
     Plan,
     Planner,
     Query,
@@ -113,7 +114,8 @@ def plan(
     which actions were taken.
 
     Errors: TypeError for a gymnasium environment given as a model, ValueError for a planner that does not take the
-    model's actions, ModelError for answers that break the contract.
+    model's actions, ModelError for answers that break the contract, and where no problem can be planned for. Where only
+    some cannot, their `Plan.stop_reason` is "invalid" and `Plan.faults` says why.
     """
     refuse_environment(model)
     refuse_constrained_indices(model)
@@ -146,8 +148,10 @@ def _run(search: AnySearch, model: Model[States], states: StateStore[States], le
 
 
 def _outcome(search: AnySearch, states: StateStore[States], ledger: Ledger, node_usage: NodeUsage) -> Outcome[States]:
-    completion = no_usage(ledger.rows)
-    return Outcome(search.plan(), search, states, ledger.charged, ledger.spent, completion, node_usage=node_usage)
+    completion, found = no_usage(ledger.rows), search.plan()
+    if found.faults and set(found.stop_reason) == {"invalid"}:
+        raise ModelError(f"no problem can be planned for: {found.faults[min(found.faults)]}")
+    return Outcome(found, search, states, ledger.charged, ledger.spent, completion, node_usage=node_usage)
 
 
 def _store(

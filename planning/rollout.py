@@ -32,6 +32,7 @@ from .interface import (
     Vectorised,
     offered,
 )
+from .scoring import negative_discount
 from .usage import ONE_STEP_USAGE
 
 
@@ -68,6 +69,7 @@ class ReturnSum:
         self.one_step_calls = 0
         self.usage: Usage | None = None
         self.spent: Usage | None = None
+        self.least_discount: Tensor | None = None
 
     @cached_property
     def total(self) -> Tensor:
@@ -82,7 +84,10 @@ class ReturnSum:
     def add(self, reward: Float, discount: Float) -> None:
         """Add one step: rewards and discounts [N]. Numbers after an end are ignored, NaN included."""
         self.total = self.bootstrapped("reward", reward)
-        weight = self.weight * self._checked("discount", discount)
+        step = self._checked("discount", discount)
+        counted = torch.where(self.weight != 0, step, 0)
+        self.least_discount = counted if self.least_discount is None else torch.minimum(self.least_discount, counted)
+        weight = self.weight * step
         self.weight = torch.where(self.weight != 0, weight if self.gamma == 1 else weight * self.gamma, 0)
 
     def add_precomputed(self, steps: int, returns: Tensor) -> Tensor:
@@ -111,7 +116,12 @@ class ReturnSum:
         self.usage = expansion.usage.copy() if self.usage is None else self.usage + expansion.usage
 
     def usage_per_problem(self, problems: int) -> tuple[Usage, Usage | None]:
-        """Usage and spent [problems, units] of N / problems sequences each; spent None where it is the same."""
+        """Usage and spent [problems, units] of N / problems sequences each; spent None where it is the same.
+
+        Errors: ValueError where a discount was negative.
+        """
+        if self.least_discount is not None and bool((self.least_discount < 0).any()):
+            raise ValueError(negative_discount("planning over sequences"))
         one_step = np.empty((problems, len(ONE_STEP_USAGE)))
         one_step[:] = self.one_step_calls * (self.rows // max(problems, 1)) * ONE_STEP_USAGE
         usage = one_step if self.usage is None else one_step + _summed_by_problem(self.usage, problems)

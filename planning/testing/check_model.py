@@ -28,6 +28,7 @@ from ..interface import (
     States,
 )
 from ..rollout import take
+from ..settings_checks import check_integer
 from ..trees.tree import as_numpy
 from ..usage import NODES
 from .check_search import SearchError, check_search
@@ -53,8 +54,10 @@ def check_model(
     against `model.cost`; that the same query has the same answer, and a row of a batch the same as alone; that states
     are not changed in place; and that `evaluate="none"` changes neither reward nor discount.
 
-    Errors: ModelError for a broken contract, ValueError for too few problems.
+    Errors: ModelError for a broken contract, ValueError for too few problems or steps.
     """
+    check_integer("steps", steps, 1)
+    _check_cost(model)
     draw = np.random.default_rng(seed)
     states, expansion = model.start(problems)
     rows = len(expansion.value)
@@ -75,6 +78,15 @@ def check_model(
             _check_gradients(model, states, actions, draw)
         states, expansion = _checked_step(model, states, actions, f"step {step}", tolerance)
         rows = len(live)
+
+
+def _check_cost(model: Model[States]) -> None:
+    try:
+        check_integer("the model's cost", model.cost, 1)
+    except AttributeError:
+        raise ModelError("the model has no cost, the nodes that one edge is charged") from None
+    except ValueError as error:
+        raise ModelError(str(error)) from None
 
 
 def _checked_step(
@@ -115,7 +127,10 @@ def _check_expansion(model: Model[States], states: States, expansion: Expansion,
             raise ModelError(f"{name} must be floating point, got {given.dtype} ({where})")
         if not np.isfinite(number).all():
             raise ModelError(f"{name} is not finite in row {int(np.flatnonzero(~np.isfinite(number))[0])} ({where})")
-    over = as_numpy(expansion.discount, "discount", (rows,)) == 0
+    discount = as_numpy(expansion.discount, "discount", (rows,))
+    if (np.abs(discount) > 1).any():
+        raise ModelError(f"discount must be in [-1, 1], got {discount[np.abs(discount) > 1][0]:g} ({where})")
+    over = discount == 0
     wrong = np.flatnonzero(over & (as_numpy(expansion.value, "value", (rows,)) != 0))
     if len(wrong):
         worst = float(expansion.value[int(wrong[0])])

@@ -33,12 +33,13 @@ from ..interface import (
 from ..noise import coloured, normals
 from ..settings_checks import check_choices, check_flags, check_integers, check_numbers
 from ..vectors.base import (
+    NO_FINITE_RETURN,
     RowNumbers,
     Rows,
     SequenceSearch,
+    any_finite,
     checked_returns,
     empty_query,
-    require_finite,
 )
 from ..vectors.queries import Gradients, ReturnGradients, gradients_nodes
 from ..vectors.risk import Risk, at_risk, check_risk
@@ -151,10 +152,17 @@ class GradientSearch(SequenceSearch):
         if not len(rows):
             return
         scores, gradients = self._scores(query, answer)
-        require_finite(rows, torch.isfinite(scores))
-        index = self._index(rows)
-        self._update_best(index, query.sequences, scores, gradients)
         self._mark_told(rows)
+        valid = any_finite(torch.isfinite(scores))
+        sequences = query.sequences
+        if not valid.all():
+            self._end_invalid(rows, valid, NO_FINITE_RETURN)
+            part = torch.from_numpy(np.flatnonzero(valid)).to(scores.device)
+            rows, sequences, scores, gradients = rows[valid], sequences[part], scores[part], gradients[part]
+            if not len(rows):
+                return
+        index = self._index(rows)
+        self._update_best(index, sequences, scores, gradients)
         finite = torch.isfinite(gradients).flatten(2).all(-1)
         gradients = torch.where(finite[..., None, None], gradients, 0)
         converged = self.gradient[index] <= self.planner.tolerance * (1 + self.best_return[index].abs())

@@ -29,6 +29,9 @@ from .nodes import (
     view_nodes,
 )
 
+NEGATIVE_DISCOUNT = -2
+"""The result of `answer_leaves` for answers that a search without an opponent cannot take."""
+
 
 @njit
 def open_action(nodes: Any, header: Any, priors: Any, parent: int, action: int) -> int:
@@ -224,8 +227,14 @@ def write_answers(
 
 @njit
 def answer_leaves(block: Any, priors: Any, row: Any, node: Any, *numbers: Any) -> int:
-    """`write_answers` for searches that back nothing up; also removes the leaves' pending visits."""
+    """`write_answers` for searches that back nothing up; also removes the leaves' pending visits.
+
+    Returns NEGATIVE_DISCOUNT, and writes nothing, where a discount is negative: the next move is an opponent's.
+    """
     nodes, headers = view_nodes(block), view_headers(block)
+    for discount in numbers[1]:
+        if discount < 0:
+            return NEGATIVE_DISCOUNT
     bad = write_answers(nodes, headers, priors, row, node, *numbers)
     for k in range(len(node) if bad < 0 else bad):
         resolve(nodes[row[k]], headers[row[k]], node[k])

@@ -213,7 +213,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
         )
         new, begun = min(limit, size.nodes), 1
         if after is not None and planner.reuse:
-            tree = _reused(after.tree, root)
+            tree = _reused(after.tree, root, n_actions)
             begun = int(tree.nodes["visits"][np.arange(tree.rows), tree.root].max(initial=1))
         else:
             tree = Tree(root, (2 if planner.reuse else 1) * new + 1, n_actions)
@@ -341,11 +341,14 @@ class MCTSSearch(TreeSearch, WarmStartable):
         return normalized(weights)
 
 
-def _reused(tree: Tree, root: Expansion) -> Tree:
+def _reused(tree: Tree, root: Expansion, n_actions: int) -> Tree:
     """The tree of an earlier search after `advance`, with new roots in the rows that start anew."""
+    if tree.n_actions != n_actions:
+        raise ValueError(f"after was a search over {tree.n_actions} actions, this is one over {n_actions}; 0: sampled")
     if tree.rows != len(root.value):
         raise ValueError(f"after was a search over {tree.rows} rows, this is one over {len(root.value)}")
     lost = (tree.root < 0) | (as_numpy(root.discount, "discount", (tree.rows,)) == 0)
+    tree.faults = {}
     if lost.any():
         tree.restart(root, np.flatnonzero(lost))
     tree.headers["simulations"] = 0

@@ -81,8 +81,8 @@ UNUSED, AWAITED, EVALUATED, DUPLICATE = range(4)
 ONGOING, SOLVED, DEAD_END = range(3)
 """Values of `terminal`: the episode goes on, ends in a solution, ends without one."""
 
-RUNNING, BUDGET, EXHAUSTED, CONVERGED, STALLED = range(5)
-STOP_REASONS = ("", "budget", "exhausted", "converged", "stalled")
+RUNNING, BUDGET, EXHAUSTED, CONVERGED, STALLED, INVALID = range(6)
+STOP_REASONS = ("", "budget", "exhausted", "converged", "stalled", "invalid")
 """Why the search of a row has ended, as a stop code and as the word for it."""
 
 
