@@ -180,7 +180,7 @@ def test_a_wheel_works_away_from_the_checkout(tmp_path):
 
 
 PLANNING = [  # a module imports from its own line or from lines above; between sets of one line nothing is imported
-    [{"interface", "messages", "spaces", "usage", "noise", "compiled"}],
+    [{"interface", "messages", "spaces", "usage", "noise", "compiled", "exp2", "fingerprint", "settings_checks"}],
     [{"states", "budget", "rollout", "scoring", "event_log", "journal"}],
     [{"vectors"}],
     [{"shooting_settings"}],
