@@ -6,7 +6,6 @@ imported once as long as its content stays the same, so that its classes keep th
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import re
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..planning.fingerprint import fingerprint
 from .errors import BadInput
 
 REFERENCE = re.compile(r"(?P<file>[^:*+,]+(?:\.py)?|[A-Za-z]:[^:*+,]+\.py):(?P<name>[A-Za-z_][\w.]*)")
@@ -113,7 +113,7 @@ def fingerprint_of(value: Any) -> str:
         content = b""
     text = repr(value)
     stable = "" if " at 0x" in text else text
-    return hashlib.blake2b(content + f"\0{kind.__qualname__}\0{stable}".encode(), digest_size=8).hexdigest()
+    return fingerprint([content, f"\0{kind.__qualname__}\0{stable}"], "blake2b")
 
 
 def fingerprints_of(values: Mapping[str, Any]) -> dict[str, str]:
@@ -156,12 +156,10 @@ def _module_of(where: str) -> ModuleType:
 
 def _file_module(path: Path, where: str) -> ModuleType:
     """The module of a file, imported anew where its content has changed."""
-    digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    digest = fingerprint([path.read_bytes()], "blake2b")
     if path in _loaded and _loaded[path][0] == digest:
         return _loaded[path][1]
-    name = (
-        f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{hashlib.blake2b(str(path).encode(), digest_size=4).hexdigest()}"
-    )
+    name = f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{fingerprint([str(path)], 'blake2b')}"
     spec = spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)

@@ -174,7 +174,7 @@ def _make_engine(engine: str, spec: EngineSpec, replicas: int) -> Opened:
     if missing := ENGINES[engine].engine.missing_packages():
         raise ImportError(missing)
     made, folder = _opened(engine, spec) if replicas == 1 else _replicated(engine, spec, replicas)
-    if made.flops is UNKNOWN_FLOPS and engine != "replay":
+    if made.flops == UNKNOWN_FLOPS and engine != "replay":
         made.flops = flops_of_folder(source_of(spec.model))
     return made, folder
 

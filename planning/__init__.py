@@ -10,6 +10,8 @@ files.py         files that are written whole or not at all
 tensor_file.py   tensors and settings in one file
 differences.py   how two sets of settings differ
 redaction.py     secrets taken out of texts
+fingerprint.py   short hashes of models and data
+exp2.py          powers of 2 in compiled loops
 states.py        where states are stored
 budget.py        budgets, and the ledger of what was reserved, charged and spent
 rollout.py       stepping a model along action sequences
@@ -20,6 +22,7 @@ vectors/         what searches over sequences of action vectors share
 sampling/        the Gaussian over sequences
 trajopt/         planners that use derivatives
 trees/           planners that search trees
+settings_checks.py  checks of settings
 shooting_settings.py  settings of the shooting planners by kind of action
 shooting.py      best-of-N, CEM, iCEM and MPPI
 chained.py       one planner warm-started by another's plan

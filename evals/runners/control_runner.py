@@ -6,7 +6,6 @@ A problem is an episode and its score the return. `control.tasks` determines how
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ...control.episodes import Episodes, run_episodes
 from ...control.tasks import ControlTask, Kind, describe, view
 from ...control.world_models.load import load_model
 from ...planning import Budget, ModelError, plan
+from ...planning.fingerprint import fingerprint
 from ...planning.usage import SECONDS, no_usage
 from ..planners import PLANNERS, UNITS_OF_BUDGET, PlannerRow, planners_for
 from ..plugins import described, fingerprint_of
@@ -124,7 +124,7 @@ def fingerprint_of_model(settings: EvalSettings) -> str:
     if given is None:
         return model_fingerprint(settings.model)
     try:
-        return hashlib.blake2b(pickle.dumps(given), digest_size=8).hexdigest()
+        return fingerprint([pickle.dumps(given)], "blake2b")
     except (pickle.PicklingError, TypeError, AttributeError):
         return fingerprint_of(given)
 
@@ -133,11 +133,8 @@ def model_fingerprint(model: str) -> str:
     """A hash of the files in a model folder; "analytic" for the equations."""
     if model == "analytic":
         return model
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(Path(model).iterdir()):
-        if path.is_file():
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
+    files = (path for path in sorted(Path(model).iterdir()) if path.is_file())
+    return fingerprint((path.name.encode() + path.read_bytes() for path in files), "blake2b")
 
 
 @dataclass(frozen=True)

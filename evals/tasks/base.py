@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from ...planning.fingerprint import fingerprint
 from ..errors import BadInput, RunStopped
 from ..plugins import described
 
@@ -123,10 +123,7 @@ class EpisodeTask:
 
 def problems_fingerprint(problems: Sequence[Problem]) -> str:
     """A hash of questions and answers, which prevents rows of different data from being written to one file."""
-    digest = hashlib.blake2b(digest_size=8)
-    for problem in problems:
-        digest.update(f"{problem.id}\0{problem.question}\0{problem.answer}\0".encode())
-    return digest.hexdigest()
+    return fingerprint((f"{problem.id}\0{problem.question}\0{problem.answer}\0" for problem in problems), "blake2b")
 
 
 def interleave_groups(problems: Sequence[Problem], limit: int | None) -> list[Problem]:

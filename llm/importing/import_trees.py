@@ -6,7 +6,6 @@ that answers with what the log contains.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...planning.files import whole_file
+from ...planning.fingerprint import fingerprint
 from ..critics.recorded import VALUE_TOKEN, RecordedCritic
 from ..engines.base import Engine, EngineCounters, Generation, Sampling, Score
 from ..tape.cached_engine import CachedEngine
@@ -134,8 +134,8 @@ def byte_tokenizer() -> Any:
 
 def _digest(trees: Mapping[str, LoggedTree]) -> str:
     """16 hex digits of all trees."""
-    digest = hashlib.blake2b(digest_size=8)
-    for question, tree in trees.items():
-        rows = [(node.path, node.step, node.value, node.correct) for node in tree.nodes.values()]
-        digest.update(repr((question, tree.answer, rows)).encode())
-    return digest.hexdigest()
+    rows = (
+        (question, tree.answer, [(node.path, node.step, node.value, node.correct) for node in tree.nodes.values()])
+        for question, tree in trees.items()
+    )
+    return fingerprint(map(repr, rows), "blake2b")

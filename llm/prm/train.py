@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...planning.files import whole_folder
+from ...planning.fingerprint import fingerprint
 from ...planning.tensor_file import check_finite
 from ..builtin.data import IGNORE, StoryVocabulary
 from ..builtin.init import freeze_previous_token_heads
@@ -71,7 +72,7 @@ class RewardTraining:
         vocab = StoryVocabulary(tokenizer) if trains_validity else None
         most = int(model.config.max_position_embeddings)
         self.batches = BatchSampler(schedule, source, sampler, labels, self.reward_format, most, vocab)
-        self.policy = fingerprint(model)
+        self.policy = policy_fingerprint(model)
         torch.manual_seed(schedule.seed)
         self.token_head = torch.nn.Linear(model.config.hidden_size, 1).to(model.device)
         self.optimizers = make_optimizers(model, self.token_head)
@@ -194,10 +195,11 @@ def text_loss(found: LabelLogits, model: Any) -> Tensor:
     return F.cross_entropy(model.lm_head(found.hidden[has_target]), found.targets[has_target])
 
 
-def fingerprint(model: Any) -> str:
+def policy_fingerprint(model: Any) -> str:
     """A hash of the policy's configuration and weights, the same wherever its folder is."""
     config = {name: value for name, value in model.config.to_dict().items() if name not in IGNORED_CONFIG}
-    digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode(), digest_size=8)
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    weights = (
+        name.encode() + weight.detach().float().cpu().numpy().tobytes()
+        for name, weight in sorted(model.state_dict().items())
+    )
+    return fingerprint(chain([json.dumps(config, sort_keys=True, default=str)], weights), "blake2b")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ..engines.base import Sampling, Score, Tokens
-from ..engines.token_ids import shared_ids
 from ..text.steps import ENDINGS, Step, token_bytes
 
 FORMAT = 3
@@ -57,7 +56,7 @@ def unpack_step(record: bytes) -> Step:
         numbers = struct.unpack(f"<{n}i{n}d", record[struct.calcsize("<BId") :])
         if min(numbers[:n], default=0) < 0:
             raise ValueError("a token id is negative")
-        return Step(shared_ids(numbers[:n]), numbers[n:], ENDINGS[ended], seconds)
+        return Step(numbers[:n], numbers[n:], ENDINGS[ended], seconds)
     except (struct.error, IndexError, OverflowError) as error:
         raise ValueError(f"not the record of a step: {error}") from None
 

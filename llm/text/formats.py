@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ...planning.files import write_whole
 from ..engines.base import Tokens
 from ..engines.stops import decode
-from .encoding import encode_prompt, encode_text, verdict_tokens
+from .encoding import encode_text, verdict_tokens
 from .prompts import CRITIQUE, ENDS, EXAMPLES, NO, SYSTEM, YES
 
 SETTINGS_FILE = "forethought.json"
@@ -90,7 +90,7 @@ class PlainFormat:
 
     def prompt_tokens(self, question: str) -> Tokens:
         """The prompt, with the tokenizer's begin of sequence and without its end of sequence."""
-        ids = encode_prompt(self._tokenizer, self._prompt.replace("{question}", question))
+        ids = self._tokenizer.encode(self._prompt.replace("{question}", question))
         if ids and ids[-1] == getattr(self._tokenizer, "eos_token_id", None):
             ids.pop()
         return tuple(ids)

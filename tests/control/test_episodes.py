@@ -7,9 +7,7 @@ import torch
 from forethought.control import (
     CARTPOLE,
     PENDULUM,
-    ActionRepeat,
     AnalyticModel,
-    DiscretizedActions,
     MPCPolicy,
     Pendulum,
     collect,
@@ -20,7 +18,7 @@ from forethought.control import (
     view,
     view_of,
 )
-from forethought.planning import CEM, MCTS, BestOfN, Budget, GaussianSettings
+from forethought.planning import CEM, MCTS, ActionRepeat, BestOfN, Budget, DiscretizedActions, GaussianSettings
 from forethought.planning.wrappers.base import steps_per_action, to_environment
 
 

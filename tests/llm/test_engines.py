@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.stops import decode
-from forethought.llm.engines.token_ids import checked_prompt, shared_ids
+from forethought.llm.engines.token_ids import checked_prompt
 from forethought.llm.engines.transformers.engine import TransformersEngine
 
 torch.set_num_threads(1)
@@ -187,13 +187,6 @@ def test_a_checked_prompt_holds_plain_integers_of_the_vocabulary():
     for wrong in ((3, 64), (-1, 3), [np.int64(64)], (2**40,), (-(2**40),)):
         with pytest.raises(ValueError, match="outside the vocabulary of 64"):
             checked_prompt(wrong, 1, 4, 64)
-
-
-def test_texts_share_integer_objects_for_ids_and_keep_other_numbers():
-    one, other = shared_ids([300, 7, 70_000]), shared_ids(np.array([70_000, 300]))
-    assert one == (300, 7, 70_000) and other == (70_000, 300)
-    assert one[0] is other[1] and one[2] is other[0]
-    assert shared_ids([]) == () and shared_ids((-1, 2**31 - 1)) == (-1, 2**31 - 1)
 
 
 def test_an_engine_serves_one_event_loop_after_the_other(subject):

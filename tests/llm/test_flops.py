@@ -1,12 +1,14 @@
 """Floating-point operations: compared with torch's own counter on small models, and charged to searches."""
 
 import asyncio
+import pickle
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from forethought.llm import load
 from forethought.llm.engines.base import Sampling, Score
 from forethought.llm.engines.flops import UNKNOWN_FLOPS, DecoderFlops, flops_of_folder, flops_of_model
 from forethought.llm.engines.replay import ReplayEngine
@@ -106,3 +108,12 @@ def test_a_replay_charges_the_operations_of_the_model_on_the_tape(stepping_llama
     charged, spent = asyncio.run(run("transformers", stepping_llama))
     assert charged > 0 < spent
     assert asyncio.run(run("replay", "")) == (charged, 0)
+
+
+def test_an_engine_of_unknown_size_in_another_process_gets_the_sizes_of_its_folder(monkeypatch):
+    hidden = ReplayEngine(None, "", 1)
+    hidden.flops = pickle.loads(pickle.dumps(UNKNOWN_FLOPS))
+    monkeypatch.setitem(load.ENGINES, "openai", lambda spec: (hidden, None))
+    monkeypatch.setattr(load, "flops_of_folder", lambda source: DecoderFlops(7, 1, 2))
+    made, _ = load._make_engine("openai", load.EngineSpec("builtin"), 1)
+    assert made.flops == DecoderFlops(7, 1, 2)

@@ -6,7 +6,6 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from forethought.llm.text.encoding import encode_prompt
 from forethought.llm.text.formats import FORMAT_VERSION, ChatFormat, PlainFormat, few_shot_format, format_for
 from forethought.llm.text.prompts import EXAMPLES, SYSTEM
 
@@ -120,23 +119,6 @@ def test_a_model_folder_says_how_it_was_trained_to_be_asked(tmp_path):
     assert text_of(form.prompt_tokens("Q?")) == "Q?\n" and text_of(form.critique_tokens) == "Right?"
     assert (text_of(form.yes), text_of(form.no)) == (" yes", " no")
     assert isinstance(format_for(TOKENIZER, tmp_path / "nothing"), PlainFormat)
-
-
-def test_a_question_is_tokenised_as_transformers_would_whatever_is_set():
-    tokenizer = make_tokenizer(bos=True)
-    texts = ["", "A baker sells 40 rolls.\n", "é 你好 <|im_end|>\n", "x" * 500]
-    plain = [tokenizer.encode(text) for text in texts]
-    assert [encode_prompt(tokenizer, text) for text in texts] == plain
-    tokenizer("something to cut", truncation=True, max_length=2)  # which the library remembers
-    assert tokenizer.backend_tokenizer.truncation
-    assert [encode_prompt(tokenizer, text) for text in texts] == plain
-
-    class Own(type(tokenizer)):
-        def encode(self, text, **how):
-            return [1, *super().encode(text, **how)]
-
-    tokenizer.__class__ = Own
-    assert [encode_prompt(tokenizer, text) for text in texts] == [[1, *ids] for ids in plain]
 
 
 def test_a_plain_critique_stands_on_a_line_of_its_own(tmp_path):

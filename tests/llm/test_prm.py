@@ -25,7 +25,7 @@ from forethought.llm.prm.examples import LabelledTree, branches, can_pack
 from forethought.llm.prm.labels import ExactLabels
 from forethought.llm.prm.problems import story_problem, story_source
 from forethought.llm.prm.samplers import Solution
-from forethought.llm.prm.train import RewardTraining, export, fingerprint, train
+from forethought.llm.prm.train import RewardTraining, export, policy_fingerprint, train
 from forethought.llm.tape.cached_engine import CachedEngine
 from forethought.llm.text.state import TextState
 from forethought.planning.tensor_file import load_tensors, save_tensors
@@ -188,10 +188,10 @@ def test_a_policy_is_known_wherever_it_lies(policy, tokenizer, tmp_path):
     moved = tmp_path / "elsewhere"
     shutil.copytree(policy, moved)
     here, there = (AutoModelForCausalLM.from_pretrained(folder) for folder in (policy, moved))
-    assert fingerprint(here) == fingerprint(there)
+    assert policy_fingerprint(here) == policy_fingerprint(there)
     with torch.no_grad():
         next(there.parameters())[0, 0] += 1
-    assert fingerprint(here) != fingerprint(there)
+    assert policy_fingerprint(here) != policy_fingerprint(there)
 
 
 def test_labels_are_learned(tokenizer, tmp_path):

@@ -356,7 +356,7 @@ def test_a_row_that_begins_at_its_end_is_done_and_a_row_without_room_too():
 
 
 def test_wrong_settings_say_what_is_allowed():
-    with pytest.raises(ValueError, match="beam is at least 1, got 0"):
+    with pytest.raises(ValueError, match="beam is an integer, at least 1 or None, got 0"):
         Beam(beam=0)
     with pytest.raises(ValueError, match="DiscretizedActions"):
         Beam().begin(World().start([0])[1], BoxActions(-torch.ones(1), torch.ones(1)), Size(4), keys=keys_of(0, 1))

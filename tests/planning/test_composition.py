@@ -375,8 +375,8 @@ def test_undisturbed_is_the_model_itself() -> None:
 
 
 def test_disturbances_that_make_no_sense_are_named() -> None:
-    for std, particles in ((-1.0, 3), (0.1, 1)):
-        with pytest.raises(ValueError, match="particles at least 2"):
+    for std, particles, named in ((-1.0, 3, "std is at least 0"), (0.1, 1, "particles is an integer, at least 2")):
+        with pytest.raises(ValueError, match=named):
             NoisyActions(Cliff(), std, particles)
     with pytest.raises(ValueError, match="no particles of its own"):
         NoisyActions(NoisyActions(Cliff(), 0.1, 2), 0.1, 2)

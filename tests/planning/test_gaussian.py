@@ -295,14 +295,14 @@ def test_nan_ranks_below_every_finite_return() -> None:
     assert torch.equal(search.plan().actions, query.sequences[:, 7])
 
 
-def test_nothing_finite_is_a_model_error_and_tells_nothing() -> None:
+def test_a_row_with_nothing_finite_ends_as_invalid_and_the_others_go_on() -> None:
     search = begin(MPPI(), 1500)
     query = search.ask(np.full(4, 1500))
     answer = score(query)
     answer.returns[2] = torch.nan
-    with pytest.raises(ModelError, match=r"row\(s\) \[2\]"):
-        search.tell(query, answer)
-    search.tell(query, score(query))
+    search.tell(query, answer)
+    assert search.stop_reason == ["", "", "invalid", ""] and list(search.plan().faults) == [2]
+    assert search.ask(np.full(4, 1500)).row.tolist() == [0, 1, 3]
 
 
 def test_plan_may_be_called_before_anything_was_told() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.planning import BoxActions, Budget, Expansion, GradientShooting, keys_of
+from forethought.planning import BoxActions, Budget, Expansion, GradientShooting, keys_of, plan
 from forethought.planning.rollout import rollout
 
 
@@ -40,3 +40,11 @@ def test_a_gradient_that_is_not_finite_moves_nothing(optimiser: Any) -> None:
     for sequences in asked:
         assert (sequences[:, 0] == 0).all()
     assert (asked[-1][:, 1:].abs().sum((2, 3)) > asked[0][:, 1:].abs().sum((2, 3)) + 0.1).all()
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "lbfgs"])
+def test_a_plan_without_a_finite_gradient_has_not_converged(optimiser: Any) -> None:
+    planner = GradientShooting(horizon=3, starts=1, iterations=9, optimiser=optimiser)
+    found = plan(planner, Cusp(), [0, 0], Budget(nodes=400)).plan
+    assert found.stop_reason == ["stalled"] * 2
+    assert found.gradient is not None and np.isnan(found.gradient).all()

@@ -604,7 +604,7 @@ def test_settings_that_do_not_exist_are_value_errors_that_list_what_does() -> No
         {"terminal": "stop"},
         {"choose": "best"},
     ):
-        with pytest.raises(ValueError, match="there are"):
+        with pytest.raises(ValueError, match="is one of"):
             MCTS(**wrong)
     for wrong in ({"leaves": 0}, {"simulations": 0}, {"normalise": (1.0, 1.0)}, {"normalise": "row"}):
         with pytest.raises(ValueError):

@@ -102,7 +102,6 @@ class Lasting(Logged):
         self.discount[:, 0] = 0
 
 
-@pytest.mark.xfail(strict=True, reason="returns are float32 sums from the first root, which later decisions lose")
 def test_returns_of_solutions_are_exact_after_many_decisions_on_one_tree() -> None:
     model, planner, state, after = Lasting(2), MCTS(reuse=True), (0, ()), None
     for decision in range(200):

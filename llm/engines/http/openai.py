@@ -7,7 +7,6 @@ split here. A server accepts no random numbers per token, so only a tape makes a
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
@@ -17,6 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from ....planning.fingerprint import fingerprint
 from ..base import Engine, EngineCounters, EngineGone, Generation, Sampling, Score, Tokens
 from ..model_files import tokenizer_text
 from ..stops import StepEndsCache, decode
@@ -245,4 +245,4 @@ def _context(served: Sequence[ServedModel], tokenizer: Any) -> int:
 
 def _fingerprint(model: str, tokenizer: Any) -> str:
     """16 hex digits of the model's name and its tokenizer, since a server does not show its weights."""
-    return hashlib.sha256(f"openai\0{model}\0{tokenizer_text(tokenizer)}".encode()).hexdigest()[:16]
+    return fingerprint([f"openai\0{model}\0{tokenizer_text(tokenizer)}"])

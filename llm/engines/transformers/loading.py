@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
+from ....planning.fingerprint import fingerprint
 from ..model_files import check_folder, tokenizer_text
 
 
@@ -72,10 +74,12 @@ def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 def model_fingerprint(model: Any, tokenizer: Any) -> str:
     """16 hex digits of the weights (at most 65,536 values of each tensor) and the tokenizer."""
-    digest = hashlib.sha256()
+    return fingerprint(chain(_sampled_weights(model), [tokenizer_text(tokenizer)]))
+
+
+def _sampled_weights(model: Any) -> Iterator[bytes]:
+    """Name, shape, type and a sample of the values of each tensor."""
     for name, weight in sorted(model.state_dict().items()):
         flat = weight.detach().reshape(-1)
         sample = flat[:: max(1, flat.numel() >> 16)].float().cpu().contiguous().numpy()
-        digest.update(f"{name}{tuple(weight.shape)}{weight.dtype}".encode() + sample.tobytes())
-    digest.update(tokenizer_text(tokenizer).encode())
-    return digest.hexdigest()[:16]
+        yield f"{name}{tuple(weight.shape)}{weight.dtype}".encode() + sample.tobytes()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..messages import EngineCounters, Generation, Score
-from ..token_ids import check_known, shared_ids
+from ..token_ids import check_known
 from .attention import AttentionMetadata
 from .block_manager import ROOT, BlockManager
 from .generation_request import GenerationRequest
@@ -201,7 +201,7 @@ class Scheduler:
         u = uniforms([request.stream for request in requests], [request.length for request in requests])
         settings = [request.sampling for request in requests if request.sampling]
         tokens, logprobs = sample_tokens(logits, [s.temperature for s in settings], [s.top_p for s in settings], u)
-        for request, token, logprob in zip(requests, shared_ids(tokens), logprobs):
+        for request, token, logprob in zip(requests, tokens, logprobs):
             self._accept(request, token, logprob)
 
     def _finish_scores(self, requests: list[GenerationRequest], logits: Tensor) -> None:
