@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forethought.llm.text.answers import check_answer, gold_answer, read_answer
 from forethought.llm.text.numbers import last_number, marked_number, strict_number
 
-GSM8K = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "gsm8k"
+GSM8K = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "gsm8k"
 
 AFTER_A_MARK = [
     ("18", 18), ("18.", 18), ("$18$", 18), ("\\$18", 18), ("18 eggs", 18), ("18km", 18), ("USD18", 18), ("€18", 18),
