@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from forethought.control import (
     CARTPOLE,
@@ -22,11 +21,6 @@ from forethought.control import (
 )
 from forethought.planning import CEM, MCTS, BestOfN, Budget
 from forethought.planning.wrappers.base import steps_per_action, to_environment
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 def test_mcts_balances_the_real_cartpole_where_random_actions_do_not():

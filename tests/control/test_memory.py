@@ -73,7 +73,6 @@ LARGE = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30,) * 2)
 import torch
-torch.set_num_threads(1)
 from forethought.evals.bench.mpc import OBSERVATION, models
 from forethought.planning import CEM, Budget, plan
 nodes = 16_384 * 50

@@ -7,7 +7,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from fakes import LINES, Letters, LineEngine
 from text_walks import QUESTION, column, model, solve, told
 
@@ -280,7 +279,6 @@ def test_a_model_folder_without_a_tokenizer_says_so(tmp_path):
 @pytest.fixture(params=["tiny_llama", "tiny_qwen2"])
 def tiny(request):
     """A folder with a small random model; one of them has a chat template."""
-    torch.set_num_threads(1)
     return request.getfixturevalue(request.param)
 
 

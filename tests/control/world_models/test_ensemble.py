@@ -87,11 +87,6 @@ LINEAR = EnsembleConfig("Pendulum-v1", 2, None, (-1.0,), (1.0,), hidden=32, memb
 """Only the termination is the pendulum's: no state is terminal."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def linear():
     return fit_ensemble(linear_data(2000, 0), LINEAR, Fit(epochs=40, patience=15))

@@ -16,7 +16,6 @@ QUICK = Fit(epochs=60, patience=30)
 
 @pytest.fixture(scope="module")
 def pendulum():
-    torch.set_num_threads(1)
     data = collect("Pendulum-v1", 800, seed=0)
     return (*fit_mlp(data, config_for("Pendulum-v1", hidden=32), QUICK), data)
 

@@ -18,11 +18,6 @@ START = torch.tensor([[0.3, -0.2]])
 ACTIONS = torch.tensor([0.5, -1.0, 0.2, 0.9])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def model(propagate, particles=PARTICLES, members=3, probabilistic=True) -> EnsembleModel:
     """Random members that differ much, of noise 0.3 exp(0.5 x about -0.5)."""
     config = EnsembleConfig("Pendulum-v1", 2, None, (-1.0,), (1.0,), hidden=8, members=members,

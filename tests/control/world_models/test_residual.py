@@ -32,11 +32,6 @@ WRONG = Pendulum(mass=1.4, length=0.9, gravity=9.0)
 CONFIG = config_for("Pendulum-v1", EnsembleConfig, hidden=32, probabilistic=False)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def slow_steps(seed: int, rows: int = 150) -> Transitions:
     """Steps below 1.5 rad/s, of the real environment."""
     data = collect("Pendulum-v1", 600, seed=seed, action_repeat=4)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 
 from forethought.evals.bench.engine import main
@@ -43,7 +42,6 @@ PLANNERS = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def harness():
-    torch.set_num_threads(1)
     with EngineHarness("transformers", "tiny", dummy=True, rows=8) as made:
         yield made
 

@@ -12,11 +12,6 @@ from forethought.planning import Budget, plan
 from forethought.planning.shooting import MPPI
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.mark.parametrize("name", ["mlp", "ensemble"])
 def test_peers_roll_out_the_same_weights_to_the_same_returns(name):
     model = mpc.models()[name]

@@ -20,10 +20,7 @@ EXACT = ("ilqr", "ddp", "polished")
 
 @pytest.fixture(scope="module")
 def gaps():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield measure(list(PLANNERS), NODES, SEEDS)
-    torch.set_num_threads(threads)
+    return measure(list(PLANNERS), NODES, SEEDS)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ def quick(monkeypatch):
         def __init__(self, seed=0, **rest):
             super().__init__(**{"epochs": 2, **rest}, seed=seed)
 
-    torch.set_num_threads(1)
     monkeypatch.setattr(fit, "Fit", Quick)
 
 

@@ -26,12 +26,6 @@ from forethought.evals.studies import (
 )
 from forethought.evals.studies.study_table import StudyTable
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 SMALL = {
     "compounding-error": (compounding_error, {"sizes": (40,), "epochs": 2}),
     "horizon": (horizon, {"horizons": (1, 2), "nodes": 16, "episodes": 1, "epochs": 2}),

@@ -24,7 +24,6 @@ from forethought.llm.builtin.stories import generate, held_out
 from forethought.llm.builtin.tokenizer import NO, YES, story_tokenizer
 from forethought.llm.builtin.train import ReasonerTraining, export_model, losses
 
-torch.set_num_threads(1)
 FOLDER = Path(builtin.__file__).parent / "reasoner"
 TINY = Schedule(
     steps=8, batch=4, warmup=2, sample_from=4, sample_every=1, sample_stories=4, samples_per_story=2,

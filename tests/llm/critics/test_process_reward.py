@@ -30,8 +30,6 @@ from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import PlainFormat
 from forethought.llm.text.state import TextState
 
-torch.set_num_threads(1)
-
 QUESTION = "Tom has 3 apples. He buys 4 more. How many?"
 STEPS = ["He has 3 apples.", "3 + 4 = 7", "#### 7"]
 CHAT = (

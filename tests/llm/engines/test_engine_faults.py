@@ -20,8 +20,6 @@ from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.transformers.model_runner import ModelRunner
 
-torch.set_num_threads(1)
-
 FORK = multiprocessing.get_context("fork")
 
 
@@ -88,7 +86,6 @@ from forethought.evals.runners.evaluate import evaluate
 from forethought.evals.request import make_request
 from forethought.evals.tasks.base import BadInput
 
-torch.set_num_threads(1)
 model, data, out = sys.argv[1:]
 
 def run(name):

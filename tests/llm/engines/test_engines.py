@@ -17,8 +17,6 @@ from forethought.llm.engines.stops import decode
 from forethought.llm.engines.token_ids import checked_prompt, shared_ids
 from forethought.llm.engines.transformers.engine import TransformersEngine
 
-torch.set_num_threads(1)
-
 
 @dataclass
 class Subject:

@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-import torch
 from completion_server import TRICKS, CompletionServer, slow, status
 from plain import flat
 from rich.console import Console
@@ -23,8 +22,6 @@ from forethought.llm.engines.transformers.engine import TransformersEngine
 from forethought.llm.load import load_text_model
 from forethought.llm.text.formats import format_for
 from forethought.llm.text_model import TextModel
-
-torch.set_num_threads(1)
 
 COLD = Sampling(temperature=0, max_tokens=40, max_steps=1, stop="z")
 

@@ -22,8 +22,6 @@ from forethought.llm.engines.transformers.block_manager import BlockManager
 from forethought.llm.engines.transformers.engine import TransformersEngine
 from forethought.llm.engines.transformers.sampler import sample_tokens, uniforms
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture(params=["llama", "qwen2"])
 def folder(request):

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-import torch
 from plain import FREE, flat, gather, greedy, logits_after, prompts
 from rich.console import Console
 from scipy.stats import chisquare
@@ -30,8 +29,6 @@ pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethou
 
 from forethought.llm.engines.vllm.engine import VllmEngine
 from forethought.llm.engines.vllm.thread import EngineDied
-
-torch.set_num_threads(1)
 
 BLOCK = 32
 """Tokens of a block of vLLM's cache on a CPU."""

@@ -15,8 +15,6 @@ pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethou
 
 from forethought.llm.engines.vllm.reward import vllm_reward_engine
 
-torch.set_num_threads(1)
-
 BLOCK = 32
 
 

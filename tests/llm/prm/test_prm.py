@@ -29,8 +29,6 @@ from forethought.llm.prm.train import RewardTraining, export, fingerprint, train
 from forethought.llm.tape.cached_engine import CachedEngine
 from forethought.llm.text.state import TextState
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture(scope="module")
 def tokenizer():

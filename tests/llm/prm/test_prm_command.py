@@ -4,15 +4,12 @@ import json
 from functools import partial
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from forethought.evals.cli.main import app
 from forethought.evals.request import make_request
 from forethought.llm import load
 from forethought.llm.prm import batches, pipeline, samplers
-
-torch.set_num_threads(1)
 
 
 def call(*arguments):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from solutions import STORIES, seven, solution_of
 from transformers import AutoTokenizer, LlamaForCausalLM
 
@@ -12,8 +11,6 @@ from forethought.llm.prm.evaluate import best_solution, soft_auc
 from forethought.llm.prm.labels import ExactLabels, RolloutLabels
 from forethought.llm.prm.problems import held_out_stories, repeating_source, story_problem, story_source
 from forethought.llm.prm.samplers import BuiltinSampler, EngineSampler, Solution
-
-torch.set_num_threads(1)
 
 
 def test_exact_labels_are_the_checkers_word_on_all_lines_so_far():

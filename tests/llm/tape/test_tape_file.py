@@ -7,12 +7,9 @@ import sqlite3
 
 import numpy as np
 import pytest
-import torch
 
 from forethought.llm.load import load_text_model
 from forethought.llm.tape.sqlite import TapeFile
-
-torch.set_num_threads(1)
 
 
 def key(n):
