@@ -14,6 +14,7 @@ from forethought.control import AnalyticModel, DiscretizedActions, MLPConfig, ML
 from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, GaussianSettings, plan
 from forethought.planning.testing.problems import TargetProblem
+from forethought.planning.usage import NODES
 
 STATM = Path("/proc/self/statm")
 MIB = 2**20
@@ -64,9 +65,9 @@ def test_a_budget_in_nodes_is_not_cut_however_large():
     outcome = plan(
         CEM(horizon=10, iterations=2), TargetProblem(torch.tensor([0.6])), [0.0, 0.0, 0.0], Budget(nodes=200_000)
     )
-    assert (outcome.charged[:, 0] == 200_000).all()
+    assert (outcome.charged[:, NODES] == 200_000).all()
     tree = plan(Beam(), DiscretizedActions(AnalyticModel(Pendulum()), 5), SEEN, Budget(nodes=70_000))
-    assert tree.charged[0, 0] == 70_000
+    assert tree.charged[0, NODES] == 70_000
 
 
 LARGE = """
@@ -75,9 +76,10 @@ resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30,) * 2)
 import torch
 from forethought.evals.bench.mpc import OBSERVATION, models
 from forethought.planning import CEM, Budget, plan
+from forethought.planning.usage import NODES
 nodes = 16_384 * 50
 outcome = plan(CEM(horizon=50, population=16_384, iterations=1), models()["mlp"], OBSERVATION, Budget(nodes=nodes))
-assert outcome.charged[0, 0] == nodes, outcome.charged
+assert outcome.charged[0, NODES] == nodes, outcome.charged
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 

@@ -73,16 +73,23 @@ async def test_charged_usage_depends_neither_on_the_tape_nor_on_the_order_of_req
     assert await charged(random.Random(0).sample(walks, len(walks)), Tape()) == cold
 
 
+def amounts(usage):
+    """The units of a single row that are not 0."""
+    (row,) = usage.tolist()
+    return {unit: amount for unit, amount in zip(UNITS, row) if amount}
+
+
 async def test_charged_and_spent_unit_by_unit():
     text = model(LineEngine(("ab\n",)), SelfCritique(), max_steps=2)
     (_, start), (first, one), (_, two) = await solve(text)
     prompt = len(QUESTION) + 1
-    assert start.usage.tolist() == [[0, 0, 0, prompt, 0, 0, 0, 0]] and not start.spent.any()
-    assert one.usage.tolist() == [[1, 1, 3, 0, prompt, 3, 0, 0]]
-    assert one.spent.tolist() == [[1, 1, 3, prompt, 0, 3, 0, 0]]
-    assert two.usage.tolist() == [[1, 1, 3, 0, prompt + 3, 0, 0, 0]], "no critic is asked about a dead end"
+    assert amounts(start.usage) == {"prompt_tokens": prompt} and not start.spent.any()
+    written = {"nodes": 1, "model_calls": 1, "generated_tokens": 3}
+    assert amounts(one.usage) == written | {"cached_tokens": prompt, "value_tokens": 3}
+    assert amounts(one.spent) == written | {"prompt_tokens": prompt, "value_tokens": 3}
+    assert amounts(two.usage) == written | {"cached_tokens": prompt + 3}, "no critic is asked about a dead end"
     (_, _), (_, again), _ = await solve(text)
-    assert again.usage.tolist() == one.usage.tolist() and again.spent.tolist() == [[1, 0, 0, 0, 0, 0, 0, 0]]
+    assert again.usage.tolist() == one.usage.tolist() and amounts(again.spent) == {"nodes": 1}
     _, to_end = await text.expand([first], [0], to_end=True)
     assert column(to_end.usage, "model_calls") == 1, "its parent was not reached by a followed request"
 

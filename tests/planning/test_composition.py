@@ -41,6 +41,7 @@ from forethought.planning.rollout import rollout
 from forethought.planning.testing.check_model import check_search
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
 from forethought.planning.trajopt.lqr import dare
+from forethought.planning.usage import NODES
 
 HORIZON = 8
 STARTS = torch.tensor([[1.0, 0.0], [-0.5, 0.5], [0.3, -0.8]]).double()
@@ -89,7 +90,7 @@ def test_the_policy_s_plan_is_what_a_loop_walks(bound: float) -> None:
     total, actions = walked(linear(bound), policy)
     torch.testing.assert_close(outcome.plan.actions, actions)
     np.testing.assert_allclose(outcome.plan.value, total, rtol=1e-6)
-    assert outcome.charged[:, 0].tolist() == [HORIZON] * 3 and outcome.plan.stop_reason == ["exhausted"] * 3
+    assert outcome.charged[:, NODES].tolist() == [HORIZON] * 3 and outcome.plan.stop_reason == ["exhausted"] * 3
 
 
 def test_of_several_walks_the_first_is_the_policy_s_own_and_the_best_is_the_plan() -> None:
@@ -99,7 +100,7 @@ def test_of_several_walks_the_first_is_the_policy_s_own_and_the_best_is_the_plan
     assert (told.diff(dim=1) <= 0).all() and (outcome.plan.value >= walked(linear(), policy)[0] - 1e-6).all()
     query = SequenceQuery(np.arange(3, dtype=np.int32), kept)
     torch.testing.assert_close(rollout(linear(), STARTS, query).returns[..., 0], told)
-    assert outcome.charged[:, 0].tolist() == [6 * HORIZON] * 3
+    assert outcome.charged[:, NODES].tolist() == [6 * HORIZON] * 3
 
 
 def test_cem_begins_with_the_policy_s_best_plan_and_tries_all_of_them() -> None:
@@ -119,7 +120,7 @@ def test_cem_begins_with_the_policy_s_best_plan_and_tries_all_of_them() -> None:
 def test_what_the_policy_does_not_use_is_cem_s() -> None:
     planner = WarmStarted(PolicyPrior(policy=policy, horizon=HORIZON), CEM(horizon=HORIZON))
     outcome = plan(planner, linear(), STARTS, Budget(nodes=800))
-    assert (outcome.charged[:, 0] > 800 - HORIZON).all() and (outcome.charged[:, 0] <= 800).all()
+    assert (outcome.charged[:, NODES] > 800 - HORIZON).all() and (outcome.charged[:, NODES] <= 800).all()
 
 
 def test_a_good_policy_helps_cem_where_candidates_are_few() -> None:
@@ -173,7 +174,7 @@ def test_policies_over_particles_act_by_their_mean() -> None:
     prior = PolicyPrior(policy=lambda states, logits: states[:, None], horizon=2)
     outcome = plan(prior, Two(), [0, 0], Budget(nodes=20))
     torch.testing.assert_close(outcome.plan.actions, torch.full((2, 2, 1), 0.4))
-    assert outcome.charged[:, 0].tolist() == [4, 4]
+    assert outcome.charged[:, NODES].tolist() == [4, 4]
 
 
 def test_what_a_prior_cannot_be_is_named() -> None:
@@ -285,7 +286,7 @@ def test_every_planner_s_plan_can_be_polished_to_the_optimum(first: Any, then: A
         then = GradientShooting(horizon=HORIZON, starts=1, optimiser="lbfgs", tolerance=1e-6)
     outcome = plan(WarmStarted(first, then), linear(), STARTS, Budget(nodes=4000))
     np.testing.assert_allclose(outcome.plan.value, best(), rtol=1e-5)
-    assert (outcome.charged[:, 0] <= 4000).all()
+    assert (outcome.charged[:, NODES] <= 4000).all()
 
 
 @pytest.mark.parametrize("planner", [MCTS(), MCTS(selection="gumbel"), Beam(horizon=4)])
@@ -363,7 +364,7 @@ def test_plans_keep_the_distance_from_a_cliff_that_their_risk_wants(risk: Any) -
 
 def test_every_particle_is_a_node() -> None:
     outcome = plan(CEM(horizon=3, risk="worst"), NoisyActions(Cliff(), 0.1, 4), [0, 0], Budget(nodes=960))
-    assert (outcome.charged[:, 0] == 960).all()
+    assert (outcome.charged[:, NODES] == 960).all()
 
 
 def test_undisturbed_is_the_model_itself() -> None:
@@ -393,4 +394,4 @@ def test_gradients_climb_the_risk_over_disturbances(optimiser: Any) -> None:
 
     planner = GradientShooting(horizon=1, optimiser=optimiser, risk=("cvar", 0.35))
     outcome = plan(planner, NoisyActions(Bowl(), 0.05, 400), [0, 0], Budget(nodes=400 * 300))
-    assert (outcome.plan.actions + 0.5).abs().max() < 0.05 and (outcome.charged[:, 0] <= 400 * 300).all()
+    assert (outcome.plan.actions + 0.5).abs().max() < 0.05 and (outcome.charged[:, NODES] <= 400 * 300).all()

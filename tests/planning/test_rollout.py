@@ -22,6 +22,7 @@ from forethought.planning.interface import (
     Stochastic,
 )
 from forethought.planning.rollout import rollout, take
+from forethought.planning.usage import MODEL_CALLS, NODES
 from forethought.planning.wrappers.rollout_value import RolloutValue, state_hash
 
 
@@ -72,8 +73,8 @@ def test_returns_are_those_of_a_loop_and_an_end_ends_only_its_own(gamma: float, 
 def test_usage_is_one_node_and_one_call_a_step() -> None:
     answer = rollout(Line(), torch.zeros(1), SequenceQuery(np.array([1], dtype=np.int32), torch.zeros(1, 4, 7, 1)))
     assert answer.usage is not None and answer.usage.shape == (1, len(UNITS))
-    assert dict(zip(UNITS, answer.usage[0]))["nodes"] == 28
-    assert answer.usage[0, :2].tolist() == [28, 28] and answer.usage[0, 2:].sum() == 0
+    charged = dict(zip(UNITS, answer.usage[0]))
+    assert {unit: amount for unit, amount in charged.items() if amount} == {"nodes": 28, "model_calls": 28}
     assert answer.spent is None
 
 
@@ -121,7 +122,7 @@ def test_particles_lie_side_by_side_and_are_charged() -> None:
     query = SequenceQuery(np.arange(2, dtype=np.int32), torch.zeros(2, 2, 1, 1), np.array([5, 6], dtype=np.uint64))
     answer = rollout(Swarm(), torch.tensor([0.0, 100.0]), query)
     assert answer.returns.tolist() == [[[0, 11, 22]] * 2, [[1100, 1111, 1122]] * 2]
-    assert answer.usage is not None and answer.usage[:, 0].tolist() == [6, 6]
+    assert answer.usage is not None and answer.usage[:, NODES].tolist() == [6, 6]
 
 
 def test_states_may_be_nested() -> None:
@@ -156,7 +157,7 @@ def test_value_is_the_return_of_the_policy_and_its_steps_are_charged() -> None:
     _, root = model.start([0.0, 1.0])
     wanted = [by_hand(x, [0.5] * 3, 1.0, 1e9) for x in (0.0, 1.0)]
     assert root.value.tolist() == pytest.approx(wanted)
-    assert root.usage is not None and root.usage[:, :2].tolist() == [[4, 4], [4, 4]]
+    assert root.usage is not None and root.usage[:, [NODES, MODEL_CALLS]].tolist() == [[4, 4], [4, 4]]
     _, plain = model.expand(torch.zeros(1, dtype=torch.float64), torch.zeros(1), evaluate="none")
     assert plain.usage is None
 
@@ -165,7 +166,7 @@ def test_finished_states_are_worth_nothing_and_cost_no_rollout() -> None:
     model = RolloutValue(Line(1.0), 5, lambda states, logits: torch.zeros_like(states))
     _, said = model.expand(torch.tensor([0.0, 0.9], dtype=torch.float64), torch.tensor([0.5, 0.5]))
     assert said.value.tolist() == pytest.approx([0.5 * 5 + 5, 0.0])
-    assert said.usage is not None and said.usage[:, 0].tolist() == [6, 1]
+    assert said.usage is not None and said.usage[:, NODES].tolist() == [6, 1]
 
 
 @dataclass

@@ -39,6 +39,7 @@ from forethought.planning import (
 )
 from forethought.planning.testing.check_model import check_model
 from forethought.planning.trees.beam import Beam
+from forethought.planning.usage import NODES
 
 SEEN = torch.tensor([[-0.9, 0.43589, 0.5], [0.8, -0.6, -1.0], [1.0, 0.0, 3.0]])
 QUICK = Fit(epochs=25, patience=25)
@@ -263,7 +264,7 @@ def test_it_passes_check_model(probabilistic):
 def test_shooting_planners_plan_with_it_within_their_budget(planner, propagate):
     model = untrained(pendulum_config()).propagated(propagate)
     outcome = plan(planner, model, SEEN, Budget(nodes=1600))
-    assert (outcome.charged[:, 0] <= 1600).all() and (outcome.charged[:, 0] > 1200).all()
+    assert (outcome.charged[:, NODES] <= 1600).all() and (outcome.charged[:, NODES] > 1200).all()
     assert (outcome.plan.actions.abs() <= 2).all()
 
 
@@ -271,7 +272,7 @@ def test_shooting_planners_plan_with_it_within_their_budget(planner, propagate):
 def test_planners_over_discrete_actions_plan_with_its_mean_within_their_budget(planner):
     model = DiscretizedActions(TerminalValue(untrained(pendulum_config()), lambda s: -s[:, 2].square(), 0.9), 3)
     outcome = plan(planner, model, SEEN, Budget(nodes=200))
-    assert (outcome.charged[:, 0] <= 200).all() and (outcome.charged[:, 0] >= 100).all()
+    assert (outcome.charged[:, NODES] <= 200).all() and (outcome.charged[:, NODES] >= 100).all()
 
 
 @pytest.mark.parametrize("planner", [ILQR(), DDP(), WarmStarted(CEM(), ILQR()), GradientShooting()])
@@ -279,7 +280,7 @@ def test_planners_through_derivatives_plan_with_its_mean(planner):
     model = untrained(pendulum_config(hidden=8, members=2))
     outcome = plan(planner, model.propagated("mean"), SEEN, Budget(nodes=6000))
     idle = plan(CEM(population=1, iterations=1), model.propagated("mean"), SEEN, Budget(nodes=6000))
-    assert (outcome.charged[:, 0] <= 6000).all() and (outcome.plan.value > idle.plan.value).all()
+    assert (outcome.charged[:, NODES] <= 6000).all() and (outcome.plan.value > idle.plan.value).all()
     if not isinstance(planner, GradientShooting):
         with pytest.raises(ModelError, match="particles"):
             plan(planner, model, SEEN, Budget(nodes=6000))

@@ -12,6 +12,7 @@ from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, Budget, SequenceQuery, plan
 from forethought.planning.interface import Constrained, Vectorised, offered
 from forethought.planning.rollout import rollout
+from forethought.planning.usage import NODES
 from forethought.planning.vectors.queries import Gradients
 
 STEPS, ROWS = 6, 7
@@ -67,7 +68,7 @@ def test_returns_and_charges_are_the_same_without_it(gamma, horizon):
     asked = SequenceQuery(np.arange(ROWS, dtype=np.int32), actions[:horizon].transpose(0, 1)[:, None])
     quick, slow = (rollout(pendulum(kind), states, asked, gamma) for kind in (MLPModel, Stepped))
     torch.testing.assert_close(quick.returns, slow.returns, atol=1e-4, rtol=1e-5)
-    assert np.array_equal(quick.usage, slow.usage) and quick.usage[0, 0] == horizon
+    assert np.array_equal(quick.usage, slow.usage) and quick.usage[0, NODES] == horizon
 
 
 def test_changed_weights_are_used():

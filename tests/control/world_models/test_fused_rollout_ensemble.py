@@ -9,6 +9,7 @@ from forethought.control.world_models.ensemble.net import StackedNet
 from forethought.planning import CEM, Budget, SequenceQuery, plan
 from forethought.planning.interface import Vectorised, offered
 from forethought.planning.rollout import rollout
+from forethought.planning.usage import NODES
 
 STEPS, ROWS = 6, 7
 
@@ -69,7 +70,7 @@ def test_returns_and_charges_are_the_same_without_it(probabilistic, particles):
     settings = {"probabilistic": probabilistic, "particles": particles}
     quick, slow = (rollout(ensemble(kind, **settings), seen, asked(actions), 0.9) for kind in (EnsembleModel, Stepped))
     torch.testing.assert_close(quick.returns, slow.returns, atol=2e-4, rtol=1e-5)
-    assert np.array_equal(quick.usage, slow.usage) and quick.usage[0, 0] == STEPS * particles
+    assert np.array_equal(quick.usage, slow.usage) and quick.usage[0, NODES] == STEPS * particles
 
 
 def test_a_row_has_the_same_return_alone_and_among_others():

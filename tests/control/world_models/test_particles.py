@@ -12,6 +12,7 @@ from forethought.control.world_models.ensemble.net import StackedNet
 from forethought.planning.interface import SequenceQuery, Stochastic, offered
 from forethought.planning.rollout import rollout, take
 from forethought.planning.shooting import CEM
+from forethought.planning.usage import NODES
 
 STEPS, PARTICLES = 4, 6000
 START = torch.tensor([[0.3, -0.2]])
@@ -123,7 +124,7 @@ def test_candidates_of_a_row_are_compared_under_the_same_noise(propagate):
     told = rollout(
         of, START.expand(2, 2), SequenceQuery(np.arange(2, dtype=np.int32), same, np.array([5, 6], np.uint64))
     )
-    assert told.returns.shape == (2, 3, 4) and (told.usage[:, 0] == 3 * 4 * 4).all()
+    assert told.returns.shape == (2, 3, 4) and (told.usage[:, NODES] == 3 * 4 * 4).all()
     torch.testing.assert_close(told.returns, told.returns[:, :1].expand(2, 3, 4))
     assert (told.returns[0, 0] != told.returns[1, 0]).all()
     spread = CEM(risk="mean").reduce(told.returns) - CEM(risk="worst").reduce(told.returns)

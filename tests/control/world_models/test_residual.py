@@ -27,6 +27,7 @@ from forethought.control.world_models.residual.model import physics_prediction
 from forethought.control.world_models.residual.net import HurdleNet
 from forethought.planning import CEM, ILQR, MCTS, Budget, plan
 from forethought.planning.testing.check_model import check_model
+from forethought.planning.usage import NODES
 
 WRONG = Pendulum(mass=1.4, length=0.9, gravity=9.0)
 CONFIG = config_for("Pendulum-v1", EnsembleConfig, hidden=32, probabilistic=False)
@@ -98,14 +99,14 @@ def test_it_passes_check_model_and_charges_members_and_physics(fitted):
     model, _, on, _ = fitted
     check_model(model, on.obs[:4], gradients=True)
     check_model(DiscretizedActions(model, 3), on.obs[:4])
-    assert (model.expand(on.obs, on.action)[1].usage[:, 0] == model.cost).all() and model.cost == 6
+    assert (model.expand(on.obs, on.action)[1].usage[:, NODES] == model.cost).all() and model.cost == 6
 
 
 @pytest.mark.parametrize("planner", [CEM(horizon=8), ILQR(horizon=8), MCTS()])
 def test_planners_plan_with_it(fitted, planner):
     model = fitted[0] if not isinstance(planner, MCTS) else DiscretizedActions(fitted[0], 3)
     outcome = plan(planner, model, fitted[2].obs[:2], Budget(nodes=4000))
-    assert (outcome.charged[:, 0] <= 4000).all() and (outcome.charged[:, 0] > 500).all()
+    assert (outcome.charged[:, NODES] <= 4000).all() and (outcome.charged[:, NODES] > 500).all()
 
 
 def test_saved_and_loaded_it_is_the_same_with_its_wrong_physics(fitted, tmp_path):

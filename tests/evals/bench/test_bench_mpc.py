@@ -10,6 +10,7 @@ import torch
 from forethought.evals.bench import mpc, mpc_peers
 from forethought.planning import Budget, plan
 from forethought.planning.shooting import MPPI
+from forethought.planning.usage import NODES
 
 
 @pytest.mark.parametrize("name", ["mlp", "ensemble"])
@@ -38,7 +39,7 @@ def test_peers_roll_out_the_same_weights_to_the_same_returns(name):
 def test_everyone_is_charged_what_the_table_says():
     model = mpc.models()["ensemble"]
     outcome = plan(MPPI(horizon=3, population=10, iterations=1), model, mpc.OBSERVATION, Budget(nodes=10 * 3 * 5))
-    assert outcome.charged[0, 0] == 150
+    assert outcome.charged[0, NODES] == 150
 
 
 def test_a_peer_without_its_package_is_left_out_and_named(tmp_path, monkeypatch, capsys):

@@ -10,6 +10,7 @@ from forethought.control import Bouncer, EnsembleModel, load_model
 from forethought.control.world_models.mlp import fit
 from forethought.evals.cli.main import app
 from forethought.planning import CEM, Budget, plan
+from forethought.planning.usage import NODES
 
 
 def call(*arguments):
@@ -52,7 +53,7 @@ def test_mujocos_environments_are_trained_on_where_they_are_installed(tmp_path, 
     model = load_model(tmp_path / "it")
     assert code == 0 and f"40 steps of {env}" in output and model.config.termination == "learned"
     outcome = plan(CEM(horizon=3), model, torch.zeros(2, observed), Budget(nodes=240))
-    assert outcome.plan.actions.shape == (2, 3, pushes) and (outcome.charged[:, 0] == 240).all()
+    assert outcome.plan.actions.shape == (2, 3, pushes) and (outcome.charged[:, NODES] == 240).all()
 
 
 def test_without_mujoco_the_error_says_what_to_install(tmp_path, monkeypatch):

@@ -75,9 +75,10 @@ def test_the_tree_of_a_row_holds_its_answer(questions, tmp_path, faked):
             if row.get("truncated_from"):
                 continue
             assert len(tree["nodes"]) == row["ledger"]["charged"]["nodes"] + 1
-            place = {node[0]: node for node in tree["nodes"]}
+            nodes = [dict(zip(tree["columns"], node)) for node in tree["nodes"]]
+            text = {node["node"]: node["text"] for node in nodes}
             if row["finished"]:
-                assert f"#### {row['answer']}" == place[tree["path"][-1]][tree["columns"].index("text")]
+                assert f"#### {row['answer']}" == text[tree["path"][-1]]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 30, 71, 72])

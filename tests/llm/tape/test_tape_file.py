@@ -10,6 +10,7 @@ import pytest
 
 from forethought.llm.load import load_text_model
 from forethought.llm.tape.sqlite import TapeFile
+from forethought.planning.usage import NODES
 
 
 def key(n):
@@ -38,7 +39,7 @@ async def walk(text, slots=(0, 1, 2), to_end=False):
         parents = [state for state in states for _ in slots]
         states, expansion = await text.expand(parents, list(slots) * len(states), to_end=to_end)
         told += [(s.tokens, s.ended) for s in states] + expansion.value.tolist() + expansion.reward.tolist()
-        spent += expansion.spent[:, 1:].sum()
+        spent += np.delete(expansion.spent, NODES, axis=1).sum()
         states = states[:2]
     assert {state[1] for state in told if isinstance(state, tuple)} > {""}, "the tree has open states and dead ends"
     return told, spent

@@ -25,6 +25,7 @@ from forethought.planning.rollout import rollout
 from forethought.planning.sampling.gaussian import Gaussian, GaussianSearch
 from forethought.planning.shooting import CEM, ICEM, MPPI, BestOfN, Shooting
 from forethought.planning.shooting_settings import GaussianSettings
+from forethought.planning.usage import NODES
 
 PLANNERS = [BestOfN(), CEM(), MPPI()]
 NAMES = ["best_of_n", "cem", "mppi"]
@@ -79,7 +80,7 @@ def solve(planner: Shooting, nodes: int, seed: int = 0, starts: Any = STARTS, af
     while not search.done.all():
         query = search.ask(remaining)
         answer = rollout(model, states[query.row], query)
-        remaining[query.row] -= answer.usage[:, 0].astype(int)
+        remaining[query.row] -= answer.usage[:, NODES].astype(int)
         search.tell(query, answer)
     assert (remaining >= 0).all()
     return search

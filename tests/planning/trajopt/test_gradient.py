@@ -25,6 +25,7 @@ from forethought.planning import (
 )
 from forethought.planning.testing.check_model import check_search
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
+from forethought.planning.usage import NODES
 from forethought.planning.vectors.queries import ReturnGradients
 
 
@@ -73,7 +74,7 @@ def test_they_keep_the_contract_of_a_search(planner: Any) -> None:
 @pytest.mark.parametrize("nodes", [1, 5, 59, 60, 1000])
 def test_budgets_are_exact_and_bounds_hold(nodes: int) -> None:
     outcome = plan(GradientShooting(horizon=10, std=3.0), linear(0.3), STARTS, Budget(nodes=nodes))
-    assert (outcome.charged[:, 0] <= nodes).all() and (outcome.charged[:, 0] > nodes - 30 * 4).all()
+    assert (outcome.charged[:, NODES] <= nodes).all() and (outcome.charged[:, NODES] > nodes - 30 * 4).all()
     assert (outcome.plan.actions.abs() <= torch.tensor(0.3)).all()
 
 
@@ -151,15 +152,15 @@ def test_a_polished_plan_is_the_optimum_where_sampling_alone_is_not() -> None:
 def test_the_first_gets_its_share_and_the_second_what_is_left() -> None:
     outcome = plan(WarmStarted(CEM(horizon=10), ILQR(horizon=10), share=0.25), linear(), STARTS, Budget(nodes=2000))
     assert outcome.search.first.iteration.tolist() == [3, 3, 3]
-    assert (outcome.charged[:, 0] <= 500 + 10 * 3 + 2 * 90).all() and outcome.plan.stop_reason == ["converged"] * 3
+    assert (outcome.charged[:, NODES] <= 500 + 10 * 3 + 2 * 90).all() and outcome.plan.stop_reason == ["converged"] * 3
     timed = plan(WarmStarted(CEM(horizon=10), ILQR(horizon=10), nodes=300), linear(), STARTS, Budget(seconds=60))
-    assert timed.plan.stop_reason == ["converged"] * 3 and (timed.charged[:, 0] < 1000).all()
+    assert timed.plan.stop_reason == ["converged"] * 3 and (timed.charged[:, NODES] < 1000).all()
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 15, 100])
 def test_however_small_the_budget_there_is_a_plan(nodes: int) -> None:
     outcome = plan(WarmStarted(CEM(horizon=10), ILQR(horizon=10)), linear(), STARTS, Budget(nodes=nodes))
-    assert (outcome.charged[:, 0] <= nodes).all() and np.isfinite(outcome.plan.value).all()
+    assert (outcome.charged[:, NODES] <= nodes).all() and np.isfinite(outcome.plan.value).all()
 
 
 def test_the_next_decision_goes_on_from_a_polished_plan() -> None:

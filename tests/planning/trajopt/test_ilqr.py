@@ -28,6 +28,7 @@ from forethought.planning.rollout import rollout
 from forethought.planning.testing.check_model import check_search
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
 from forethought.planning.trajopt.backward import QuadraticModel, backward_pass
+from forethought.planning.usage import NODES
 from forethought.planning.vectors.queries import Gradients, Linearization, Rollouts, linearization_nodes
 
 BOTH = [ILQR(), DDP()]
@@ -104,7 +105,7 @@ def test_one_improvement_is_the_lqr_optimum(planner: ILQR) -> None:
     torch.testing.assert_close(outcome.plan.actions[:, 0], -starts @ law.gain[0].T)
     assert outcome.search.improvements.tolist() == [1, 1, 1] and outcome.plan.stop_reason == ["converged"] * 3
     assert outcome.plan.gradient is not None and outcome.plan.gradient.max() < 1e-9
-    assert (outcome.charged[:, 0] == 15 * 2 + 2 * linearization_nodes(15, 4, 2 * planner.second)).all()
+    assert (outcome.charged[:, NODES] == 15 * 2 + 2 * linearization_nodes(15, 4, 2 * planner.second)).all()
 
 
 def test_its_feedback_is_the_lqr_gain() -> None:
@@ -182,7 +183,7 @@ def test_a_row_of_a_batch_is_the_same_row_alone() -> None:
     for b in range(3):
         alone = plan(ILQR(horizon=30), Swing(), STARTS[b : b + 1], Budget(nodes=3000))
         torch.testing.assert_close(alone.plan.actions[0], together.plan.actions[b], rtol=1e-6, atol=1e-7)
-        assert alone.charged[0, 0] == together.charged[b, 0]
+        assert alone.charged[0, NODES] == together.charged[b, NODES]
 
 
 def test_an_episode_that_may_end_is_planned_to_its_end_only() -> None:
@@ -205,7 +206,7 @@ def test_it_keeps_the_contract_of_a_search(planner: ILQR) -> None:
 @pytest.mark.parametrize("nodes", [1, 7, 40, 200, 1000])
 def test_a_cap_in_nodes_is_never_exceeded_and_a_plan_is_always_there(nodes: int) -> None:
     outcome = plan(ILQR(horizon=10), Swing(), STARTS, Budget(nodes=nodes))
-    assert (outcome.charged[:, 0] <= nodes).all()
+    assert (outcome.charged[:, NODES] <= nodes).all()
     assert set(outcome.plan.stop_reason) <= {"budget", "converged"} and np.isfinite(outcome.plan.value).all()
     assert outcome.plan.actions.shape == (3, min(10, nodes), 1)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from forethought.planning import BoxActions, Budget, GradientShooting, plan
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
 from forethought.planning.trajopt.lbfgs import LBFGS, two_loop
+from forethought.planning.usage import NODES
 
 Function = Callable[[Tensor], Tensor]
 
@@ -148,9 +149,9 @@ def test_every_evaluation_is_paid_those_of_the_line_search_too(nodes: int) -> No
     planner = GradientShooting(horizon=10, std=3.0, optimiser="lbfgs", tolerance=0.0)
     outcome = plan(planner, linear(0.3), STARTS, Budget(nodes=nodes))
     each = outcome.search.x[0].shape[0] * 3 * outcome.plan.actions.shape[1]
-    np.testing.assert_array_equal(outcome.charged[:, 0], outcome.search.iteration * each)
+    np.testing.assert_array_equal(outcome.charged[:, NODES], outcome.search.iteration * each)
     ended = np.array(outcome.plan.stop_reason) == "budget"
-    assert (outcome.charged[:, 0] <= nodes).all() and (outcome.charged[ended, 0] > nodes - each).all()
+    assert (outcome.charged[:, NODES] <= nodes).all() and (outcome.charged[ended, NODES] > nodes - each).all()
     assert (outcome.plan.actions.abs() <= torch.tensor(0.3)).all()
 
 

@@ -17,6 +17,7 @@ from forethought.planning.interface import DiscreteActions, SampledActions, Size
 from forethought.planning.states import ListStates
 from forethought.planning.trees.beam import BFS, Beam, affordable
 from forethought.planning.trees.nodes import EVALUATED, SOLVED
+from forethought.planning.usage import NODES
 
 Path = tuple[int, ...]
 
@@ -218,7 +219,7 @@ def test_without_widths_sweeps_widen_and_pay_only_for_what_is_new(distinct, give
                 beam *= 2
         assert sorted(edges(out.search, b)) == sorted(reference.opened[:budget])
         assert out.plan.stop_reason[b] == ("budget" if len(reference.opened) >= budget else "exhausted")
-        assert out.charged[b, 0] == min(budget, len(reference.opened))
+        assert out.charged[b, NODES] == min(budget, len(reference.opened))
 
 
 def test_what_a_smaller_budget_opens_is_the_beginning_of_a_larger_run():

@@ -34,6 +34,7 @@ from forethought.planning.testing.problems import Table, bandit, chain
 from forethought.planning.trees.mcts import GumbelSettings, WideningSettings
 from forethought.planning.trees.nodes import DUPLICATE
 from forethought.planning.trees.selection import halving_visits
+from forethought.planning.usage import NODES
 
 MakeTable = Callable[..., Table]
 
@@ -393,7 +394,7 @@ def test_gumbel_halves_a_bandit_down_to_the_best_arms() -> None:
 def test_a_closing_search_walks_a_chain_to_its_end_and_stops_when_all_is_known(selection: Any) -> None:
     found = plan(MCTS(selection=selection, terminal="close", choose="value"), chain(6), [0], Budget(nodes=100))
     assert found.plan.actions[0].tolist() == [1] * 6
-    assert found.plan.stop_reason == ["exhausted"] and found.charged[0, 0] == 12
+    assert found.plan.stop_reason == ["exhausted"] and found.charged[0, NODES] == 12
     assert max(f.value for f in found.plan.finished[0]) == pytest.approx(1.0)
 
 
@@ -591,7 +592,7 @@ def test_plan_may_be_called_while_calls_are_under_way(selection: Any, table: Mak
 def test_gumbel_over_unbounded_offers_closes_finished_states_and_chooses_the_best_of_them() -> None:
     model = bandit([0.2, 0.9, 0.4, 0.1], sampled=True)
     found = plan(MCTS(selection="gumbel"), model, [0], Budget(nodes=20))
-    assert found.plan.stop_reason == ["exhausted"] and found.charged[0, 0] == 4
+    assert found.plan.stop_reason == ["exhausted"] and found.charged[0, NODES] == 4
     offered = model.reward[0, model.taken(model.start([0] * 4)[0], range(4))]
     assert found.plan.actions[0].tolist() == [int(offered.argmax())] and np.isfinite(found.plan.weights).all()
 

@@ -19,6 +19,7 @@ from forethought.planning.noise import uniforms
 from forethought.planning.states import ListStates
 from forethought.planning.trees.categorical import refit
 from forethought.planning.trees.nodes import AWAITED
+from forethought.planning.usage import NODES
 
 
 class World:
@@ -219,7 +220,7 @@ def test_refits_concentrate_on_good_prefixes(planner, n):
     single = plan(BestOfN(population=100), world, range(rows), Budget(nodes=1000))
     first, last = single.search.scores[:, :100].mean(1), refitted.search.scores[:, :20].mean(1)
     assert (last > first).mean() >= 0.8 and last.mean() > first.mean() + 0.04
-    assert refitted.charged[:, 0].mean() < 0.8 * single.charged[:, 0].mean()
+    assert refitted.charged[:, NODES].mean() < 0.8 * single.charged[:, NODES].mean()
 
 
 def test_counts_are_weights_scaled_by_the_effective_number_and_added_along_paths():
@@ -252,7 +253,7 @@ def test_kept_candidates_are_weighed_again():
 @pytest.mark.parametrize("planner", [BestOfN(), CEM(), MPPI()])
 def test_a_small_tree_is_exhausted_or_the_row_stalls(planner):
     out = plan(planner, World(2, depth=3), range(5), Budget(nodes=1000))
-    assert set(out.plan.stop_reason) <= {"exhausted", "stalled"} and (out.charged[:, 0] <= 14).all()
+    assert set(out.plan.stop_reason) <= {"exhausted", "stalled"} and (out.charged[:, NODES] <= 14).all()
 
 
 def test_without_prior_mass_one_elite_is_where_it_converges():

@@ -10,6 +10,7 @@ from forethought.planning import Budget, plan
 from forethought.planning.interface import Expansion
 from forethought.planning.testing.check_model import check_search
 from forethought.planning.trees.rebase import Rebase, shared_out
+from forethought.planning.usage import NODES
 
 
 class Letters:
@@ -86,7 +87,7 @@ def test_a_cold_temperature_follows_the_best_and_a_hot_one_shares_alike():
 def test_wider_sweeps_pay_only_for_what_is_new_and_the_budget_is_exact():
     model = Letters()
     outcome = plan(Rebase(), model, [""], Budget(nodes=60))
-    assert len(model.opened) == len(set(model.opened)) == 60 == outcome.charged[0, 0]
+    assert len(model.opened) == len(set(model.opened)) == 60 == outcome.charged[0, NODES]
     best = max((s for s in model.opened if len(s) == 4), key=model.worth)
     assert outcome.plan.value[0] == pytest.approx(model.worth(best))
 

@@ -13,6 +13,7 @@ from torch.func import hessian, jacrev
 from forethought.planning import UNITS, BoxActions, Expansion, ModelError, SequenceQuery
 from forethought.planning.interface import Stochastic
 from forethought.planning.rollout import rollout
+from forethought.planning.usage import NODES
 from forethought.planning.vectors.jacobians import flat_of, states_of
 from forethought.planning.vectors.queries import Gradients, Linearization, Rollouts, linearization_nodes
 
@@ -141,10 +142,10 @@ def test_the_ledger_counts_jacobians_hessians_and_backward_passes(cost: int) -> 
     for second, each in ((False, n + 2 * n), (True, n + 2 * n + size * 2 * n)):
         query = Linearization(row, sequences[:, :1], None, walked.states[:, 0, :-1], second)
         assert query.nodes == linearization_nodes(STEPS, n, size * second) == each * STEPS
-        assert (rollout(model, states, query).usage[:, 0] == cost * query.nodes).all()
+        assert (rollout(model, states, query).usage[:, NODES] == cost * query.nodes).all()
     query = Gradients(row, sequences)
     assert query.nodes == 3 * 2 * STEPS
-    assert (rollout(model, states, query).usage[:, 0] == cost * query.nodes).all()
+    assert (rollout(model, states, query).usage[:, NODES] == cost * query.nodes).all()
 
 
 def test_a_part_of_a_query_is_a_query_about_those_rows() -> None:
