@@ -6,6 +6,11 @@ import os
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+# on a busy machine an example takes as long as it takes
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

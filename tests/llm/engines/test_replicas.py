@@ -119,14 +119,16 @@ def test_a_run_in_which_a_replica_is_killed_has_the_same_results(ray, killing, d
 
 
 class Counting(Engine):
-    """An engine that writes the next numbers, with the id of its process as `cached`."""
+    """An engine that writes the next numbers, with the id of its process as `cached`; it never answers a stream of
+    that number."""
 
     fingerprint, context = "numbers", 100
 
     async def generate(self, prompt, sampling, stream):
         if not prompt:
             raise ValueError("the prompt is empty")
-        await asyncio.sleep(stream)
+        if stream == os.getpid():
+            await asyncio.Event().wait()
         step = tuple(range(prompt[-1] + 1, prompt[-1] + 1 + sampling.max_tokens))
         return Generation([step], [(0.0,) * len(step)], "stop", os.getpid())
 
@@ -144,14 +146,14 @@ async def test_requests_survive_the_death_of_a_replica_and_fail_when_none_is_lef
     assert (await engine.score((0, 1, 5), (6, 7))).logprobs == (1, 0) and engine.counters.requests == 5
     with pytest.raises(ValueError, match="prompt is empty"):
         await engine.generate((), three, 0)
-    under_way = asyncio.create_task(engine.generate((1, 1, 8), three, 1))
+    under_way = asyncio.create_task(engine.generate((1, 1, 8), three, pids[1]))
     await asyncio.sleep(0.2)
     os.kill(pids[1], signal.SIGKILL)
     found = await under_way
     assert (found.steps, found.cached, engine.died) == ([(9, 10, 11)], pids[0], 1), "repeated on the other"
     os.kill(pids[0], signal.SIGKILL)
     with pytest.raises(ReplicasGone):
-        await engine.generate((0, 1), three, 60)
+        await engine.generate((0, 1), three, pids[0])
     await engine.close()
     with pytest.raises(RuntimeError, match="was closed"):
         await engine.score((5,), (6,))

@@ -156,5 +156,5 @@ def test_reading_takes_time_in_proportion_to_the_text(family):
             best = min(best, time.process_time() - begun)
         return best
 
-    short, long = seconds(10_000), seconds(100_000)
-    assert long <= 0.3 and long <= 15 * max(short, 0.002)
+    # ten times the text takes ten times the time, a hundred times where a loop is nested; a busy machine may treble it
+    assert seconds(100_000) <= 40 * max(seconds(10_000), 0.002)
