@@ -1,13 +1,11 @@
-"""Collecting from a real environment, learning from it, saving what was learned."""
-
-from dataclasses import replace
+"""Learning from a real environment and saving what was learned."""
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
-from forethought.control import Fit, FunctionPolicy, MLPModel, config_for, fit_mlp, join
+from forethought.control import Fit, MLPModel, config_for, fit_mlp
 from forethought.control.data.collector import collect
 from forethought.control.world_models.mlp.fit import training_targets
 
@@ -18,44 +16,6 @@ QUICK = Fit(epochs=60, patience=30)
 def pendulum():
     data = collect("Pendulum-v1", 800, seed=0)
     return (*fit_mlp(data, config_for("Pendulum-v1", hidden=32), QUICK), data)
-
-
-def test_collected_steps_are_the_environments_own():
-    env = gymnasium.make("Pendulum-v1")
-    data = collect(env, 250, seed=7)
-    assert len(data) == 250 and data.obs.shape == (250, 3) and data.action.shape == (250, 1)
-    assert torch.equal(data.obs[1:200], data.next_obs[:199])
-    assert not torch.equal(data.obs[200], data.next_obs[199])  # the time limit began a new episode
-    assert not data.terminated.any()
-    again = collect("Pendulum-v1", 250, seed=7)
-    assert torch.equal(data.next_obs, again.next_obs)
-
-
-def test_terminations_and_discrete_actions_are_collected():
-    data = collect("CartPole-v1", 200, seed=0)
-    assert data.action.dtype == torch.int64 and 4 < int(data.terminated.sum()) < 30
-    assert (data.reward == 1).all()
-
-
-def test_a_policy_acts_and_is_reset_after_every_episode():
-    class Left:
-        resets = 0
-
-        def reset(self):
-            self.resets += 1
-
-        def __call__(self, observation):
-            return 0
-
-    policy = Left()
-    data = collect("CartPole-v1", 50, policy=policy, seed=0)
-    assert (data.action == 0).all() and policy.resets == int(data.terminated.sum()) > 0
-
-
-def test_random_actions_are_repeated():
-    data = collect("Pendulum-v1", 150, seed=0, action_repeat=4)
-    same = (data.action[1:] == data.action[:-1]).float().mean()
-    assert 0.5 < same < 0.9
 
 
 def test_it_learns_pendulum_from_800_steps_and_predicts_others(pendulum):
@@ -108,33 +68,6 @@ def test_a_folder_without_a_model_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"format": 99, "kind": "mlp"}')
     with pytest.raises(ValueError, match="expected"):
         MLPModel.load(tmp_path)
-
-
-def test_transitions_with_nan_or_unequal_lengths_are_refused():
-    step = collect("CartPole-v1", 5, seed=0)
-    with pytest.raises(ValueError, match="NaN or infinity in reward"):
-        replace(step, reward=torch.full((5,), float("nan")))
-    with pytest.raises(ValueError, match="one length"):
-        replace(step, obs=step.obs[:2])
-    with pytest.raises(ValueError, match="nothing to join"):
-        join([])
-    rest, out = join([step, step]).split(0.2)
-    assert (len(rest), len(out)) == (8, 2)
-
-
-def test_truncations_are_recorded_and_kept_apart_from_terminations():
-    data = collect("Pendulum-v1", 401, seed=0, reset_after=150)
-    assert not data.truncated.any()  # a reset by the collector is not the environment's
-    data = collect("Pendulum-v1", 401, seed=0)
-    assert data.truncated.nonzero()[:, 0].tolist() == [199, 399] and not data.terminated.any()
-    assert join([data, data]).truncated.sum() == 4
-    assert data.take(torch.tensor([199, 5])).truncated.tolist() == [True, False]
-    assert sum(int(part.truncated.sum()) for part in data.split(0.3)) == 2
-
-
-def test_a_function_of_the_observation_is_a_policy():
-    data = collect("CartPole-v1", 30, policy=FunctionPolicy(lambda obs: int(obs[2] > 0)), seed=0)
-    assert torch.equal(data.action, (data.obs[:, 2] > 0).long())
 
 
 def test_spaces_it_cannot_learn_are_named():
