@@ -7,21 +7,20 @@ import shutil
 
 import numpy as np
 import pytest
-from fakes import LINES, Letters, LineEngine
+from fakes import LINES, LineEngine
 from text_walks import QUESTION, column, model, solve, told
 
 from forethought.llm.builtin.stories import held_out
 from forethought.llm.concurrency import gather_or_cancel
 from forethought.llm.critics import LogProb, NoCritic, SelfCritique, make_critic
-from forethought.llm.engines.base import Generation, Sampling
 from forethought.llm.load import BUILTIN, load_text_model
 from forethought.llm.step_result import UsageRow
 from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import ChatFormat, PlainFormat
 from forethought.llm.text.state import TextState
-from forethought.llm.text.steps import noise_stream, split_generation
+from forethought.llm.text.steps import noise_stream
 from forethought.llm.text_model import TextModel
-from forethought.planning.interface import UNITS, ModelError
+from forethought.planning.interface import UNITS
 
 
 async def test_slots_of_the_root_and_later_slots_open_streams_and_slot_zero_inherits():
@@ -218,33 +217,6 @@ async def test_greedy_is_one_path_whatever_the_slot_and_shares_the_tape():
     (one, two), _ = await greedy.expand([root, root], [0, 5])
     assert one == two and len(text.engine.generated) == 1 and greedy.tape is text.tape and text.sampling.temperature
     assert text.seeded(4).seed == 4 and text.seeded(4).tape is text.tape
-
-
-@pytest.mark.parametrize(
-    "steps, ended, limit, wanted",
-    [
-        (["ab\n", "cd\n"], "stop", 9, ["ab\n|stop", "cd\n|stop"]),
-        (["ab\n", "####\n"], "end", 9, ["ab\n|stop", "####\n|end"]),
-        (["ab\n"], "end", 9, ["ab\n|stop", "|end"]),
-        (["ab\n", "c"], "end", 9, ["ab\n|stop", "c|end"]),
-        (["ab\n", "cdefg\n"], "stop", 3, ["ab\n|stop", "cde|length"]),
-        (["abc"], "end", 3, ["abc|length"]),
-        (["ab\n"], "length", 3, ["ab\n|stop"]),
-        ([], "end", 3, ["|end"]),
-    ],
-)
-def test_a_long_request_is_split_into_the_steps_of_single_requests(steps, ended, limit, wanted):
-    tokens = [tuple(map(ord, step)) for step in steps]
-    made = Generation(tokens, [(0.0,) * len(step) for step in tokens], ended, seconds=2.0)
-    found = split_generation(made, Sampling(max_tokens=limit, ends=("####",)), 99, Letters().decode)
-    assert [Letters().decode(step.tokens) + "|" + step.ended for step in found] == wanted
-    assert all(len(step.logprobs) == len(step.tokens) for step in found)
-
-
-@pytest.mark.parametrize("broken", [Generation([(1,)], [()], "stop"), Generation([(1,)], [(0.0,)], "done")])
-def test_an_engine_that_breaks_its_contract_is_named(broken):
-    with pytest.raises(ModelError, match="Generation"):
-        split_generation(broken, Sampling(max_tokens=9), 99, Letters().decode)
 
 
 async def test_values_of_log_probabilities_and_of_no_critic():

@@ -8,6 +8,7 @@ import threading
 import pytest
 from completion_server import CompletionServer, status
 from plain import flat
+from time_limits import ATTEMPT, DEADLINE
 
 from forethought.llm.engines.base import EngineGone, Sampling
 from forethought.llm.engines.http import servers as servers_module
@@ -25,13 +26,13 @@ def local(stepping_llama):
 
 
 @pytest.fixture
-def serve(local):
+def serve(local, limits):
     made = []
 
     def start(url=lambda url: url, **options):
         server = CompletionServer(local)
         made.append(server)
-        options = {"backoff": 0.01, "deadline": 60.0, "key": KEY} | options
+        options = {"backoff": 0.01, "deadline": DEADLINE, "attempt_timeout": ATTEMPT, "key": KEY} | options
         return server, OpenAIEngine("tiny", local.tokenizer, url(server.url), **options)
 
     yield start
@@ -161,14 +162,15 @@ async def test_a_refusal_of_all_requests_stops_the_run_after_one(serve, local, c
     assert isinstance(caught.value, EngineGone) and len(server.tricks) == 4
 
 
-async def test_a_server_that_repeats_the_headers_shows_neither_key_nor_password(serve, local):
+async def test_a_server_that_repeats_the_headers_shows_neither_key_nor_password(serve, limits, local):
+    limits.most_attempts = 2
     server, engine = serve(lambda url: url.replace("http://", "http://me:pass-word-9@"))
     shown = f"Authorization: Bearer {KEY}, http://me:pass-word-9@host and pass-word-9".encode()
     for code in (400, 401, 503):
         server.tricks = [
             lambda wire, code=code: b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (code, len(shown), shown)
         ] * 99
-        engine._extras, engine.servers.deadline = {}, 0.2
+        engine._extras = {}
         with pytest.raises(ServerError) as caught:
             await engine.generate(local.tokenizer.encode("How many?\n"), STEP, 0)
         assert KEY not in str(caught.value) and "pass-word-9" not in str(caught.value)

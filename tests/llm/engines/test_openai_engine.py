@@ -10,7 +10,7 @@ import pytest
 from completion_server import TRICKS, CompletionServer, silence, status
 from plain import flat
 from rich.console import Console
-from time_limits import ATTEMPT, DEADLINE, TimeLimits
+from time_limits import ATTEMPT, DEADLINE
 
 from forethought.evals.request import make_request
 from forethought.evals.runners.evaluate import evaluate
@@ -30,14 +30,6 @@ COLD = Sampling(temperature=0, max_tokens=40, max_steps=1, stop="z")
 @pytest.fixture(scope="module")
 def truth(stepping_llama):
     return TransformersEngine(stepping_llama)
-
-
-@pytest.fixture
-def limits(monkeypatch):
-    """The time limits of attempts and requests, which pass when a test says so."""
-    limits = TimeLimits()
-    monkeypatch.setattr(asyncio, "timeout", limits)
-    return limits
 
 
 @pytest.fixture
