@@ -362,6 +362,7 @@ def drive(search: Any, model: Table, starts: list[int], nodes: int) -> None:
 # problems with known answers
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("selection", ["puct", "uct"])
 @pytest.mark.parametrize("n", [64, 512])
 def test_regret_on_a_bandit_is_within_the_bound_of_ucb1(selection: Any, n: int) -> None:
@@ -398,6 +399,7 @@ def test_a_closing_search_walks_a_chain_to_its_end_and_stops_when_all_is_known(s
     assert max(f.value for f in found.plan.finished[0]) == pytest.approx(1.0)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("seed", range(4))
 def test_max_backup_converges_to_value_iteration(seed: int, table: MakeTable) -> None:
     model = table(seed, states=5, slots=2, gamma=0.5)
@@ -408,6 +410,7 @@ def test_max_backup_converges_to_value_iteration(seed: int, table: MakeTable) ->
     np.testing.assert_allclose(found.value, best, atol=0.03)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("selection", ["puct", "uct", "gumbel"])
 def test_mean_backup_takes_an_optimal_first_action(selection: Any, table: MakeTable) -> None:
     model = table(11, states=6, slots=3, gamma=0.6)

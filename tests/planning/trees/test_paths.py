@@ -210,6 +210,7 @@ def test_candidates_begin_only_where_the_room_holds_them_whole():
     assert np.bincount(query.row).tolist() == [len(set(query.action[query.row == 0])), 1]
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("planner", [CEM(population=20, iterations=5), MPPI(population=20, iterations=5)])
 @pytest.mark.parametrize("n", [4, None])
 def test_refits_concentrate_on_good_prefixes(planner, n):

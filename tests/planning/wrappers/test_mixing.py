@@ -105,6 +105,7 @@ def test_derivatives_go_through_the_values_to_the_best_mixed_return(planner: Any
         np.testing.assert_allclose(found.actions[b, :, 0].numpy(), best, atol=1e-4)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("lambda_", [0.4, 0.8, 1.0])
 def test_a_tree_comes_to_the_value_iteration_of_the_mixed_world(lambda_: float, table: MakeTable) -> None:
     """V = max over a of r + d ((1 - l) v(x') + l V(x')), v what the model says of a state."""
