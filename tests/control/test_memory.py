@@ -84,7 +84,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_16384_candidates_of_50_steps_fit_in_4_gib():
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -202,7 +202,6 @@ def weights_after(folder, stops):
     return run
 
 
-@pytest.mark.slow
 def test_a_resumed_run_ends_in_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr("forethought.llm.builtin.train.story_tokenizer", lambda: story_tokenizer(300))
     whole, parts = weights_after(tmp_path / "a", [6]), weights_after(tmp_path / "b", [3, 5, 6])

@@ -103,7 +103,6 @@ def data(tmp_path):
     return path
 
 
-@pytest.mark.slow
 def test_a_run_in_which_a_replica_is_killed_has_the_same_results(ray, killing, data, tmp_path, stepping_llama):
     kind, made = killing
     alone, _ = results(tmp_path / "alone", stepping_llama, data=data)
@@ -136,7 +135,6 @@ class Counting(Engine):
         return Score(tuple(float(c == prompt[-1] + 1) for c in choices))
 
 
-@pytest.mark.slow
 async def test_requests_survive_the_death_of_a_replica_and_fail_when_none_is_left(ray):
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     engine, three = ReplicatedEngine(Counting, None, 2, cpus=0.5), Sampling(max_tokens=3)
