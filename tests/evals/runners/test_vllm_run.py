@@ -27,7 +27,7 @@ def test_stories_run_to_the_report_and_replay_costs_no_call(tmp_path):
         sys.executable, "-m", "forethought.evals.cli.main", "eval", "stories", "--engine", "vllm", "--limit", "4",
         "--planner", "greedy,best_of_n,bfs,mcts", "--budgets", "4,8", "--tape", str(tmp_path / "a.tape"), "--quiet",
     ]  # fmt: skip
-    done = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, timeout=570)
+    done = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "out" / "report.html").is_file() and "report.html" in done.stdout.replace("\n", "")
     rows = rows_of(tmp_path / "out")
@@ -35,7 +35,7 @@ def test_stories_run_to_the_report_and_replay_costs_no_call(tmp_path):
     assert any(row["ledger"]["charged"]["generated_tokens"] for row in rows)
 
     command[command.index("vllm")] = "replay"
-    again = subprocess.run([*command, "--out", str(tmp_path / "again")], capture_output=True, text=True, timeout=570)
+    again = subprocess.run([*command, "--out", str(tmp_path / "again")], capture_output=True, text=True, timeout=1800)
     assert again.returncode == 0, again.stderr[-3000:]
     assert "the tape answered all" in " ".join(again.stdout.split())
     assert answers(rows_of(tmp_path / "again")) == answers(rows)

