@@ -6,9 +6,7 @@ import pytest
 from forethought.control import (
     CARTPOLE,
     PENDULUM,
-    ActionRepeat,
     AnalyticModel,
-    DiscretizedActions,
     MPCPolicy,
     Pendulum,
     collect,
@@ -19,7 +17,7 @@ from forethought.control import (
     view,
     view_of,
 )
-from forethought.planning import CEM, MCTS, BestOfN, Budget
+from forethought.planning import CEM, MCTS, ActionRepeat, BestOfN, Budget, DiscretizedActions
 from forethought.planning.usage import NODES
 from forethought.planning.wrappers.base import steps_per_action, to_environment
 

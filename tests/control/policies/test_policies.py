@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import AnalyticModel, DiscretizedActions, FunctionPolicy, MPCPolicy, Pendulum
+from forethought.control import AnalyticModel, FunctionPolicy, MPCPolicy, Pendulum
 from forethought.control.data.collector import collect
 from forethought.control.policies import mpc
 from forethought.control.policies.mpc import as_taken
 from forethought.control.policies.random import RandomPolicy
-from forethought.planning import CEM, MCTS, BestOfN, Budget
+from forethought.planning import CEM, MCTS, BestOfN, Budget, DiscretizedActions
 from forethought.planning.interface import Remembering
 from forethought.planning.usage import NODES
 from forethought.planning.wrappers.action_repeat import ActionRepeat

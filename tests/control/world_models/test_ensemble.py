@@ -9,12 +9,9 @@ import torch
 from torch import nn
 
 from forethought.control import (
-    ActionRepeat,
-    DiscretizedActions,
     EnsembleConfig,
     EnsembleModel,
     Fit,
-    TerminalValue,
     Transitions,
     collect,
     config_for,
@@ -30,10 +27,13 @@ from forethought.planning import (
     ILQR,
     MCTS,
     MPPI,
+    ActionRepeat,
     BestOfN,
     Budget,
+    DiscretizedActions,
     GradientShooting,
     ModelError,
+    TerminalValue,
     WarmStarted,
     plan,
 )

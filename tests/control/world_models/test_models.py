@@ -6,19 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import (
-    ActionRepeat,
-    AnalyticModel,
-    BalanceValue,
-    CartPole,
-    DiscretizedActions,
-    MLPConfig,
-    MLPModel,
-    Pendulum,
-    TerminalValue,
-    pendulum_value,
-)
+from forethought.control import AnalyticModel, BalanceValue, CartPole, MLPConfig, MLPModel, Pendulum, pendulum_value
 from forethought.control.world_models.mlp.net import MLPNet
+from forethought.planning import ActionRepeat, DiscretizedActions, TerminalValue
 from forethought.planning.interface import UNITS, BoxActions, DiscreteActions, Expansion
 
 BOX = (-2.0,), (2.0,)

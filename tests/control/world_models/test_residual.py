@@ -8,7 +8,6 @@ import torch
 
 from forethought.control import (
     Bouncer,
-    DiscretizedActions,
     EnsembleConfig,
     Fit,
     Pendulum,
@@ -25,7 +24,7 @@ from forethought.control.world_models.ensemble.net import StackedNet
 from forethought.control.world_models.residual.fit import out_of_bag, residual_strata, select_shrinkage
 from forethought.control.world_models.residual.model import physics_prediction
 from forethought.control.world_models.residual.net import HurdleNet
-from forethought.planning import CEM, ILQR, MCTS, Budget, plan
+from forethought.planning import CEM, ILQR, MCTS, Budget, DiscretizedActions, plan
 from forethought.planning.testing.check_model import check_model
 from forethought.planning.usage import NODES
 
