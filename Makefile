@@ -4,13 +4,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-full coverage lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/forethought demo
 
 test: $(VENV)/installed-dev $(VENV)/extras lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n 2 --dist loadfile -m "not slow"
+
+# also the tests that take long and whose behaviour a quicker test covers too
+test-full: $(VENV)/installed-dev $(VENV)/extras lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n 2 --dist loadfile
+
+# of each sub-package by the tests in its mirror folder alone; FOLDERS="planning/trees llm" measures some
+coverage: $(VENV)/installed-dev $(VENV)/extras
+	$(BIN)/python .ci/measure_coverage.py $(FOLDERS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

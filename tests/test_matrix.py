@@ -8,7 +8,6 @@ import asyncio
 
 import numpy as np
 import pytest
-import torch
 
 from forethought.control.data.collector import collect
 from forethought.control.episodes import random_episodes, run_episodes
@@ -26,14 +25,6 @@ PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n")
 SEEDS = range(100, 120)
 NODES = {"pendulum": 512, "cartpole": 128}
 PROBLEMS, TEXT_NODES = 80, 64
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def model_of(world, kind):

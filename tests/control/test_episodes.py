@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from forethought.control import (
     CARTPOLE,
@@ -19,12 +18,8 @@ from forethought.control import (
     view_of,
 )
 from forethought.planning import CEM, MCTS, ActionRepeat, BestOfN, Budget, DiscretizedActions, GaussianSettings
+from forethought.planning.usage import NODES
 from forethought.planning.wrappers.base import steps_per_action, to_environment
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 def test_mcts_balances_the_real_cartpole_where_random_actions_do_not():
@@ -66,8 +61,8 @@ def test_an_episode_that_is_over_is_neither_stepped_nor_charged():
     played = run_episodes(MCTS(leaves=2), model, CARTPOLE, [0, 1, 2, 3], 3, max_episode_steps=80)
     assert len(set(played.lengths.tolist())) > 1
     assert played.returns.tolist() == played.lengths.tolist()
-    assert (played.charged[:, 0] <= 3 * played.lengths).all()
-    assert (played.charged[:, 0] > 0).all()
+    assert (played.charged[:, NODES] <= 3 * played.lengths).all()
+    assert (played.charged[:, NODES] > 0).all()
 
 
 def test_the_environment_is_given_vectors_one_step_at_a_time_under_action_repeat():
@@ -75,7 +70,7 @@ def test_the_environment_is_given_vectors_one_step_at_a_time_under_action_repeat
     assert steps_per_action(model) == 4 and not MCTS().reuse
     assert to_environment(model, np.array([2])).tolist() == [[2.0]]
     played = run_episodes(MCTS(), model, PENDULUM, [0], 24, max_episode_steps=5)
-    assert played.lengths[0] == 5 and played.charged[0, 0] == 5 * 24
+    assert played.lengths[0] == 5 and played.charged[0, NODES] == 5 * 24
     agent = MPCPolicy(CEM(), ActionRepeat(AnalyticModel(Pendulum()), 2), 8)
     assert not agent.warm
 

@@ -118,12 +118,9 @@ def status(code, extra=b""):
     return lambda wire: b"HTTP/1.1 %d X\r\n%sContent-Length: 4\r\n\r\nnope" % (code, extra)
 
 
-def slow(seconds):
-    async def trick(wire):
-        await asyncio.sleep(seconds)
-        return wire
-
-    return trick
+async def silence(wire):
+    """No answer until the server stops."""
+    await asyncio.Event().wait()
 
 
 TRICKS = {
@@ -138,6 +135,5 @@ TRICKS = {
     "no choices": lambda wire: wire.replace(b'"choices"', b'"chances"'),
     "no finish": lambda wire: wire.replace(b'"finish_reason"', b'"finish_raison"'),
     "not HTTP": lambda wire: b"\x16\x03\x01\x02garbage",
-    "slow": slow(1.0),
     "wrong encoding": lambda wire: wire.replace(b"HTTP/1.1 200 X\r\n", b"HTTP/1.1 200 X\r\nContent-Encoding: gzip\r\n"),
 }
