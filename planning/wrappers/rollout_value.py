@@ -108,6 +108,16 @@ class RolloutValue(ModelWrapper[States]):
         return _inverse_cdf(cumulative, uniforms(bits, 0, dtype=torch.float64))
 
 
+def rollout_value(
+    model: Model[States], horizon: int, policy: Policy[States] = "logits", *, seed: int = 0
+) -> RolloutValue[States]:
+    """The model with values by rollouts of `horizon` steps under a policy; the arguments are those of `RolloutValue`.
+
+    Errors: ValueError for a horizon below 1 and for an unknown policy.
+    """
+    return RolloutValue(model, horizon, policy, seed=seed)
+
+
 def _uniform_index(space: IndexedActions, logits: Float | None, uniform: Tensor) -> Tensor:
     """Indices [N] drawn evenly from the actions that exist, by numbers [N] in [0, 1)."""
     if logits is not None:

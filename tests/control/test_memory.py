@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import AnalyticModel, DiscretizedActions, MLPConfig, MLPModel, MPCPolicy, Pendulum
+from forethought.control import AnalyticModel, MLPConfig, MLPModel, MPCPolicy, Pendulum
 from forethought.control.world_models.mlp.net import MLPNet
-from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, GaussianSettings, plan
+from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, DiscretizedActions, GaussianSettings, plan
 from forethought.planning.testing.problems import TargetProblem
 
 STATM = Path("/proc/self/statm")

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import EnsembleConfig, EnsembleModel, TerminalValue
+from forethought.control import EnsembleConfig, EnsembleModel
 from forethought.control.world_models.ensemble.model import Particles
 from forethought.control.world_models.ensemble.net import StackedNet
+from forethought.planning import TerminalValue
 from forethought.planning.interface import SequenceQuery, Stochastic, offered
 from forethought.planning.rollout import rollout, take
 from forethought.planning.shooting import CEM
