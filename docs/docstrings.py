@@ -1,7 +1,7 @@
 """An extension of griffe that makes Markdown of this package's docstrings, for the pages of docs/reference/.
 
-The docstrings describe arguments and fields as lines of the form `name: text`, and errors as `Errors: text`. Markdown
-would join such lines to one paragraph; here they become the entries of a list.
+The docstrings describe arguments and fields as lines of the form `name: text`, errors as `Errors: text`, and modules of
+a package as `name.py  text`. Markdown would join such lines to one paragraph; here they become the entries of a list.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import griffe
 
 FIELD = re.compile(r"([A-Za-z_]\w*(?:(?:, | and )[A-Za-z_]\w*)*(?: \[[^\]]*\])?): (?=\S)")
 """The beginning of a line that describes one name or several, with their shape."""
+
+MODULE = re.compile(r"`?([a-z_]+(?:/|\.py))`?(?:: | {2,})(?=\S)")
+"""The beginning of a line that describes a module or folder of a package."""
 
 
 class HouseDocstrings(griffe.Extension):
@@ -42,12 +45,13 @@ def stub_names(source: str) -> list[str]:
 
 def field_lists(docstring: str) -> str:
     """The docstring with a list entry for each line `name: text` and its continuation lines."""
-    written: list[str] = []
+    first, *lines = inspect.cleandoc(docstring).splitlines() or [""]
+    written = [first]
     in_list = False
-    for line in inspect.cleandoc(docstring).splitlines():
-        found = FIELD.match(line)
+    for line in lines:
+        found = FIELD.match(line) or MODULE.match(line)
         if found is not None:
-            if not in_list and written and written[-1]:
+            if not in_list and written[-1]:
                 written.append("")
             written.append(f"- **{found[1]}**: {line[found.end() :]}")
         elif in_list and line:

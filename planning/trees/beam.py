@@ -134,4 +134,4 @@ class BeamSearch(LayeredSearch):
 
 
 BFS = Beam
-"""`Beam` under the name it has with its defaults: breadth-first search whose width grows until the budget is used up."""
+"""`Beam` by the name for its defaults: breadth-first search whose width grows until the budget is used up."""
