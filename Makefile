@@ -18,7 +18,8 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 # the pages of docs/ as build/site/index.html
-docs: $(VENV)/extras
+docs: $(VENV)/torch
+	$(PIP) --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # torch is installed first and by itself: as a pinned direct requirement pip takes its CPU build where there is one

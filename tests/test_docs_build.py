@@ -20,7 +20,6 @@ pytestmark = [
         reason="mkdocs is not installed: pip install 'forethought[docs]'",
     ),
     pytest.mark.slow,
-    pytest.mark.xdist_group("docs"),
 ]
 
 
