@@ -113,6 +113,7 @@ PENDULUM = ControlTask(
         "lbfgs": {"horizon": 20, "optimiser": "lbfgs"},
     },
 )
+"""Gymnasium's Pendulum-v1: swing up and hold a pendulum with a torque in [-2, 2] N m."""
 
 CARTPOLE = ControlTask(
     name="cartpole",
@@ -127,6 +128,7 @@ CARTPOLE = ControlTask(
     views={name: View(terminal_value=True) for name in PLANNERS},
     settings={name: {"horizon": 10} for name in ("cem", "mppi", "best_of_n", "icem")} | {"mcts": {"leaves": 8}},
 )
+"""Gymnasium's CartPole-v1: balance a pole by pushing the cart left or right."""
 
 
 def task_of_dynamics(name: str, dynamics: Dynamics, horizon: int, bins: int) -> ControlTask:
@@ -156,10 +158,14 @@ def task_of_dynamics(name: str, dynamics: Dynamics, horizon: int, bins: int) -> 
 
 
 BOUNCER = task_of_dynamics("bouncer", Bouncer(), 20, 3)
+"""A bouncing ball, steered by a force; contact makes its dynamics kink."""
 SWINGUP = task_of_dynamics("swingup", SwingUp(), 25, 5)
+"""A cart-pole that begins hanging and is to be swung up by a force."""
 REACHER = task_of_dynamics("reacher", Reacher(), 15, 3)
+"""An arm of two links whose tip is to reach a target by two torques."""
 
 TASKS: dict[str, ControlTask] = {task.name: task for task in (PENDULUM, CARTPOLE, BOUNCER, SWINGUP, REACHER)}
+"""The control tasks by name."""
 
 
 def task_named(name: str) -> ControlTask:

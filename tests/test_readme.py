@@ -26,7 +26,7 @@ class Block(NamedTuple):
 def blocks():
     """The blocks in `sh` and `python`; a block in `text` is the output of the one before."""
     heading, found = "", []
-    for title, language, text in re.findall(r"^#+ (.+)$|^```(\w+)\n(.*?)^```$", README, re.M | re.S):
+    for title, language, text in re.findall(r"^#+ ([^\n]+)$|^```(\w+)\n(.*?)^```$", README, re.M | re.S):
         heading = title or heading
         if language == "text":
             found[-1] = found[-1]._replace(output=text)
