@@ -158,7 +158,7 @@ def task_of_dynamics(name: str, dynamics: Dynamics, horizon: int, bins: int) -> 
 
 
 BOUNCER = task_of_dynamics("bouncer", Bouncer(), 20, 3)
-"""A bouncing ball, steered by a force; contact makes its dynamics kink."""
+"""A pushed mass that bounces on a floor; contact makes its dynamics kink."""
 SWINGUP = task_of_dynamics("swingup", SwingUp(), 25, 5)
 """A cart-pole that begins hanging and is to be swung up by a force."""
 REACHER = task_of_dynamics("reacher", Reacher(), 15, 3)
