@@ -35,6 +35,7 @@ from .tasks import (
     View,
     describe,
     task_named,
+    task_of_env,
     view,
     view_of,
 )
@@ -67,6 +68,7 @@ __all__ = [  # noqa: RUF022, grouped by use
     "REACHER",
     "ControlTask",
     "task_named",
+    "task_of_env",
     "View",
     "view",
     "view_of",

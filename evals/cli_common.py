@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-Out = Annotated[Path | None, typer.Option(help="Folder or file to write to.")]
+from .console import print_json, say
+
+OUTPUT = "Output"
+"""The panel of `--help` for what a command writes."""
+
+Out = Annotated[Path | None, typer.Option(help="Folder or file to write to.", rich_help_panel=OUTPUT)]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON, and all else to standard error.", rich_help_panel=OUTPUT),
+]
 
 
 @contextmanager
@@ -24,14 +34,28 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except BadInput as error:
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        say(Console(stderr=True), f"error: {error}", style="red")
         raise typer.Exit(2) from None
     except RunStopped as error:
-        Console(stderr=True).print(f"stopped: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        say(Console(stderr=True), f"stopped: {error}", style="red")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; the same command continues from here")
+        say(Console(stderr=True), "stopped; the same command continues from here")
         raise typer.Exit(130) from None
+
+
+def run_command(work: Callable[[Console], Any], as_json: bool = False) -> None:
+    """Do the work of a command with the console to print to, and turn known errors into one line (`plain_errors`).
+
+    as_json: the result of `work` goes to standard output as JSON, and everything that is printed to standard error.
+    """
+    with plain_errors():
+        if not as_json:
+            work(Console())
+            return
+        with redirect_stdout(sys.stderr):
+            result = work(Console(stderr=True))
+        print_json(result)
 
 
 def check_output_folder(out: Path) -> None:
@@ -63,8 +87,8 @@ def training_errors(
 
 
 def printer(console: Console | None) -> Callable[[str], None]:
-    """A function that prints lines without highlighting or wrapping them."""
-    return partial((console or Console()).print, highlight=False, soft_wrap=True)
+    """A function that prints lines as they are, without markup, colours and line breaks."""
+    return partial(say, console)
 
 
 def load_module(name: str) -> Any:
@@ -85,4 +109,4 @@ def write_json(result: Mapping[str, Any], out: Path | None, console: Console) ->
         out = out / "result.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
-    console.print(f"written to {out}", highlight=False, soft_wrap=True)
+    say(console, f"written to {out}")

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from ..cli_common import printer, training_errors
+from ..progress import step_progress
 from ..tasks.base import BadInput
 
 
@@ -21,9 +22,10 @@ def reasoner(out: Path, *, seed: int = 0, steps: int | None = None, console: Con
     from ...llm.builtin.train import train
     from ...llm.load import BUILTIN
 
+    console = console or Console()
     show, model = printer(console), out / "model"
-    with training_errors(out, steps):
-        train(out, seed=seed, steps=steps, log=show)
+    with training_errors(out, steps), step_progress("train reasoner", console) as watch:
+        train(out, seed=seed, steps=steps, log=show, watch=watch)
     _install_if_missing(model, BUILTIN)
     show(f"saved in {model}; use it with --model {model}")
     return model
@@ -53,13 +55,15 @@ def prm(
     from ...llm.load import BUILTIN_REWARD, source_of
     from ...llm.prm.pipeline import schedule_for, train_reward_model
 
+    console = console or Console()
     show = printer(console)
-    with training_errors(out, steps):
+    with training_errors(out, steps), step_progress("train prm", console) as watch:
         learning_task, source = _learning_task(task, data, held_out, seed), source_of(model)
         schedule = schedule_for(source, seed=seed, steps=steps, learning_rate=rate, reward_format=reward_format)
         folder = train_reward_model(
-            source, learning_task, out, labels=labels, rollouts=rollouts, schedule=schedule, device=device, log=show
-        )
+            source, learning_task, out, labels=labels, rollouts=rollouts, schedule=schedule, device=device, log=show,
+            watch=watch,
+        )  # fmt: skip
     if (model, task, labels, steps) == ("builtin", "stories", "exact", None):
         _install_if_missing(folder, BUILTIN_REWARD)
     flags = f"--value prm --reward-model {folder} --reward-format {reward_format}"

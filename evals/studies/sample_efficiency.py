@@ -22,10 +22,12 @@ from ...control.data.collector import collect
 from ...control.episodes import run_episodes
 from ...control.tasks import CARTPOLE, PENDULUM, view
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
-from ...planning import CEM, MPPI
+from ...planning import MPPI
 from ..baselines import train
+from ..console import say
+from ..planners import cem_for_environment, planner_for
+from ..progress import progress
 from ..records.statistics import Estimate, student
-from ..runners.control_planners import cem_for_environment
 from ..tasks import BadInput
 from .study_table import Row, StudyTable, format_estimate, plot_lines
 
@@ -72,7 +74,7 @@ FULL = Sizes(seeds=5, episodes=20, step_counts=(50, 100, 200, 400, 800, 1600), m
 
 def run(
     full: bool = False, seed: int = 0, *, sizes: Sizes | None = None, envs: Sequence[str] = tuple(TARGETS),
-    curves_file: Path | None = None,
+    curves_file: Path | None = None, console: Console | None = None,
 ) -> StudyTable:  # fmt: skip
     """Run both environments with 3 seeds; `full` uses 5 seeds, PETS, and as many steps as the baselines need.
 
@@ -80,23 +82,23 @@ def run(
     """
     sizes = sizes or (FULL if full else SMALL)
     curves: dict[tuple[str, str], list[list[Point]]] = {}
-    for at in range(seed, seed + sizes.seeds):
-        for env in envs:
-            for method in (m for m in TEXT_PLANNERS[env] if m == "mpc" or m in sizes.max_steps):
+    names = [(env, method) for env in envs for method in TEXT_PLANNERS[env] if method in ("mpc", *sizes.max_steps)]
+    with progress(sizes.seeds * len(names), "study sample-efficiency", console) as advance:
+        for at in range(seed, seed + sizes.seeds):
+            for env, method in names:
                 try:
                     points = load_or_compute(curves_file, sizes, env, method, at)
+                    curves.setdefault((env, method), []).append(points)
                 except BadInput as error:
-                    Console(stderr=True).print(f"{method} left out: {error}", highlight=False, markup=False)
-                    continue
-                curves.setdefault((env, method), []).append(points)
+                    say(Console(stderr=True), f"{method} left out: {error}")
+                advance(text=f"{method} on {env}")
     rows = [row for (env, method), each in curves.items() for row in rows_of(env, method, each)]
     description = DESCRIPTION.format(
         episodes=sizes.episodes, first=FIRST, targets=", ".join(f"{v:g} on {k}" for k, v in TARGETS.items()),
         nodes=sizes.nodes, steps=", ".join(f"{k} {v:,}" for k, v in sizes.max_steps.items()), seeds=sizes.seeds,
     )  # fmt: skip
-    return StudyTable(
-        "How many environment steps until a task is solved?", description, rows, table_of(rows), findings(rows)
-    )
+    title = "How many environment steps until a task is solved?"
+    return StudyTable(title, description, rows, table_of(rows), findings(rows), keys=3)
 
 
 def load_or_compute(curves_file: Path | None, sizes: Sizes, env: str, method: str, seed: int) -> list[Point]:
@@ -135,10 +137,10 @@ def mpc_return(env: str, seed: int, count: int, sizes: Sizes) -> float:
     fit, seeds = Fit(epochs=sizes.epochs, seed=seed), range(FIRST, FIRST + sizes.episodes)
     if env == CARTPOLE.env_id:
         model, _ = fit_mlp(collect(env, count, seed=seed), config_for(env, reward="given"), fit)
-        done = run_episodes(MPPI(horizon=10), view(CARTPOLE, model, "mppi"), CARTPOLE, seeds, 64, seed=seed)
+        done = run_episodes(MPPI(horizon=10), view(CARTPOLE, model, "sequences"), CARTPOLE, seeds, 64, seed=seed)
     else:
         model, _ = fit_mlp(collect(env, count, seed=seed, action_repeat=4), config_for(env), fit)
-        done = run_episodes(CEM(**PENDULUM.settings["cem"]), model, PENDULUM, seeds, sizes.nodes, seed=seed)
+        done = run_episodes(planner_for(PENDULUM, "cem"), model, PENDULUM, seeds, sizes.nodes, seed=seed)
     return float(done.returns.mean())
 
 

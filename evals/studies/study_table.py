@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.table import Table
 
+from ..console import Column, say, show_table
 from ..records.statistics import Estimate
 from ..records.summary import versions
 
@@ -40,7 +40,7 @@ class StudyTable:
 
     title: the question. description: what was measured, with the terms of the table. rows: all figures, for the CSV
     file. table: the same for readers, with values as they are printed. findings: conclusions, one line each.
-    name, command: of the study.
+    keys: how many of the table's first columns say what a line is about. name, command: of the study.
     """
 
     title: str
@@ -48,19 +48,18 @@ class StudyTable:
     rows: list[Row]
     table: list[Row]
     findings: list[str] = field(default_factory=list)
+    keys: int = 1
     name: str = ""
     command: str = ""
 
     def show(self, console: Console) -> None:
         """Print the table and the findings."""
-        screen = Table(title=self.title, box=None, pad_edge=False)
-        for name in self.table[0]:
-            screen.add_column(name)
-        for row in self.table:
-            screen.add_row(*(str(value) for value in row.values()))
-        console.print(screen)
+        names = list(self.table[0])
+        columns = [Column(name, right=False) for name in names]
+        rows = [[str(row.get(name, "-")) for name in names] for row in self.table]
+        show_table(console, columns, rows, title=self.title, keys=self.keys)
         for line in self.findings:
-            console.print(f"- {line}", highlight=False, soft_wrap=True)
+            say(console, f"- {line}", wrap=True)
 
     def markdown(self) -> str:
         """The result as a Markdown page."""

@@ -48,11 +48,13 @@ def train(
     export: Path | None = None,
     log: Callable[[str], None] = print,
     stop_at: int | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> LlamaForCausalLM:
     """Train the reasoner, or resume the training whose checkpoint is in `out`.
 
     out: folder for the checkpoint and the finished model (`out/model`). export: a folder that gets the model at every
-    checkpoint. stop_at: stop before this step, after a checkpoint. The weights depend on the schedule only, not on how
+    checkpoint. stop_at: stop before this step, after a checkpoint. watch: called after every step with the steps made
+    and the steps in all. The weights depend on the schedule only, not on how
     often the training was stopped.
 
     Errors: ValueError for a checkpoint of another schedule or of an older format.
@@ -64,6 +66,8 @@ def train(
     end = min(schedule.steps, stop_at if stop_at is not None else schedule.steps)
     while training.step < end:
         training.advance()
+        if watch is not None:
+            watch(training.step, end)
         if training.step % schedule.checkpoint_every == 0 or training.step == end:
             training.save()
             training.export(export or out / "model")

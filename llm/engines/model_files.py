@@ -39,12 +39,12 @@ def downloaded(model: str | Path, *, weights: bool = True) -> Path:
     return path
 
 
-def check_folder(path: Path) -> None:
-    """ValueError that names what a model folder lacks: configuration, weights or tokenizer."""
+def check_folder(path: Path, *, weights: bool = True) -> None:
+    """ValueError that names what a model folder lacks: configuration, weights (unless not needed) or tokenizer."""
     missing = []
     if not (path / "config.json").is_file():
         missing.append("config.json")
-    if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
+    if weights and not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
         missing.append("weights (model.safetensors)")
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
         missing.append("a tokenizer (tokenizer.json, or tokenizer.model)")

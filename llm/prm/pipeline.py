@@ -46,12 +46,13 @@ def train_reward_model(
     stop_at: int | None = None,
     device: str = "cpu",
     log: Callable[[str], None] = print,
+    watch: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Train a process reward model for the policy in a folder, or resume the training in `out`.
 
     labels: one of `LABELS`; rollouts: completions of each line, for the labels of that name and for the card. Returns
     `out/model`, with `card.json` in it if the training has ended and there are held-out problems; an existing card is
-    kept.
+    kept. watch: called after every step with the steps made and the steps in all.
 
     Errors: ValueError for labels that the task cannot have, for a policy that is no causal language model, and for a
     checkpoint in `out` that belongs to another training or has an older format.
@@ -64,7 +65,7 @@ def train_reward_model(
     training_labels: Labels = ExactLabels() if labels == "exact" else rollout_labels
     schedule = schedule or schedule_for(policy)
     training = RewardTraining(model, tokenizer, sampler, training_labels, task.source, schedule, out)
-    folder = train(training, log, stop_at)
+    folder = train(training, log, stop_at, watch)
     if training.step == schedule.steps and task.held_out and not (folder / "card.json").is_file():
         untrained = RewardScorer(_load(policy, device)[0].eval(), training.reward_format, training.pad)
         card = make_card(training, task, rollout_labels, untrained)

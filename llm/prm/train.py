@@ -129,12 +129,22 @@ class RewardTraining:
         self.step = state["step"]
 
 
-def train(training: RewardTraining, log: Callable[[str], None] = print, stop_at: int | None = None) -> Path:
-    """Train to the end of the schedule, or stop before the step `stop_at`; returns `out/model`, the model's folder."""
+def train(
+    training: RewardTraining,
+    log: Callable[[str], None] = print,
+    stop_at: int | None = None,
+    watch: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Train to the end of the schedule, or stop before the step `stop_at`; returns `out/model`, the model's folder.
+
+    watch: called after every step with the steps made and the steps in all.
+    """
     schedule, began, sums = training.schedule, time.perf_counter(), [0.0, 0.0]
     end = min(schedule.steps, schedule.steps if stop_at is None else stop_at)
     while training.step < end:
         sums = [a + b for a, b in zip(sums, training.advance())]
+        if watch is not None:
+            watch(training.step, end)
         if training.step % LOG_EVERY == 0:
             label, validity = (total / LOG_EVERY for total in sums)
             seconds = time.perf_counter() - began

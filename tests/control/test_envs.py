@@ -138,7 +138,7 @@ def test_the_swing_up_is_gymnasium_s_cart_pole_under_full_force():
 
 @pytest.mark.parametrize("task", [BOUNCER, SWINGUP, REACHER])
 def test_they_are_tasks_and_a_terminal_value_that_they_lack_is_refused(task):
-    played = run_episodes(CEM(horizon=4), view(task, task.analytic(), "cem"), task, [0], 64, max_episode_steps=3)
+    played = run_episodes(CEM(horizon=4), view(task, task.analytic(), "sequences"), task, [0], 64, max_episode_steps=3)
     assert played.lengths.tolist() == [3] and (played.returns < 0).all()
     with pytest.raises(ValueError, match="has no terminal value"):
-        view(task, task.analytic(), "mcts", terminal_value=True)
+        view(task, task.analytic(), "trees", terminal_value=True)

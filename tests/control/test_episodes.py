@@ -20,7 +20,7 @@ from forethought.control import (
     view,
     view_of,
 )
-from forethought.planning import CEM, MCTS, BestOfN, Budget
+from forethought.planning import CEM, MCTS, BestOfN, Budget, GaussianSettings
 from forethought.planning.wrappers.base import steps_per_action, to_environment
 
 
@@ -30,7 +30,7 @@ def one_thread():
 
 
 def test_mcts_balances_the_real_cartpole_where_random_actions_do_not():
-    model = view(CARTPOLE, CARTPOLE.analytic(), "mcts")
+    model = view(CARTPOLE, CARTPOLE.analytic(), "trees")
     played = run_episodes(MCTS(leaves=4), model, CARTPOLE, [0, 1], 8, max_episode_steps=100)
     assert played.returns.tolist() == [100.0, 100.0]
     assert played.lengths.tolist() == [100, 100]
@@ -39,7 +39,11 @@ def test_mcts_balances_the_real_cartpole_where_random_actions_do_not():
 
 def test_cem_swings_the_real_pendulum_up():
     played = run_episodes(
-        CEM(**PENDULUM.settings["cem"]), view(PENDULUM, PENDULUM.analytic(), "cem"), PENDULUM, [0, 1, 2], 240
+        CEM(horizon=20, smoothing=0.1, vectors=GaussianSettings(std=1.0)),
+        view(PENDULUM, PENDULUM.analytic(), "sequences"),
+        PENDULUM,
+        [0, 1, 2],
+        240,
     )
     assert played.returns.mean() > -300 > -700 > random_episodes(PENDULUM, [0, 1, 2]).mean()
     per = played.per_decision()
@@ -106,17 +110,17 @@ def test_caps_and_names_are_checked():
         run_episodes(CEM(), PENDULUM.analytic(), PENDULUM, [0])
     with pytest.raises(ValueError, match="there are pendulum, cartpole"):
         task_named("acrobot")
-    with pytest.raises(ValueError, match="there are cem, mppi"):
-        view(PENDULUM, PENDULUM.analytic(), "dfs")
+    with pytest.raises(ValueError, match="no view for planners of graphs; it has trees, sequences, derivatives"):
+        view(PENDULUM, PENDULUM.analytic(), "graphs")
     with pytest.raises(ValueError, match="discrete"):
-        view_of(CARTPOLE, "mcts", bins=3)
+        view_of(CARTPOLE, "trees", bins=3)
 
 
 def test_views_are_described():
     assert (
-        describe(PENDULUM, "mcts", terminal_value=False, action_repeat=4)
+        describe(PENDULUM, "trees", terminal_value=False, action_repeat=4)
         == "5 values a component, action repeat 4, no terminal value"
     )
-    assert describe(CARTPOLE, "cem").startswith("the environment's actions, terminal value BalanceValue")
-    assert view(PENDULUM, PENDULUM.analytic(), "bfs", action_repeat=4, terminal_value=False).cost == 4
+    assert describe(CARTPOLE, "sequences").startswith("the environment's actions, terminal value BalanceValue")
+    assert view(PENDULUM, PENDULUM.analytic(), "trees", action_repeat=4, terminal_value=False).cost == 4
     assert not PENDULUM.discrete and CARTPOLE.discrete

@@ -84,6 +84,6 @@ def test_a_balance_value_linearised_from_a_model_is_that_of_the_equations():
 
 def test_the_terminal_value_of_a_learned_model_is_made_from_that_model():
     model, _ = fit_mlp(collect("CartPole-v1", 300, seed=0), config_for("CartPole-v1", hidden=16), Fit(epochs=20))
-    learned, given = view(CARTPOLE, model, "cem").value, view(CARTPOLE, CARTPOLE.analytic(), "cem").value
+    learned, given = view(CARTPOLE, model, "sequences").value, view(CARTPOLE, CARTPOLE.analytic(), "sequences").value
     assert torch.equal(learned.cost, BalanceValue(CartPole(), model=model).cost)
     assert torch.equal(given.cost, BalanceValue(CartPole()).cost) and not torch.equal(given.cost, learned.cost)

@@ -14,8 +14,8 @@ from forethought.evals.records.answer_selection import (
     weighted_majority,
 )
 from forethought.evals.report.terminal import rule_lines
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput
 from forethought.planning import MCTS, Budget, aplan
 from forethought.planning.trees.nodes import DUPLICATE, EVALUATED, NODE
@@ -84,10 +84,19 @@ async def test_visits_are_those_that_monte_carlo_tree_search_counts(model, selec
 
 
 def run(questions, out, answer_by=None, **flags):
-    request = make_request("gsm8k", "self_consistency,mcts", "4,16", data=questions, out=out, limit=12, quiet=True,
-                      answer_by=answer_by, **flags)  # fmt: skip
+    request = EvalSettings(
+        task="gsm8k",
+        planners="self_consistency,mcts",
+        budgets="4,16",
+        data=questions,
+        out=out,
+        limit=12,
+        quiet=True,
+        answer_by=answer_by,
+        **flags,
+    )
     with (out.parent / "log").open("w") as log:
-        result = evaluate(request, Console(file=log, width=160))
+        result = run_evaluation(request, Console(file=log, width=160))
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()][1:]
     return {(r["planner"], r["budget"], r["problem"]): r for r in rows}, result
 
@@ -99,8 +108,8 @@ def test_one_run_reports_what_runs_by_each_rule_answer(questions, tmp_path, fake
         for cell, row in rows.items():
             assert own[cell]["by_rule"] == row["by_rule"] and row["answer"] == row["by_rule"][rule]["answer"]
             assert own[cell]["by_rule"][rule] == {"answer": row["answer"], "correct": row["correct"]}
-        told = {(r["planner"], r["budget"]): r["by_rule"][rule] for r in result.summary["rows"]}
-        for row in by.summary["rows"]:
+        told = {(r["planner"], r["budget"]): r["by_rule"][rule] for r in result["rows"]}
+        for row in by["rows"]:
             same = {name: row[name] for name in ("score", "low", "high")}
             if row["n"] == 12 and (row["planner"], row["budget"]) in told:
                 assert told[row["planner"], row["budget"]] == pytest.approx(same)
@@ -112,11 +121,11 @@ def test_the_report_and_the_terminal_show_all_rules(questions, tmp_path, faked):
     _, result = run(questions, tmp_path / "own")
     page = result.report.read_text()
     assert "Accuracy by answer-selection rule" in page and all(f"<th>{rule}</th>" in page for rule in ANSWER_RULES)
-    scores = [{one["score"] for one in row["by_rule"].values()} for row in result.summary["rows"]]
-    unlike = [row for row, found in zip(result.summary["rows"], scores) if len(found) > 1]
-    largest = {row["planner"]: row["budget"] for row in result.summary["rows"]}
+    scores = [{one["score"] for one in row["by_rule"].values()} for row in result["rows"]]
+    unlike = [row for row, found in zip(result["rows"], scores) if len(found) > 1]
+    largest = {row["planner"]: row["budget"] for row in result["rows"]}
     told = [row for row in unlike if row["budget"] == largest[row["planner"]]]
-    assert len(rule_lines(result.summary)) == len(told) and unlike
+    assert len(rule_lines(result)) == len(told) and unlike
 
 
 def test_another_rule_needs_another_folder_and_an_unknown_one_is_refused(questions, tmp_path, faked):
@@ -126,4 +135,4 @@ def test_another_rule_needs_another_folder_and_an_unknown_one_is_refused(questio
     with pytest.raises(BadInput, match="no rule for --answer-by 'mood'; there are best, majority"):
         run(questions, tmp_path / "other", "mood")
     with pytest.raises(BadInput, match="--answer-by is for language models"):
-        make_request("pendulum", "cem", "8", answer_by="best")
+        EvalSettings(task="pendulum", planners="cem", budgets="8", answer_by="best")

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from forethought.evals.planners import TEXT_PLANNERS
+from forethought.evals.planners import TextSettings, planner_named
 from forethought.evals.runners.grid import Job
 from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks.base import Problem
@@ -25,7 +25,7 @@ def comparable(fields):
 
 @pytest.mark.parametrize("name", STEADY)
 def test_a_row_at_a_smaller_budget_equals_that_of_its_own_run(name, model):
-    solver = TextSolver(model(), Gsm8k(), {name: TEXT_PLANNERS[name](3, 6)})
+    solver = TextSolver(model(), Gsm8k(), {name: planner_named(name).for_text(TextSettings(3, 6))})
     assert solver.is_anytime(name)
     read = 0
     for number in range(8):
@@ -41,8 +41,10 @@ def test_a_row_at_a_smaller_budget_equals_that_of_its_own_run(name, model):
 
 @pytest.mark.parametrize("name", ["bfs", "beam", "gumbel", "cem", "mppi"])
 def test_planners_that_depend_on_the_budget_are_not_anytime(name, model):
-    assert not TextSolver(model(), Gsm8k(), {name: TEXT_PLANNERS[name](3, 6)}).is_anytime(name)
+    assert not TextSolver(model(), Gsm8k(), {name: planner_named(name).for_text(TextSettings(3, 6))}).is_anytime(name)
 
 
 def test_no_planner_is_anytime_in_other_units(model):
-    assert not TextSolver(model(), Gsm8k(), {"mcts": TEXT_PLANNERS["mcts"](3, 6)}, unit="tokens").is_anytime("mcts")
+    assert not TextSolver(
+        model(), Gsm8k(), {"mcts": planner_named("mcts").for_text(TextSettings(3, 6))}, unit="tokens"
+    ).is_anytime("mcts")

@@ -1,6 +1,7 @@
-"""`forethought bench engine` on a model with random weights: recorded, predicted and summed quantities, no timings."""
+"""`forethought bench engine` on a model with random weights: recorded and summed quantities, no timings."""
 
 import asyncio
+import io
 import json
 from dataclasses import replace
 
@@ -8,30 +9,18 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from scipy import stats
 
-from forethought.evals.bench.engine import main
-from forethought.evals.bench.engine_calls import Call, predicted_cache_hits, prompt_sources, resend, resend_in_order
-from forethought.evals.bench.engine_harness import EngineHarness, Measurement, Timing, garbage_collector_frozen
-from forethought.evals.bench.engine_interleaved import (
-    STEPS_PER_TURN,
-    EngineWorkload,
-    Interleaved,
-    measure_in_sequence,
-    measure_interleaved,
-)
-from forethought.evals.bench.engine_overhead import MemoizedModel, search_overhead, second_planner
+from forethought.evals.bench.engine import main, ratio, run, show, summarize
 from forethought.evals.bench.engine_shapes import SHAPES, write_shape
-from forethought.evals.bench.engine_workloads import (
-    SearchWorkload,
-    WorkloadRound,
-    gap_breakdown,
-    in_flight_ratio,
-    run_round,
-)
+from forethought.evals.bench.engine_workloads import Call, Measurement, RecordingEngine, Workloads
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Generation, Sampling, Score
 from forethought.llm.engines.flops import flops_of_folder
+from forethought.llm.engines.stops import decode
+from forethought.llm.load import load_text_model
 from forethought.planning import MCTS, BestOfN, Expansion, SampledActions
+from forethought.planning.interface import UNITS
 from forethought.planning.trees.beam import Beam
 from forethought.planning.trees.mcts import WideningSettings
 
@@ -39,34 +28,56 @@ QUESTIONS = ["Tom has 3 apples and buys 4 more. How many has he?", "Ann walks 2 
 PLANNERS = pytest.mark.parametrize(
     "planner", [MCTS(widening=WideningSettings(width=4)), Beam(), Beam(beam=4, children=4)], ids=["mcts", "bfs", "beam"]
 )
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
-def harness():
-    torch.set_num_threads(1)
-    with EngineHarness("transformers", "tiny", dummy=True, rows=8) as made:
-        yield made
+def folder(tmp_path_factory):
+    return write_shape("tiny", tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def texts(folder):
+    """Text models over one tiny model by the name of their critic."""
+    made = load_text_model(folder, value="self", max_batch=8, load_format="dummy")
+    without = load_text_model(folder, value="none", max_batch=8, load_format="dummy")
+    return {"self": made, "none": without}
+
+
+@pytest.fixture
+def workloads(texts):
+    return Workloads(texts["self"], Beam(), QUESTIONS, 8)
 
 
 @PLANNERS
-def test_resent_requests_give_the_same_answers(harness, planner):
-    calls = SearchWorkload(planner, QUESTIONS, 8).measure(harness).calls
-    assert any(isinstance(call.answer, Score) for call in calls)
-    assert any(isinstance(call.answer, Generation) for call in calls)
-    at_once = asyncio.run(resend(harness.fresh_engine(), calls))
-    requests_in_order = asyncio.run(resend_in_order(harness.fresh_engine(), calls, prompt_sources(calls)))
-    for again in (at_once, requests_in_order):
-        assert [told(answer) for answer in again] == [told(call.answer) for call in calls]
+def test_resent_requests_give_the_same_answers(workloads, planner):
+    search = replace(workloads, planner=planner).search()
+    assert any(isinstance(call.answer, Score) for call in search.calls)
+    assert any(isinstance(call.answer, Generation) for call in search.calls)
+    again = workloads.requests(search)
+    assert [told(call.answer) for call in again.calls] == [told(call.answer) for call in search.calls]
 
 
 @PLANNERS
 @pytest.mark.parametrize("value", ["self", "none"])
-def test_predicted_cache_hits_equal_the_measured_ones(harness, planner, value):
-    search = SearchWorkload(planner, QUESTIONS, 10, value).measure(harness)
-    assert predicted_cache_hits(search.calls, harness.tokenizer) == search.cached > 0
+def test_the_cached_tokens_are_those_of_an_unlimited_prefix_cache(texts, planner, value):
+    workloads = Workloads(texts[value], planner, QUESTIONS, 10)
+    predicting = PredictingEngine(texts[value].engine)
+
+    async def search():
+        await texts[value].engine.clear_cache()
+        await workloads.run(workloads.model(predicting))
+
+    asyncio.run(search())
+    assert predicting.hits == workloads.search().tokens["cached"] > 0
 
 
-def test_at_most_in_flight_questions_are_searched_concurrently(harness):
+def test_at_most_in_flight_questions_are_searched_concurrently(workloads):
     class Counting:
         actions, cost, most_tokens = SampledActions(), 1, 0
         now = most = 0
@@ -83,139 +94,65 @@ def test_at_most_in_flight_questions_are_searched_concurrently(harness):
 
     for in_flight, most in ((2, 2), (64, 6)):
         model = Counting()
-        asyncio.run(SearchWorkload(BestOfN(population=1), ["a question"] * 6, 1, in_flight=in_flight).run(model))
+        counted = replace(
+            workloads, planner=BestOfN(population=1), questions=["a question"] * 6, nodes=1, in_flight=in_flight
+        )
+        asyncio.run(counted.run(model))
         assert model.most == most
 
 
-def test_the_saturated_part_of_a_workload_ends_when_the_last_work_starts(harness):
-    questions = [f"{question} {n}" for n in range(3) for question in QUESTIONS]
-    few, together = (
-        SearchWorkload(Beam(), questions, 6, in_flight=in_flight).measure(harness) for in_flight in (2, None)
-    )
-    assert together.saturated is None, "the last question begins with the first"
-    last = harness.format.prompt_tokens(questions[-1])
-    others = sum(len(call.written) for call in few.calls if call.prompt[: len(last)] != last)
-    assert 0 < few.saturated.generated <= others < few.generated
-    assert 0 < few.saturated.processor < few.processor and 0 < few.saturated.wall < few.wall
-    again = harness.measure(lambda engine: resend(engine, few.calls, 3, engine.on_drain)).saturated
-    longest = sorted(len(call.written) for call in few.calls)[-2:]
-    assert few.generated - sum(longest) <= again.generated <= few.generated, "two requests are left"
+def test_all_workloads_have_the_same_questions_and_tokens(workloads):
+    few = replace(workloads, in_flight=2)
+    found = few.measure_all()
+    search, requests, sampling = found["search"], found["requests"], found["sampling"]
+    assert search.tokens["generated"] == requests.tokens["generated"] > 0
+    assert search.tokens["prompt"] == requests.tokens["prompt"]
+    assert sorted(map(content, search.calls)) == sorted(map(content, requests.calls))
+    prompts = {workloads.text.format.prompt_tokens(question) for question in QUESTIONS}
+    assert {call.prompt for call in sampling.calls} == prompts
+    assert len({call.stream for call in sampling.calls}) == len(sampling.calls), "no solution is sampled twice"
+    tokens = [sum(map(len, call.answer.steps)) for call in sampling.calls]
+    assert sum(tokens) >= search.tokens["generated"] > sum(tokens) - sum(sorted(tokens)[-2:]), "two are in flight"
 
 
-def test_blocks_are_found_whole_and_never_the_last_token_of_a_prompt(harness):
-    one = Generation([], [], "stop")
-    calls = [Call(tuple(range(1, 9)), None, 0, (1,), one, begun, begun + 0.5) for begun in (0.0, 1.0)]
-    assert [predicted_cache_hits(calls, harness.tokenizer, block) for block in (1, 3, 4, 8)] == [8, 6, 4, 0]
+def test_a_workload_begins_with_an_empty_cache(workloads):
+    assert [workloads.search().tokens["cached"] for _ in range(2)] == [workloads.search().tokens["cached"]] * 2
+    prompt = workloads.text.format.prompt_tokens(QUESTIONS[0])
+    asked = lambda engine: engine.score(prompt, (0,))  # noqa: E731
+    assert [workloads.measure(asked).tokens["cached"] for _ in range(2)] == [0, 0]
 
 
-def test_prompt_sources_are_the_requests_that_generated_the_prompts():
-    line, last = Generation([(7, 8)], [(0.0, 0.0)], "stop"), Generation([], [], "stop")
-    calls = [
-        Call((1, 2), Sampling(), 0, (), line, 0.0, 1.0),
-        Call((1, 3), Sampling(), 0, (), line, 0.1, 1.0),
-        Call((1, 2, 7, 8), Sampling(), 0, (), last, 2.0, 3.0),
-        Call((1, 2, 7, 8, 9), None, 0, (4,), last, 2.0, 3.0),
-        Call((1, 2, 7), None, 0, (4,), last, 2.0, 3.0),
-    ]
-    assert prompt_sources(calls) == [-1, -1, 0, 0, -1]
+def test_seconds_are_those_of_the_clock_without_emptying_the_cache(workloads):
+    ticks = iter([3.0, 10.0])
+    measured = replace(workloads, clock=lambda: next(ticks)).search()
+    assert measured.seconds == 7.0
 
 
-def test_the_parts_of_the_gap_add_up():
-    def taken(tokens, seconds, cached):
-        call = Call((1,) * 20, Sampling(), 0, (), Generation([(1,) * tokens], [], "stop", cached), 0.0, 1.0)
-        return Measurement([call], seconds, 2 * seconds, 0.0, 0, 0)
+def test_the_requests_come_first_in_every_second_repeat(workloads):
+    order, done = [], Measurement([Call((1,), Sampling(), 0, (), Generation([(1,)], [], "stop"))], 1.0)
 
-    once = WorkloadRound(
-        *(taken(*each) for each in [(10, 5.0, 0), (10, 3.0, 0), (10, 4.0, 0), (10, 3.5, 0), (8, 1.0, 10)])
-    )
-    parts = gap_breakdown(once, prefill=0.1, clock="wall")
-    assert sum(parts[name] for name in ("idle", "critic", "prefill", "requests")) == pytest.approx(parts["gap"])
-    assert parts == pytest.approx({"idle": 1e5, "critic": 0.5e5, "prefill": 0.75e5, "requests": 1.5e5, "gap": 3.75e5})
-    assert gap_breakdown(once, prefill=0.1, clock="processor")["gap"] == pytest.approx(2 * parts["gap"])
+    class Noted(Workloads):
+        def search(self):
+            order.append("search")
+            return done
 
+        def requests(self, search):
+            assert search is done
+            order.append("requests")
+            return done
 
-def test_all_workloads_of_a_round_have_the_same_questions_and_tokens(harness):
-    once = run_round(harness, SearchWorkload(Beam(), QUESTIONS, 8), length=60.0)
-    assert (
-        once.search.generated
-        == once.requests.generated
-        == once.requests_in_order.generated
-        == once.generations_in_order.generated
-    )
-    assert (
-        len(once.generations_in_order.calls)
-        < len(once.requests_in_order.calls)
-        == len(once.requests.calls)
-        == len(once.search.calls)
-    )
-    assert {call.prompt for call in once.whole_solutions.calls} == {
-        harness.format.prompt_tokens(question) for question in QUESTIONS
-    }
-    quiet = run_round(harness, SearchWorkload(Beam(), QUESTIONS, 4, "none"), length=60.0)
-    assert quiet.generations_in_order is quiet.requests_in_order
+        def sampling(self, tokens):
+            assert tokens == 1
+            return done
+
+    found = run(Noted(workloads.text, Beam(), QUESTIONS, 8), 3, QUIET)
+    warm_up, measured = order[:2], order[2:]
+    assert warm_up == ["search", "requests"]
+    assert measured == ["search", "requests", "requests", "search", "search", "requests"]
+    assert [set(each) for each in found] == [{"search", "requests", "sampling"}] * 3
 
 
-def test_interleaved_search_and_requests_do_the_same_work_while_saturated(harness):
-    questions = [f"{question} {n}" for n in range(6) for question in QUESTIONS]
-    workload = SearchWorkload(Beam(), questions, 6, in_flight=2)
-    once = workload.measure(harness)
-    assert 0 < len(once.saturated_calls) < len(once.calls)
-    later = [call for call in once.calls if call not in once.saturated_calls]
-    assert all(call.begun <= late.begun for call in once.saturated_calls for late in later)
-    search, requests = measure_interleaved(harness, workload, once.saturated_calls)
-    assert search.generated == once.saturated.generated, "the same search, as long as something was left to begin"
-    written = sum(len(call.written) for call in once.saturated_calls)
-    assert written - harness.rows * harness.format.max_step_tokens <= requests.generated <= written
-    assert min(search.wall, search.processor, requests.wall, requests.processor) > 0
-
-
-def test_without_a_saturated_part_the_whole_runs_are_compared(harness):
-    workload = SearchWorkload(Beam(), QUESTIONS, 8)
-    once = workload.measure(harness)
-    assert once.saturated is None and list(once.saturated_calls) == list(once.calls)
-    search, requests = measure_interleaved(harness, workload, once.saturated_calls)
-    assert search.generated == once.generated
-    assert 0 < requests.generated <= once.generated
-    assert in_flight_ratio([(search, requests)], once.generated, "wall")["share"] == 1
-
-
-def test_in_sequence_the_search_keeps_its_measurement(harness):
-    together = SearchWorkload(Beam(), QUESTIONS, 8).measure(harness)
-    search, requests = measure_in_sequence(harness, together)
-    assert search == together.timing and search.generated == requests.generated
-    part = Timing(1.0, 2.0, 30)
-    assert measure_in_sequence(harness, replace(together, saturated=part))[0] == part
-
-
-def test_each_engine_is_timed_only_in_its_own_turns(harness):
-    """The clock counts steps here: each side is charged its own steps, whatever the other does in between."""
-    ticks = []
-    counted = []
-    for number in range(2):
-        engine = harness.fresh_engine()
-        tick = engine._scheduler.step
-        engine._scheduler.step = lambda tick=tick, number=number: (ticks.append(number), tick())
-        counted.append(engine)
-
-    async def work(engine, on_drain):
-        prompts = [harness.format.prompt_tokens(f"{question} {n}") for n in range(9) for question in QUESTIONS]
-        await asyncio.gather(
-            *(engine.generate(p, Sampling(max_tokens=40, stop=None), i) for i, p in enumerate(prompts))
-        )
-
-    async def run():
-        sides = [EngineWorkload(engine, work) for engine in counted]
-        turns = Interleaved(sides, clocks=lambda: (float(len(ticks)), 0.0))
-        await turns.done.wait()
-        return [side.timing.wall for side in sides]
-
-    with garbage_collector_frozen():
-        taken = asyncio.run(run())
-    assert taken == [ticks.count(0), ticks.count(1)] and min(taken) > 2 * STEPS_PER_TURN
-    assert ticks[: 2 * STEPS_PER_TURN + 1] == [0] * STEPS_PER_TURN + [1] * STEPS_PER_TURN + [0]
-
-
-def test_the_error_of_a_failing_workload_is_raised(harness):
+def test_the_error_of_a_failing_search_is_raised(workloads):
     class Broken(Exception):
         pass
 
@@ -224,68 +161,86 @@ def test_the_error_of_a_failing_workload_is_raised(harness):
             raise Broken
 
     with pytest.raises(Broken):
-        measure_interleaved(
-            harness,
-            SearchWorkload(Planner(), QUESTIONS, 4),
-            SearchWorkload(Beam(), QUESTIONS, 4).measure(harness).calls,
-        )
+        replace(workloads, planner=Planner()).search()
 
 
-def test_the_ratio_in_flight_is_the_median_of_pairs():
-    pairs = [(Timing(1.0, 2.0, 30), Timing(1.0, 3.0, 60)), (Timing(1.0, 1.0, 60), Timing(1.0, 1.0, 60))] * 2
-    found = in_flight_ratio([*pairs, pairs[0]], 60, "wall")
-    assert found == {"ratio": 0.5, "search": 30.0, "requests": 60.0, "share": 0.5}
-    assert in_flight_ratio(pairs[:1], 60, "processor")["ratio"] == 0.75
+def test_the_ratio_is_the_mean_of_repeats_with_students_interval():
+    low, high = stats.ttest_1samp([0.9, 1.0, 0.8, 0.95], 0).confidence_interval()
+    assert ratio([0.9, 1.0, 0.8, 0.95]) == pytest.approx({"ratio": 0.9125, "low": low, "high": high})
+    assert ratio([0.5]) == {"ratio": 0.5, "low": None, "high": None}
 
 
-def test_a_second_planner_repeats_no_request_of_the_first(harness):
-    bill = second_planner(
-        harness,
-        SearchWorkload(Beam(), QUESTIONS, 12),
-        SearchWorkload(MCTS(widening=WideningSettings(width=4)), QUESTIONS, 12),
-    )
-    assert bill["repeated"] == 0
-    assert 0 < bill["requests"] < bill["nodes"] and bill["generated"] < bill["tokens"]
-    same = second_planner(harness, SearchWorkload(Beam(), QUESTIONS, 8), SearchWorkload(Beam(), QUESTIONS, 8))
-    assert same["requests"] == same["scores"] == 0 < same["nodes"]
+def test_rates_are_sums_over_repeats_and_ratios_are_of_pairs():
+    def taken(tokens, seconds):
+        call = Call((1,) * 20, Sampling(), 0, (), Generation([(1,) * tokens], [], "stop", 5))
+        return Measurement([call, Call((1, 2), None, 0, (3,), Score((0.0,), 1))], seconds)
+
+    one = {"search": taken(30, 1.0), "requests": taken(60, 1.0), "sampling": taken(10, 2.0)}
+    two = {"search": taken(60, 1.0), "requests": taken(60, 1.0), "sampling": taken(20, 3.0)}
+    rows = summarize([one, two])["rows"]
+    assert {name: row["generated_per_second"] for name, row in rows.items()} == {
+        "search": 45.0, "requests": 60.0, "sampling": 6.0,
+    }  # fmt: skip
+    assert rows["sampling"]["prompt_per_second"] == 44 / 5 and rows["sampling"]["cached_per_second"] == 12 / 5
+    assert rows["requests"]["against"]["ratio"] == 0.75 and rows["requests"]["requests"] == 4
+    assert rows["sampling"]["against"]["ratio"] == pytest.approx((30 / 5 + 60 / (20 / 3)) / 2)
+    assert rows["search"]["against"] == {"ratio": 1, "low": 1, "high": 1}
 
 
-def test_a_memoized_model_repeats_a_search_without_its_model(harness):
-    workload = SearchWorkload(MCTS(widening=WideningSettings(width=4)), QUESTIONS, 8)
-    memoized = MemoizedModel(harness.model(harness.fresh_engine(), "self"))
-    first = asyncio.run(workload.run(memoized))
-    missed, memoized.model = memoized.missed, None
-    again = asyncio.run(workload.run(memoized))
-    assert memoized.missed == missed
-    ways = [[[list(way) for way in one.plan.actions] for one in outcomes] for outcomes in (first, again)]
-    assert ways[0] == ways[1]
-    memoized.model = harness.model(harness.fresh_engine(), "self")
-    assert set(search_overhead(harness, workload, 1)) == {"with_tape", "search_and_driver", "seconds"}
+def test_a_second_planner_repeats_no_request_of_the_first(workloads):
+    """A property of the tape, which every run with several planners relies on."""
+    workloads = replace(workloads, nodes=12)
+    for second, requests in ((MCTS(widening=WideningSettings(width=4)), True), (Beam(), False)):
+        asyncio.run(workloads.text.engine.clear_cache())
+        engine = RecordingEngine(workloads.text.engine)
+        model = workloads.model(engine)
+        asyncio.run(workloads.run(model))
+        known = set(map(content, engine.calls))
+        before = len(engine.calls)
+        outcomes = asyncio.run(replace(workloads, planner=second).run(model))
+        later = engine.calls[before:]
+        assert not known & set(map(content, later)) and bool(later) == requests
+        nodes = sum(float(outcome.charged[0, UNITS.index("nodes")]) for outcome in outcomes)
+        assert sum(call.sampling is not None for call in later) < nodes
 
 
 def test_shapes_have_the_sizes_of_the_models_they_are_named_for(tmp_path):
     found = {name: flops_of_folder(str(write_shape(name, tmp_path / name))).parameters for name in SHAPES}
+    assert found["small-30m"] == pytest.approx(30e6, rel=0.02)
     assert found["qwen2.5-1.5b"] == pytest.approx(1.54e9, rel=0.01)
     assert found["qwen2.5-7b"] == pytest.approx(7.07e9, rel=0.01)
-    with pytest.raises(ValueError, match=r"no shape 'huge'; there are tiny, qwen2\.5-1\.5b"):
+    with pytest.raises(ValueError, match=r"no shape 'huge'; there are tiny, small-30m, qwen2\.5-1\.5b"):
         write_shape("huge", tmp_path)
 
 
-def test_a_model_of_random_weights_ends_its_lines_and_its_solutions(harness):
-    search = SearchWorkload(MCTS(widening=WideningSettings(width=4)), QUESTIONS, 24, "none").measure(harness)
-    ends = [call.answer.ended for call in search.calls]
+def test_a_model_of_random_weights_ends_its_lines_and_its_solutions(texts):
+    workloads = Workloads(texts["none"], MCTS(widening=WideningSettings(width=4)), QUESTIONS, 24)
+    ends = [call.answer.ended for call in workloads.search().calls]
     assert ends.count("stop") > ends.count("end") > 0
-    assert len(harness.tokenizer) == harness.vocabulary == SHAPES["tiny"]["vocab_size"]
+    assert len(texts["none"].engine.tokenizer) == texts["none"].engine.vocabulary == SHAPES["tiny"][-2]
 
 
 def test_the_command_writes_every_figure_and_names_the_device(tmp_path):
-    asked = {"model": "tiny", "dummy_weights": True, "problems": 2, "nodes": 4, "planner": "mcts", "repeats": 1}
-    main(tmp_path, **asked, machine="a quiet one", console=Console(quiet=True))
+    asked = {"model": "tiny", "dummy_weights": True, "problems": 2, "rounds": 1, "nodes": 4, "repeats": 1}
+    main(tmp_path, **asked, planner="mcts", machine="a quiet one", console=QUIET)
     result = json.loads((tmp_path / "engine-transformers-tiny-mcts-self.json").read_text())
     assert result["device"] == "a quiet one" and result["clock"] == "processor"
-    assert set(result["rows"]) == {"search", "requests", "requests_in_order", "generations_in_order", "whole_solutions"}
-    assert result["cache"]["predicted"] == result["cache"]["measured"]
-    assert [target["name"] for target in result["targets"]][:1] == ["search against its requests at once"]
+    assert set(result["rows"]) == {"search", "requests", "sampling"}
+    assert result["rows"]["search"]["generated"] == result["rows"]["requests"]["generated"]
+    assert result["rows"]["requests"]["against"]["low"] is None
+
+
+def test_the_table_fits_80_columns_and_shows_the_intervals():
+    row = {f"{kind}_per_second": 123456.7 for kind in ("generated", "prompt", "cached")}
+    interval = {"ratio": 0.9125, "low": 0.8765, "high": 0.9485}
+    rows = {name: {**row, "against": interval} for name in ("search", "requests", "sampling")}
+    head = {"engine": "transformers", "model": "qwen2.5-1.5b", "parameters": 1_540_000_000, "clock": "processor"}
+    console = Console(width=80, record=True, file=io.StringIO())
+    show({**head, "planner": "best_of_n", "nodes": 64, "problems": 64, "rounds": 4, "rows": rows}, console)
+    lines = console.export_text().splitlines()
+    assert max(map(len, map(str.rstrip, lines))) <= 80 and len(lines) == 6
+    assert lines[0] == "qwen2.5-1.5b (1,540.0 million parameters), best_of_n, 64 nodes, 256 problems"
+    assert [line.count("0.912 (0.876 to 0.949)") for line in lines[3:]] == [0, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -293,8 +248,41 @@ def test_the_command_writes_every_figure_and_names_the_device(tmp_path):
 )
 def test_what_cannot_be_measured_is_refused(wrong):
     with pytest.raises(BadInput, match=r"no (shape|engine|planner|value)"):
-        main(**wrong, console=Console(quiet=True))
+        main(**wrong, console=QUIET)
 
 
 def told(answer):
     return (answer.steps, answer.ended) if isinstance(answer, Generation) else answer.logprobs
+
+
+def content(call):
+    """What makes two calls the same request, in a form that can be sorted."""
+    return call.prompt, repr(call.sampling), call.stream, call.choices
+
+
+class PredictingEngine(RecordingEngine):
+    """Counts the prompt tokens that an unlimited prefix cache finds, from a set of all prefixes computed so far."""
+
+    def __init__(self, engine):
+        super().__init__(engine)
+        self.known, self.hits = {()}, 0
+
+    def sent(self, prompt):
+        prompt = tuple(prompt)
+        self.hits += max(end for end in range(len(prompt) + 1) if prompt[:end] in self.known)
+        self.known |= {prompt[:end] for end in range(len(prompt) + 1)}
+
+    async def generate(self, prompt, sampling, stream):
+        self.sent(prompt)
+        done = await super().generate(prompt, sampling, stream)
+        written = tuple(token for step in done.steps for token in step)
+        closed = sampling.stop is not None and done.steps and sampling.stop in decode(self.tokenizer, done.steps[-1])
+        if done.ended != "end" or closed:
+            written = written[:-1]  # the last token is not computed, unless an end of sequence was sampled next
+        text = tuple(prompt) + written
+        self.known |= {text[:end] for end in range(len(prompt), len(text) + 1)}
+        return done
+
+    async def score(self, prompt, choices):
+        self.sent(prompt)
+        return await super().score(prompt, choices)

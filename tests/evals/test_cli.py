@@ -27,7 +27,7 @@ def call(*words):
     [
         (["nope"], "no task 'nope'; there are stories, gsm8k, recorded, pendulum, cartpole"),
         (["stories", "--planner", "bfs,mtcs"], "no planner for stories 'mtcs'; there are greedy, self_consistency"),
-        (["pendulum", "--planner", "greedy"], "no planner for pendulum 'greedy'; there are cem, mppi"),
+        (["pendulum", "--planner", "greedy"], "no planner for pendulum 'greedy'; there are best_of_n, bfs"),
         (["stories", "--planner", "bfs,bfs"], "'bfs' is given twice"),
         (["stories", "--engine", "abacus"], "no engine 'abacus'; there are transformers"),
         (["stories", "--value", "gut"], "no value 'gut'; there are self, logprob, none"),
@@ -68,7 +68,7 @@ def call(*words):
         (["pendulum", "--model", "nothing/here"], "config.json is missing"),
         (["pendulum", "--unit", "tokens"], "pendulum has no tokens"),
         (["cartpole", "--planner", "icem,ilqr"], "ilqr plans vectors through derivatives, cartpole has discrete"),
-        (["cartpole", "--planner", "polished"], "discrete actions; there are cem, mppi, mcts, bfs, best_of_n, icem"),
+        (["cartpole", "--planner", "polished"], "discrete actions; there are best_of_n, bfs, beam, dvts, rebase, mcts"),
         (["stories", "--planner", "ddp"], "no planner for stories 'ddp'; there are greedy"),
     ],
 )
@@ -211,8 +211,8 @@ def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
     from forethought.control.world_models.mlp import fit
 
     class Quick(fit.Fit):
-        def __init__(self, seed=0):
-            super().__init__(epochs=2, seed=seed)
+        def __init__(self, seed=0, **rest):
+            super().__init__(epochs=2, seed=seed, **rest)
 
     monkeypatch.setattr(fit, "Fit", Quick)
     code, output = call("train", "mlp", "--steps", "60", "--out", tmp_path / "mlp")
@@ -236,4 +236,4 @@ def test_the_demo_runs_both_evaluations_and_writes_one_page(tmp_path, faked, mon
 def test_the_doctor_names_the_command_that_installs_what_is_missing():
     found = {finding.what: finding for finding in findings()}
     assert found["torch"].ok and found["search"].ok and found["environments"].ok
-    assert all("pip install" in f.detail or f.what in ("cuda", "built-in model") for f in found.values() if not f.ok)
+    assert all("pip install" in f.install or f.what in ("cuda", "built-in model") for f in found.values() if not f.ok)

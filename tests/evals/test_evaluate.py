@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from forethought.evals.records.run_store import RunStore
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.report.terminal import show
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput
 
 PLANNERS = "greedy,bfs,mcts"
@@ -16,9 +17,12 @@ PLANNERS = "greedy,bfs,mcts"
 
 def run(questions, out, planner=PLANNERS, budgets="4,16", **flags):
     flags = {"limit": 12, "quiet": True} | flags
-    request = make_request("gsm8k", planner, budgets, data=questions, out=out, **flags)
+    request = EvalSettings(task="gsm8k", planners=planner, budgets=budgets, data=questions, out=out, **flags)
     with (out.parent / "log").open("w") as log:
-        return evaluate(request, Console(file=log, width=160))
+        console = Console(file=log, width=160)
+        summary = run_evaluation(request, console)
+        show(summary, console)
+        return summary
 
 
 def rows_of(out):
@@ -130,7 +134,7 @@ def test_a_finished_run_sends_no_requests(questions, tmp_path, faked):
 def test_planners_budgets_and_problems_may_be_added_later(questions, tmp_path, faked):
     run(questions, tmp_path / "out", planner="greedy", budgets="4", limit=5)
     result = run(questions, tmp_path / "out", planner="greedy,mcts", budgets="4,8", limit=8)
-    assert [row["n"] for row in result.summary["rows"]] == [8] * 4
+    assert [row["n"] for row in result["rows"]] == [8] * 4
 
 
 @pytest.mark.parametrize("planner", ["greedy", "self_consistency", "best_of_n", "bfs", "mcts"])
@@ -174,7 +178,7 @@ def test_a_problem_that_fails_is_recorded_and_the_run_continues(questions, tmp_p
     failed = [row for row in rows_of(tmp_path / "out") if row["failed"]]
     assert {row["problem"] for row in failed} == {"questions-4"} and len(failed) == 6
     assert all("the engine has had enough" in row["failed"] and row["score"] == 0 for row in failed)
-    assert all((row["n"], row["failed"]) == (12, 1) for row in result.summary["rows"])
+    assert all((row["n"], row["failed"]) == (12, 1) for row in result["rows"])
 
 
 def test_the_report_says_what_the_built_in_model_is_for(questions, tmp_path, faked):

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from forethought.evals.cli.main import app
 from forethought.evals.records.run_store import RunStore
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput, RunStopped
 from forethought.llm.engines.base import EngineGone
 from forethought.planning import ModelError
@@ -22,8 +22,9 @@ PLANNERS = "greedy,bfs,mcts"
 def run(questions, out, planner=PLANNERS, budgets="4,16", **flags):
     flags = {"limit": 12, "quiet": True, "in_flight": 4} | flags
     with (out.parent / "log").open("w") as log:
-        return evaluate(
-            make_request("gsm8k", planner, budgets, data=questions, out=out, **flags), Console(file=log, width=200)
+        return run_evaluation(
+            EvalSettings(task="gsm8k", planners=planner, budgets=budgets, data=questions, out=out, **flags),
+            Console(file=log, width=200),
         )
 
 
@@ -70,7 +71,7 @@ def test_a_dead_engine_stops_the_run_and_the_next_call_runs_what_failed(question
     again = rows_of(out)
     assert clockless(again) == clockless(rows_of(tmp_path / "whole"))
     assert all(again[cell] == first[cell] for cell in first.keys() - failed), "complete rows are unchanged"
-    assert clockless(last.summary["rows"][0]) == clockless(whole.summary["rows"][0]) and last.summary["retryable"] == 0
+    assert clockless(last["rows"][0]) == clockless(whole["rows"][0]) and last["retryable"] == 0
 
 
 @pytest.mark.parametrize("fault", [ValueError("too long"), ModelError("a wrong shape")])
@@ -83,7 +84,7 @@ def test_a_permanent_error_is_not_retried(questions, tmp_path, faked, monkeypatc
 
     monkeypatch.setattr(type(faked[0][0]), "generate", failing)
     for _ in range(2):
-        assert run(questions, tmp_path / "out", limit=2).summary["retryable"] == 0
+        assert run(questions, tmp_path / "out", limit=2)["retryable"] == 0
     assert all(str(fault) in row["failed"] for row in rows_of(tmp_path / "out").values())
     assert faked[0][1].requests > 0 == faked[0][2].requests
 
@@ -92,7 +93,7 @@ def test_a_folder_of_only_retryable_failures_accepts_other_settings(questions, t
     faked[1]["broken"] = "What"
     run(questions, tmp_path / "out", limit=2)
     faked[1].clear()
-    assert run(questions, tmp_path / "out", limit=2, temperature=0.5).summary["retryable"] == 0
+    assert run(questions, tmp_path / "out", limit=2, temperature=0.5)["retryable"] == 0
     with pytest.raises(BadInput, match="temperature was"):
         run(questions, tmp_path / "out", limit=2)
 
@@ -112,7 +113,7 @@ def test_problems_that_killed_the_engine_come_last(questions, tmp_path, faked, m
     few = {"limit": 6, "planner": "greedy", "budgets": "4", "in_flight": 1}
     with pytest.raises(RunStopped, match="3 were not started"):
         run(questions, tmp_path / "out", **few)
-    (row,) = run(questions, tmp_path / "out", **few).summary["rows"]
+    (row,) = run(questions, tmp_path / "out", **few)["rows"]
     assert (row["n"], row["failed"]) == (6, 1)
 
 

@@ -8,8 +8,8 @@ import time
 
 from rich.console import Console
 
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 
 JOB = ["pendulum", "--planner", "mcts,best_of_n", "--budgets", "16,64", "--limit", "6"]
 
@@ -53,9 +53,9 @@ def test_a_killed_run_continues_to_the_same_end(tmp_path):
 def test_a_budget_in_seconds_stops_each_problem_by_the_clock(questions, tmp_path, faked):
     faked[1]["delay"] = 0.05
     flags = {"data": questions, "unit": "seconds", "limit": 3, "quiet": True, "out": tmp_path / "out"}
-    request = make_request("gsm8k", "mcts,self_consistency", "1,2", **flags)
+    request = EvalSettings(task="gsm8k", planners="mcts,self_consistency", budgets="1,2", **flags)
     with (tmp_path / "log").open("w") as log:
-        evaluate(request, Console(file=log))
+        run_evaluation(request, Console(file=log))
     rows = [json.loads(line) for line in lines_of(tmp_path / "out")[1:]]
     assert len(rows) == 2 * 2 * 3
     for row in rows:

@@ -2,15 +2,18 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.report.terminal import show
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Engine, Generation, Score
 from forethought.llm.importing.import_trees import byte_tokenizer
+from forethought.llm.load import ENGINES
 
 
 class Adding(Engine):
@@ -55,11 +58,11 @@ def adding(monkeypatch, tmp_path):
     )
     made = []
 
-    def make(wanted):
+    def make(engine, spec):
         made.append(Adding())
         return made[-1], str(tmp_path / "model")
 
-    monkeypatch.setitem(__import__("forethought.llm.load", fromlist=["ENGINES"]).ENGINES, "transformers", make)
+    monkeypatch.setitem(ENGINES, "transformers", replace(ENGINES["transformers"], make=make))
     return made
 
 
@@ -68,9 +71,11 @@ def run(questions, tmp_path):
     def start(out, planner="mcts", budgets="8", task="gsm8k", **flags):
         flags = {"limit": 6, "quiet": True, "data": questions if task == "gsm8k" else None} | flags
         with (tmp_path / "log").open("w") as log:
-            return evaluate(
-                make_request(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200)
-            )
+            console = Console(file=log, width=200)
+            settings = EvalSettings(task=task, planners=planner, budgets=budgets, out=tmp_path / out, **flags)
+            summary = run_evaluation(settings, console)
+            show(summary, console)
+            return summary
 
     return start
 
@@ -91,7 +96,7 @@ def test_a_second_run_with_the_same_tape_calls_no_model_and_a_replay_has_none(ru
     assert rows_of(run("two", tape=tape, **flags)) == (first, 0) and adding[1].counters.requests == 0
     replay = run("three", tape=tape, engine="replay", **flags)
     assert rows_of(replay) == (first, 0) and len(adding) == 2
-    assert replay.summary["model"] == "builtin" and "the tape answered all" in " ".join(replay.summary["notes"])
+    assert replay["model"] == "builtin" and "the tape answered all" in " ".join(replay["notes"])
     assert "the tape answered all" in (tmp_path / "log").read_text()
 
 
@@ -99,11 +104,11 @@ def test_a_replay_runs_other_planners_and_reports_missing_requests(run, adding, 
     tape = tmp_path / "a.tape"
     run("one", tape=tape)
     other = run("two", tape=tape, engine="replay", planner="bfs,best_of_n,cem,puct", budgets="16")
-    note = other.summary["notes"][-1]
+    note = other["notes"][-1]
     assert "requests and lacks" in note and "The most similar recorded run" not in note
-    assert {row["failed"] for row in other.summary["rows"]} == {0}
+    assert {row["failed"] for row in other["rows"]} == {0}
     warm = run("three", tape=tape, engine="replay", temperature=0.5, seed=3)
-    note = warm.summary["notes"][-1]
+    note = warm["notes"][-1]
     assert "The most similar recorded run had temperature 0.8 and not 0.5, seed 0 and not 3" in note
     with pytest.raises(BadInput, match=r"no policy model 'gpt'; there are: builtin \(adding\)"):
         run("four", tape=tape, engine="replay", model="gpt")
@@ -111,15 +116,15 @@ def test_a_replay_runs_other_planners_and_reports_missing_requests(run, adding, 
 
 def test_the_oracle_is_marked_in_all_outputs(run, adding, tmp_path):
     result = run("one", value="oracle", planner="best_of_n", budgets="24")
-    assert result.summary["notes"][0].startswith("ORACLE") and "ORACLE" in (tmp_path / "log").read_text()
-    assert "ORACLE" in (result.folder / "report.html").read_text() and result.summary["value"] == "oracle"
+    assert result["notes"][0].startswith("ORACLE") and "ORACLE" in (tmp_path / "log").read_text()
+    assert "ORACLE" in (result.folder / "report.html").read_text() and result["value"] == "oracle"
     self_ = run("two", value="self", planner="best_of_n", budgets="24")
-    assert result.summary["rows"][0]["score"] >= self_.summary["rows"][0]["score"]
+    assert result["rows"][0]["score"] >= self_["rows"][0]["score"]
 
 
 def test_a_vote_runs_with_beams(run, adding, tmp_path):
     result = run("one", value="vote", planner="beam", width=3, budgets="24")
-    assert result.summary["rows"][0]["failed"] == 0
+    assert result["rows"][0]["failed"] == 0
 
 
 def test_imported_trees_are_a_task(run, tmp_path, monkeypatch):
@@ -138,8 +143,8 @@ def test_imported_trees_are_a_task(run, tmp_path, monkeypatch):
     found = CliRunner().invoke(app, ["import", str(log), "--out", str(tape)])
     assert found.exit_code == 0 and "2 problems, 12 nodes, 6 finished solutions" in found.output
     result = run("out", "beam,bfs,mcts", "12", "recorded", engine="replay", tape=tape, width=3, limit=None)
-    scores = {row["planner"]: row["score"] for row in result.summary["rows"]}
-    assert scores["beam"] == 1 and result.summary["rows"][0]["n"] == 2 and result.summary["value"] == "recorded"
+    scores = {row["planner"]: row["score"] for row in result["rows"]}
+    assert scores["beam"] == 1 and result["rows"][0]["n"] == 2 and result["value"] == "recorded"
     again = CliRunner().invoke(app, ["import", str(log), "--out", str(tape)])
     assert again.exit_code == 2 and "exists already" in again.stderr
     with pytest.raises(BadInput, match="needs one made by forethought import"):

@@ -48,7 +48,7 @@ SMALL = {
 def test_a_study_writes_one_table_and_one_figure(name, tmp_path, monkeypatch):
     module, small = SMALL[name]
     whole = module.run
-    monkeypatch.setattr(module, "run", lambda full, seed: whole(full, seed, **small))
+    monkeypatch.setattr(module, "run", lambda full, seed, console: whole(full, seed, console=console, **small))
     done = CliRunner().invoke(app, ["study", name, "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     page = (tmp_path / f"{name}.md").read_text()

@@ -7,8 +7,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput
 
 
@@ -16,9 +16,11 @@ def test_without_vllm_the_error_names_the_installation_command(tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "vllm", None)
     for name in [name for name in sys.modules if name.startswith("vllm.")]:
         monkeypatch.delitem(sys.modules, name)
-    request = make_request("stories", "greedy", "4", engine="vllm", limit=1, out=tmp_path, quiet=True)
+    request = EvalSettings(
+        task="stories", planners="greedy", budgets="4", engine="vllm", limit=1, out=tmp_path, quiet=True
+    )
     with pytest.raises(BadInput, match=r"pip install 'forethought\[vllm\]'"):
-        evaluate(request, Console(quiet=True))
+        run_evaluation(request, Console(quiet=True))
 
 
 def test_stories_run_to_the_report_and_replay_costs_no_call(tmp_path):

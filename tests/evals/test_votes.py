@@ -7,8 +7,8 @@ import numpy as np
 from rich.console import Console
 
 from forethought.evals.records.answer_selection import select_answers
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.planning.trees.nodes import NODE
 
 
@@ -43,10 +43,18 @@ def test_draws_also_count_where_no_solution_was_scored():
 
 def test_the_majority_of_a_run_is_the_answer_drawn_most_often(questions, tmp_path, faked):
     """CEM draws good solutions again, so that counting draws and counting solutions disagree on some problems."""
-    request = make_request("gsm8k", "cem", "60", data=questions, out=tmp_path / "out", limit=24, quiet=True,
-                      answer_by="majority")  # fmt: skip
+    request = EvalSettings(
+        task="gsm8k",
+        planners="cem",
+        budgets="60",
+        data=questions,
+        out=tmp_path / "out",
+        limit=24,
+        quiet=True,
+        answer_by="majority",
+    )
     with (tmp_path / "log").open("w") as log:
-        evaluate(request, Console(file=log, width=160))
+        run_evaluation(request, Console(file=log, width=160))
     rows = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()][1:]
     differ = 0
     for row in rows:

@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 
 from forethought.control.episodes import run_episodes
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.transformers.model_runner import ModelRunner
 
@@ -36,10 +36,11 @@ def run(stepping_llama, tmp_path):
         text = {"model": str(stepping_llama), "data": data} if task == "gsm8k" else {}
         flags = {"quiet": True, "in_flight": 2} | text | flags
         with (tmp_path / f"log-{out}").open("w") as log:
-            found = evaluate(
-                make_request(task, planner, budgets, out=tmp_path / out, **flags), Console(file=log, width=200)
+            found = run_evaluation(
+                EvalSettings(task=task, planners=planner, budgets=budgets, out=tmp_path / out, **flags),
+                Console(file=log, width=200),
             )
-        return found.summary
+        return found
 
     return start
 
@@ -84,8 +85,8 @@ import gc, os, resource, sys
 from pathlib import Path
 import torch
 from rich.console import Console
-from forethought.evals.runners.evaluate import evaluate
-from forethought.evals.request import make_request
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput
 
 torch.set_num_threads(1)
@@ -93,8 +94,8 @@ model, data, out = sys.argv[1:]
 
 def run(name):
     flags = {"model": model, "data": Path(data), "quiet": True, "in_flight": 2}
-    asked = make_request("gsm8k", "greedy,mcts", "3,6", out=Path(out, name), **flags)
-    evaluate(asked, Console(file=open(os.devnull, "w")))
+    asked = EvalSettings(task="gsm8k", planners="greedy,mcts", budgets="3,6", out=Path(out, name), **flags)
+    run_evaluation(asked, Console(file=open(os.devnull, "w")))
 
 run("first")  # imports and compiles everything
 gc.collect()

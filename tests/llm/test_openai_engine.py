@@ -12,8 +12,8 @@ from completion_server import TRICKS, CompletionServer, slow, status
 from plain import flat
 from rich.console import Console
 
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import RunStopped
 from forethought.llm.critics import CriticDeps, make_critic
 from forethought.llm.engines.base import Sampling
@@ -219,7 +219,9 @@ def run_over(engine, folder, out, monkeypatch, value="none", limit=6):
     )
     flags = {"engine": "openai", "base_url": "x", "value": value, "limit": limit, "in_flight": 2, "quiet": True}
     with (out.parent / "log").open("w") as log:
-        return evaluate(make_request("stories", "best_of_n", "6", out=out, **flags), Console(file=log))
+        return run_evaluation(
+            EvalSettings(task="stories", planners="best_of_n", budgets="6", out=out, **flags), Console(file=log)
+        )
 
 
 def rows_of(out):
@@ -242,7 +244,7 @@ def test_a_server_that_goes_away_stops_the_run_and_another_resumes_it(serve, ste
     failed = [row for row in first if row["failed"]]
     assert 1 <= len(failed) <= 4 and len(first) > len(failed)
     assert all("no answer within" in row["failed"] and row["retryable"] for row in failed)
-    summary = run_over(serve()[1], stepping_llama, tmp_path / "out", monkeypatch).summary
+    summary = run_over(serve()[1], stepping_llama, tmp_path / "out", monkeypatch)
     assert (summary["rows"][0]["n"], summary["rows"][0]["failed"]) == (6, 0)
     assert rows_of(tmp_path / "out")[: len(first)] == first
 

@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from forethought.evals.cli.main import app
-from forethought.evals.request import make_request
+from forethought.evals.settings import EvalSettings
 from forethought.llm import load
 from forethought.llm.prm import batches, pipeline, samplers
 
@@ -93,14 +93,17 @@ def test_what_cannot_be_trained_is_one_line(chain_llama, questions, words, told,
 
 def test_the_built_in_policy_brings_its_reward_model(tmp_path, monkeypatch):
     for value in ("prm", "orm", "0.3*self+0.7*prm"):
-        request = make_request("stories", None, None, value=value)
+        request = EvalSettings(task="stories", planners=None, budgets=None, value=value)
         assert (request.reward_model, request.reward_format) == ("builtin", "builtin")
-    assert make_request("stories", None, None, value="self").reward_model is None
+    assert EvalSettings(task="stories", planners=None, budgets=None, value="self").reward_model is None
     assert (
-        make_request("stories", None, None, value="prm", reward_model="builtin", model="a/b").reward_format == "builtin"
+        EvalSettings(
+            task="stories", planners=None, budgets=None, value="prm", reward_model="builtin", model="a/b"
+        ).reward_format
+        == "builtin"
     )
     with pytest.raises(ValueError, match="prm and orm need a reward model"):
-        make_request("stories", None, None, value="prm", model="a/b")
+        EvalSettings(task="stories", planners=None, budgets=None, value="prm", model="a/b")
     monkeypatch.setattr(load, "BUILTIN_REWARD", tmp_path)
     with pytest.raises(ValueError, match="built-in reward model is not there"):
         load.load_text_model("builtin", value="prm")

@@ -9,8 +9,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines import replicas
 from forethought.llm.engines.base import Engine, Generation, Sampling, Score
@@ -47,7 +47,7 @@ def test_without_ray_the_line_to_install_is_named(monkeypatch):
 @pytest.mark.parametrize("engine, flags", [("openai", {"base_url": "http://x"}), ("replay", {"tape": "x"})])
 def test_engines_without_a_model_have_no_replicas(engine, flags):
     with pytest.raises(BadInput, match="--replicas needs an engine that runs a model"):
-        make_request("stories", "bfs", "4", engine=engine, replicas=2, **flags)
+        EvalSettings(task="stories", planners="bfs", budgets="4", engine=engine, replicas=2, **flags)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,11 @@ def killing(monkeypatch):
 
 
 def results(out, folder, **flags):
-    request = make_request("gsm8k", "greedy,bfs,mcts", "4,12", out=out, model=str(folder), quiet=True, **flags)
+    request = EvalSettings(
+        task="gsm8k", planners="greedy,bfs,mcts", budgets="4,12", out=out, model=str(folder), quiet=True, **flags
+    )
     with (out.parent / "log").open("w") as log:
-        summary = evaluate(request, Console(file=log)).summary
+        summary = run_evaluation(request, Console(file=log))
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()][1:]
     for row in rows:
         assert row["failed"] is None

@@ -14,7 +14,7 @@ from rich.console import Console
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
-from forethought.evals.request import make_request
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import RunStopped
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.stops import decode
@@ -154,14 +154,22 @@ def test_an_engine_that_dies_during_a_run_fails_only_the_rows_that_wait_for_it(
 
     monkeypatch.setattr(engine, "generate", dying)
     monkeypatch.setattr("forethought.evals.runners.text_runner.load", lambda *_: model)
-    from forethought.evals.runners.evaluate import evaluate
+    from forethought.evals.runners.evaluate import run_evaluation
 
-    request = make_request(
-        "stories", "greedy,best_of_n", "8", engine="vllm", model=str(wide_llama), value="none", limit=16, in_flight=2,
-        out=tmp_path / "out", quiet=True,
-    )  # fmt: skip
+    request = EvalSettings(
+        task="stories",
+        planners="greedy,best_of_n",
+        budgets="8",
+        engine="vllm",
+        model=str(wide_llama),
+        value="none",
+        limit=16,
+        in_flight=2,
+        out=tmp_path / "out",
+        quiet=True,
+    )
     with pytest.raises(RunStopped, match=r"vLLM's process died.* recorded as failed, .* not started; the same command"):
-        evaluate(request, Console(quiet=True))
+        run_evaluation(request, Console(quiet=True))
     file = tmp_path / "out" / "results.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()][1:]
     failed = [row for row in rows if row["failed"]]
@@ -173,6 +181,6 @@ def test_an_engine_that_dies_during_a_run_fails_only_the_rows_that_wait_for_it(
     # an engine with the same weights and fingerprint resumes the run, as a restarted vLLM would
     model = TextModel(TransformersEngine(wide_llama), model.format, None, seed=5)
     model.engine.fingerprint = engine.fingerprint
-    (greedy, best) = evaluate(request, Console(quiet=True)).summary["rows"]
+    (greedy, best) = run_evaluation(request, Console(quiet=True))["rows"]
     assert (greedy["n"], greedy["failed"], best["n"], best["failed"]) == (16, 0, 16, 0)
     assert [json.loads(line) for line in file.read_text().splitlines()][1 : len(rows) + 1] == rows

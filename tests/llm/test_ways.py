@@ -9,8 +9,8 @@ import pytest
 from fakes import Letters, letters_format
 
 from forethought.evals.planners import ANSWER_RULES
-from forethought.evals.request import make_request
-from forethought.evals.runners.evaluate import evaluate
+from forethought.evals.runners.evaluate import run_evaluation
+from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput
 from forethought.llm.critics import LogProb, NoCritic, SelfCritique, make_critic
 from forethought.llm.engines.base import Engine, EngineCounters, Generation, Sampling, Score
@@ -354,11 +354,17 @@ def test_a_run_from_the_command_line_goes_to_the_report_and_another_way_is_anoth
     data.write_text(json.dumps({"question": "How many is 3 and 4?", "answer": "#### 7"}) + "\n")
 
     def run(reasoning):
-        request = make_request(
-            "gsm8k", "bfs,mcts", "5", data=data, model=str(stepping_llama), out=tmp_path / "out", quiet=True,
+        request = EvalSettings(
+            task="gsm8k",
+            planners="bfs,mcts",
+            budgets="5",
+            data=data,
+            model=str(stepping_llama),
+            out=tmp_path / "out",
+            quiet=True,
             reasoning=reasoning,
-        )  # fmt: skip
-        return evaluate(request, print_summary=False).summary
+        )
+        return run_evaluation(request)
 
     summary = run(way)
     assert summary["reasoning"] == way and [row["failed"] for row in summary["rows"]] == [0, 0]

@@ -92,6 +92,8 @@ def train_members(
         best, best_epoch = torch.where(better, now, best), torch.where(better, epoch, best_epoch)
         for kept, parameter in zip(best_weights, parameters):
             kept[better] = parameter.detach()[better]
+        if fit.watch is not None:
+            fit.watch(epoch, fit.epochs)
         if bool((epoch - best_epoch >= fit.patience).all()):
             break
     with torch.no_grad():

@@ -7,35 +7,48 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from ..model_files import check_folder, tokenizer_text
 
 
-def load_model(source: str | Path, device: str, dtype: torch.dtype | str | None) -> tuple[Any, Any]:
+def load_model(
+    source: str | Path, device: str, dtype: torch.dtype | str | None, *, dummy: bool = False
+) -> tuple[Any, Any]:
     """Model and tokenizer of a folder or hub id.
 
-    dtype: None means float32 on a CPU and the stored type elsewhere. Errors: ValueError that names what is missing.
+    dtype: None means float32 on a CPU and the stored type elsewhere. dummy: the weights are random, the same each time.
+    Errors: ValueError that names what is missing.
     """
     if dtype is None:
         dtype = torch.float32 if torch.device(device).type == "cpu" else "auto"
     path = Path(source)
     if path.is_dir():
-        check_folder(path)
+        check_folder(path, weights=not dummy)
     elif path.is_absolute() or str(source).startswith((".", "~")) or len(path.parts) > 2:
         raise ValueError(f"there is no model folder {source}")
     progress = is_progress_bar_enabled()
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        model: Any = (
+            _random_model(source, device, dtype) if dummy else AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        )
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"cannot load a causal language model with its tokenizer from {source}: {error}") from error
     finally:
         if progress:
             enable_progress_bar()  # type: ignore[no-untyped-call]
     return model.to(device), tokenizer
+
+
+def _random_model(source: str | Path, device: str, dtype: torch.dtype | str | None) -> Any:
+    """A model of the configuration of `source`, made on the device with random weights from a fixed seed."""
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    with torch.random.fork_rng(devices=[]), torch.device(device):
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(config, dtype=config.dtype if dtype == "auto" else dtype)  # type: ignore[no-untyped-call]
 
 
 def eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:

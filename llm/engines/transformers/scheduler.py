@@ -67,6 +67,10 @@ class Scheduler:
         """Requests that are waiting or running, and the blocks reserved for them; 0 once everything is released."""
         return len(self.sequences) + len(self.waiting) + self._reserved
 
+    def clear_cache(self) -> None:
+        """Free all blocks; no request may be running."""
+        self.block_manager = BlockManager(self.block_manager.num_blocks)
+
     def step(self) -> None:
         """Start requests, run the model, sample. An error fails the running sequences and not the waiting requests."""
         start = time.perf_counter()
