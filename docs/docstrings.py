@@ -30,7 +30,7 @@ class HouseDocstrings(griffe.Extension):
             obj.docstring.value = field_lists(obj.docstring.value)
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
-        """Export the names that a package's `__init__.pyi` imports."""
+        """Export the names that a package's `__init__.pyi` lists."""
         for module in pkg.modules.values():
             stub = Path(str(module.filepath)).with_suffix(".pyi")
             if module.exports is None and stub.is_file():
@@ -38,9 +38,11 @@ class HouseDocstrings(griffe.Extension):
 
 
 def stub_names(source: str) -> list[str]:
-    """The names that a stub imports, in its order."""
-    imports = [node for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)]
-    return [alias.asname or alias.name for node in imports for alias in node.names]
+    """The names in the `__all__` of a stub."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
 
 
 def field_lists(docstring: str) -> str:

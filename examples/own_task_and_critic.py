@@ -1,7 +1,7 @@
 """A task and a critic of one's own: the built-in model solves stories of two steps, judged by their length."""
 
-from forethought.evals import GradedAnswer, Problem, TextTask, evaluate
-from forethought.llm import Judgement, extract_answer
+from forethought.evals import Problem, TextTask, evaluate, grade_numeric
+from forethought.llm import Judgement
 
 
 class Gifts(TextTask):
@@ -12,9 +12,7 @@ class Gifts(TextTask):
         return [Problem(str(n), story.format(n=n), str(4 * n)) for n in range(2, 8)][:limit]
 
     def grade(self, problem, text):
-        answer = extract_answer(text or "")
-        found = None if answer is None else str(answer)
-        return GradedAnswer(found, correct=found == problem.answer, format_ok=found is not None)
+        return grade_numeric(text, problem.answer)  # the number in which a solution ends
 
 
 class Brevity:

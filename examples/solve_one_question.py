@@ -8,5 +8,7 @@ solution = solve(QUESTION, model="builtin", planner="mcts", budget=24)
 
 print(QUESTION)
 print(solution.text)
-print(f"answer: {solution.answer}")
-print(f"cost: {solution.cost}")
+print(f"answer: {solution.answer}, with the critic's value {solution.value:.2f}")
+
+charged = solution.cost["charged"]
+print(f"cost: {charged['nodes']:.0f} nodes, {charged['generated_tokens']:.0f} generated tokens")
