@@ -111,6 +111,7 @@ PENDULUM = ControlTask(
         },
     },
 )
+"""Gymnasium's Pendulum-v1: swing up and hold a pendulum with a torque in [-2, 2] N m."""
 
 CARTPOLE = ControlTask(
     name="cartpole",
@@ -124,6 +125,7 @@ CARTPOLE = ControlTask(
     gamma=0.99,
     views={"trees": View(terminal_value=True), "sequences": View(terminal_value=True)},
 )
+"""Gymnasium's CartPole-v1: balance a pole by pushing the cart left or right."""
 
 
 def task_of_dynamics(name: str, dynamics: Dynamics, horizon: int, bins: int) -> ControlTask:
@@ -165,10 +167,14 @@ def task_of_env(env_id: str, name: str = "") -> ControlTask:
 
 
 BOUNCER = task_of_dynamics("bouncer", Bouncer(), 20, 3)
+"""A pushed mass that bounces on a floor; contact makes its dynamics kink."""
 SWINGUP = task_of_dynamics("swingup", SwingUp(), 25, 5)
+"""A cart-pole that begins hanging and is to be swung up by a force."""
 REACHER = task_of_dynamics("reacher", Reacher(), 15, 3)
+"""An arm of two links whose tip is to reach a target by two torques."""
 
 TASKS: dict[str, ControlTask] = {task.name: task for task in (PENDULUM, CARTPOLE, BOUNCER, SWINGUP, REACHER)}
+"""The control tasks by name."""
 
 
 def task_named(name: str) -> ControlTask:

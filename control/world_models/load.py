@@ -10,6 +10,7 @@ from .residual.model import ResidualModel
 from .storage import read_settings
 
 LearnedModel = MLPModel | EnsembleModel | ResidualModel
+"""What the trainings of this package learn; `load_model` loads each of them."""
 
 
 def load_model(folder: str | Path) -> LearnedModel:

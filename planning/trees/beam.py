@@ -132,3 +132,4 @@ class BeamSearch(LayeredSearch):
 
 
 BFS = Beam
+"""`Beam` by the name for its defaults: breadth-first search whose width grows until the budget is used up."""
