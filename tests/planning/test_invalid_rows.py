@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.planning.test_gradient import linear
 
 from forethought.planning import (
     CEM,
@@ -29,7 +30,6 @@ from forethought.planning import (
 )
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
 from forethought.planning.trees.rebase import Rebase
-from tests.planning.test_gradient import linear
 
 
 def middle(states: Any, logits: Any) -> Any:
