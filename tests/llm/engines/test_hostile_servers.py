@@ -26,11 +26,12 @@ def local(stepping_llama):
 
 
 @pytest.fixture
-def serve(local, limits):
+def serve(local, limits, stepping_llama):
     made = []
 
     def start(url=lambda url: url, **options):
-        server = CompletionServer(local)
+        # an engine of its own, because one engine does not serve two threads
+        server = CompletionServer(TransformersEngine(stepping_llama))
         made.append(server)
         options = {"backoff": 0.01, "deadline": DEADLINE, "attempt_timeout": ATTEMPT, "key": KEY} | options
         return server, OpenAIEngine("tiny", local.tokenizer, url(server.url), **options)
