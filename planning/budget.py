@@ -28,7 +28,13 @@ Counts = PerRow | int
 
 @dataclass(frozen=True)
 class Budget:
-    """Caps per problem; at least one. `seconds` is a stop time for the whole call, the others are exact."""
+    """Caps per problem; at least one.
+
+    nodes: reached states; in control one evaluation of the model. model_calls: calls of a language model.
+    generated_tokens: tokens that it writes. These are exact. seconds: of wall time, a stop time for the whole call.
+
+    Errors: ValueError for no cap, and for one that is no positive integer (`seconds`: no positive number).
+    """
 
     nodes: int | None = None
     model_calls: int | None = None

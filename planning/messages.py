@@ -145,7 +145,11 @@ Answer = Expansion | Returns
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A finished leaf of a tree: its node id, its discounted return from the root, how often it was visited."""
+    """A finished leaf of a tree.
+
+    node: its id. value: its discounted return from the root, values included, in units of the reward. visits: how often
+    the search selected it; what votes are weighted by.
+    """
 
     node: int
     value: float

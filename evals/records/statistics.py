@@ -26,7 +26,7 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate with its confidence interval."""
+    """An estimate with its 95 % confidence interval from `low` to `high`, in the units of the scores."""
 
     value: float
     low: float

@@ -148,7 +148,7 @@ class EvalSettings:
         kind = parts.task.kind
         self._set(parts=parts, task=parts.name, value=parts.value, planners=tuple(parts.planners))
         self._set(budgets=DEFAULT_BUDGETS[kind] if self.budgets is None else as_budgets(self.budgets))
-        self._set(model=parts.model_name or str(named or DEFAULT_MODEL[kind]))
+        self._set(model=parts.model_name or str(DEFAULT_MODEL[kind] if named is None else named))
         self._set(**with_builtin_reward(self))
         check_settings(self)
         if self.engine == "replay" and parts.model is None:

@@ -52,7 +52,8 @@ def parts_of(settings: EvalSettings, default_planners: Mapping[str, Sequence[str
     """
     task, name = _task(settings)
     control = _control_task(settings.task, task)
-    planners = _planners(settings.planners or default_planners[task.kind], task, name)
+    given = default_planners[task.kind] if settings.planners is None else settings.planners
+    planners = _planners(given, task, name)
     value, critics = _critics(settings, task, name)
     model, model_name = _model(settings.model, task, name)
     own = {row.name: row.plugin for row in planners.values() if row.plugin} | fingerprints_of(critics)

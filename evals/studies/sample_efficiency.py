@@ -34,7 +34,7 @@ from ..tasks import BadInput
 from .study_table import Row, StudyTable, format_estimate, plot_lines
 
 TARGETS = {"Pendulum-v1": -160.0, "CartPole-v1": 475.0}
-TEXT_PLANNERS = {"Pendulum-v1": ("mpc", "pets", "sac", "ppo"), "CartPole-v1": ("mpc", "pets", "dqn", "ppo")}
+METHODS = {"Pendulum-v1": ("mpc", "pets", "sac", "ppo"), "CartPole-v1": ("mpc", "pets", "dqn", "ppo")}
 Point = tuple[int, float]
 NEVER = float("inf")
 
@@ -94,7 +94,7 @@ def run(
     """
     sizes = sizes or (FULL if full else SMALL)
     curves: dict[tuple[str, str], list[list[Point]]] = {}
-    names = [(env, method) for env in envs for method in TEXT_PLANNERS[env] if method in ("mpc", *sizes.max_steps)]
+    names = [(env, method) for env in envs for method in METHODS[env] if method in ("mpc", *sizes.max_steps)]
     with progress(sizes.seeds * len(names), "study sample-efficiency", console) as advance:
         for at in range(seed, seed + sizes.seeds):
             for env, method in names:

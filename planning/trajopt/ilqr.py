@@ -98,8 +98,8 @@ class ILQR:
 
 @dataclass(frozen=True, kw_only=True)
 class DDP(ILQR):
-    """Differential dynamic programming: `ILQR` with second derivatives of the dynamics, the term V_x . f_zz of Q_zz in
-    `backward.py`."""
+    """Differential dynamic programming (Jacobson and Mayne 1970; Tassa et al. 2014): `ILQR` with second derivatives of
+    the dynamics, the term V_x . f_zz of Q_zz in `backward.py`. Settings and errors are those of `ILQR`."""
 
     second: bool = True
 

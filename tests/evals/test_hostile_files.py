@@ -298,7 +298,7 @@ def test_secrets_are_hidden(monkeypatch, text, hidden):
     )
 
 
-def test_secrets_of_a_failure_are_neither_stored_nor_shown(questions, tmp_path, faked, monkeypatch):
+def test_secrets_of_a_failure_are_neither_stored_nor_shown(questions, tmp_path, faked, fake_engine, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "my-secret-value")
 
     async def echo(*_):
@@ -306,9 +306,7 @@ def test_secrets_of_a_failure_are_neither_stored_nor_shown(questions, tmp_path, 
 
     flags = ["--data", str(questions), "--planner", "greedy", "--budgets", "4", "--limit", "2", "--quiet"]
     faked[1]["broken"] = "never"
-    import tests.evals.conftest as here  # the class of the fake engine
-
-    monkeypatch.setattr(here.FakeEngine, "generate", echo)
+    monkeypatch.setattr(fake_engine, "generate", echo)
     found = CliRunner().invoke(app, ["eval", "gsm8k", *flags, "--out", str(tmp_path / "out")])
     kept = b"".join(content(tmp_path / "out").values()) + found.output.encode() + found.stderr.encode()
     assert b"my-secret-value" not in kept and b"hunter22" not in kept and b"you sent" in kept

@@ -17,6 +17,7 @@ from forethought.planning import (
     MPPI,
     Beam,
     BestOfN,
+    BoxActions,
     Budget,
     DiscreteActions,
     Expansion,
@@ -28,8 +29,14 @@ from forethought.planning import (
     plan,
 )
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
-from forethought.planning.trees.rebase import Rebase
-from tests.planning.test_gradient import linear
+from forethought.planning.trees.reba
+
+
+def linear() -> LinearQuadratic:
+    """A double integrator with quadratic costs and bounded force."""
+    a, b = torch.tensor([[1.0, 0.1], [0.0, 1.0]]), torch.tensor([[0.0], [0.1]])
+    q, r, final = torch.diag(torch.tensor([1.0, 0.1])), torch.tensor([[0.05]]), torch.diag(torch.tensor([5.0, 1.0]))
+    return LinearQuadratic(a, b, q, r, final, BoxActions(torch.tensor([-4.0]), torch.tensor([4.0])))se import Rebase
 
 
 def middle(states: Any, logits: Any) -> Any:
