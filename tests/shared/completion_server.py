@@ -57,6 +57,8 @@ class CompletionServer:
                 trick = self.tricks.pop(0) if self.tricks and line.startswith(b"POST") else None
                 if trick is not None:
                     wire = await trick(wire) if asyncio.iscoroutinefunction(trick) else trick(wire)
+                    # else a client that is quicker than `close` below would try this connection once more
+                    wire = wire.replace(b" X\r\n", b" X\r\nConnection: close\r\n", 1)
                 writer.write(wire or b"")
                 await writer.drain()
                 if trick is not None:
