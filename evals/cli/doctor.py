@@ -23,6 +23,7 @@ EXTRAS = {
     "baselines": "train baseline and study sample-efficiency",
     "tensorboard": "curves of trainings in TensorBoard",
     "crosscheck": "tests that compare iLQR with another library",
+    "docs": "the pages of docs/ with a reference of all public names",
     "dev": "tests and checks of this package",
 }
 """What the extras of this package are for."""

@@ -142,6 +142,8 @@ class EvalSettings:
         )
         from .parts import parts_of
 
+        paths = {name: given for name in ("data", "tape", "out") if (given := vars(self)[name]) is not None}
+        self._set(**{name: Path(given) for name, given in paths.items()})  # Python programs give texts
         parts, named = parts_of(self, DEFAULT_PLANNERS), self.model
         kind = parts.task.kind
         self._set(parts=parts, task=parts.name, value=parts.value, planners=tuple(parts.planners))

@@ -146,3 +146,8 @@ def test_the_command_solve_prints_the_solution_its_cost_and_its_tree():
 
 def test_control_tasks_by_name_are_those_of_the_control_package():
     assert EvalSettings(task="cartpole").parts.control is task_named("cartpole")
+
+
+def test_paths_may_be_given_as_texts(tmp_path):
+    given = EvalSettings(task="stories", out=str(tmp_path / "run"), tape=str(tmp_path / "a.tape"))
+    assert (given.out, given.folder, given.tape) == (tmp_path / "run", tmp_path / "run", tmp_path / "a.tape")

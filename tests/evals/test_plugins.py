@@ -158,7 +158,7 @@ def test_changed_code_does_not_continue_an_old_run(part):
     path = Path({"task": "sums.py", "planner": "search.py", "critic": "critics.py"}[part])
     path.write_text(path.read_text().replace("(c_init=0.5)", "(c_init=0.6)") + "\n# changed\n")
     code, output = call(*command)
-    assert code == 2 and "begun with other settings: plugins was" in output
+    assert code == 2 and "begun with other settings: plugins." in output
 
 
 def test_an_environment_is_learned_and_planned_in_by_all_kinds_of_planners():

@@ -237,7 +237,7 @@ def test_a_folder_of_another_kind_or_architecture_is_refused(tmp_path):
     with pytest.raises(ValueError, match="does not fit"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(settings | {"kind": "rssm"}))
-    with pytest.raises(ValueError, match="expected 2 and mlp or ensemble or residual"):
+    with pytest.raises(ValueError, match="expected 3 and mlp or ensemble or residual"):
         load_model(tmp_path)
 
 

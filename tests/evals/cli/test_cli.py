@@ -136,7 +136,7 @@ def test_ctrl_c_says_how_to_continue(questions, tmp_path, faked, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("forethought.evals.runners.evaluate.make_task", interrupt)
+    monkeypatch.setattr("forethought.evals.settings.parts.make_task", interrupt)
     code, output = call("eval", "gsm8k", "--data", questions, "--out", tmp_path / "out")
     assert code == 130 and "continues from here" in output
 
@@ -225,8 +225,8 @@ def test_a_trained_network_can_be_evaluated(tmp_path, monkeypatch):
 
 
 def test_the_demo_runs_both_evaluations_and_writes_one_page(tmp_path, faked, monkeypatch):
-    monkeypatch.setattr("forethought.evals.cli.demo.STORIES", {"planner": "greedy,mcts", "budgets": "4,8"})
-    monkeypatch.setattr("forethought.evals.cli.demo.PENDULUM", {"planner": "cem", "budgets": "20"})
+    monkeypatch.setattr("forethought.evals.cli.demo.STORIES", {"planners": "greedy,mcts", "budgets": "4,8"})
+    monkeypatch.setattr("forethought.evals.cli.demo.PENDULUM", {"planners": "cem", "budgets": "20"})
     with (tmp_path / "log").open("w") as log:
         demo(tmp_path / "demo", Console(file=log, width=120), limit=1, quiet=True)
     assert (tmp_path / "demo" / "index.html").is_file()
