@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..interface import Actions, Constrained, Evaluate, Expansion, Float, Model, States
+from ..interface import Actions, Bool, Constrained, Evaluate, Expansion, Float, Model, States
 from ..usage import Usage, no_usage, usage_or_one_step
 from .base import ModelWrapper, constraint_of
 
@@ -69,6 +69,7 @@ class _RepeatedStep:
         self.spent: Usage = no_usage(rows)
         self.value: Float = np.zeros(0, np.float32)
         self.logits: Float | None = None
+        self.dead_end: Bool | None = None
 
     def add(self, step: Expansion) -> None:
         reward, discount = torch.as_tensor(step.reward), torch.as_tensor(step.discount)
@@ -77,6 +78,9 @@ class _RepeatedStep:
         self.reward = self.reward + torch.where(alive, self.discount * reward, 0.0)
         self.discount = torch.where(alive, self.discount * discount, 0.0)
         self.value, self.logits = step.value, step.logits
+        if step.dead_end is not None:
+            died: Bool = alive.cpu().numpy() & np.asarray(step.dead_end, bool)
+            self.dead_end = died if self.dead_end is None else self.dead_end | died
         charged = usage_or_one_step(step.usage, len(reward))
         self.charged = self.charged + charged
         self.spent = self.spent + (charged if step.spent is None else step.spent)
@@ -84,4 +88,4 @@ class _RepeatedStep:
     def expansion(self) -> Expansion:
         reward, discount = torch.as_tensor(self.reward), torch.as_tensor(self.discount)
         value = torch.where(discount > 0, torch.as_tensor(self.value), 0.0)
-        return Expansion(reward, discount, value, self.logits, self.charged, self.spent)
+        return Expansion(reward, discount, value, self.logits, self.charged, self.spent, dead_end=self.dead_end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -80,7 +81,7 @@ class RolloutValue(ModelWrapper[States]):
             rows = live.cpu().numpy()
             usage[rows] += more_usage
             spent[rows] += more_usage if more_spent is None else more_spent
-        return Expansion(said.reward, said.discount, value, said.logits, usage, spent, said.duplicate_of)
+        return replace(said, value=value, usage=usage, spent=spent)
 
     def _rollout(self, states: States, logits: Float | None, run: ReturnSum) -> Tensor:
         """Returns [K] of following the policy from K states."""
