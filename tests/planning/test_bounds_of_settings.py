@@ -38,7 +38,7 @@ class Fenced(TargetProblem, Constrained[Any]):
 
 
 def prior(**settings: Any) -> PolicyPrior:
-    return PolicyPrior(policy=lambda states: torch.zeros(len(states), 1), **settings)
+    return PolicyPrior(policy=lambda states, logits: torch.zeros(len(states), 1), **settings)
 
 
 def penalised(**settings: Any) -> Penalised[Any]:
