@@ -18,9 +18,9 @@ other.
 from .agents.pets import PETS
 from .data.collector import collect
 from .data.transitions import Transitions, join
-from .dynamics import Bouncer, CartPole, Pendulum, Reacher, SwingUp
+from .dynamics import Bouncer, CartPole, Dynamics, Pendulum, Reacher, SwingUp
 from .envs import BatchedEnv, DynamicsEnv
-from .episodes import Episodes, iterate_decisions, random_episodes, run_episodes
+from .episodes import Decision, Episodes, iterate_decisions, random_episodes, run_episodes
 from .policies.base import FunctionPolicy, Policy
 from .policies.mpc import MPCPolicy
 from .policies.random import RandomPolicy, random_policy
@@ -35,23 +35,22 @@ from .tasks import (
     View,
     describe,
     task_named,
+    task_of_env,
     view,
     view_of,
 )
 from .values.grid_value import GridValue, pendulum_value
 from .values.lqr_value import BalanceValue
 from .world_models import (
-    ActionRepeat,
     AnalyticModel,
     DisagreementPenalty,
-    DiscretizedActions,
     EnsembleConfig,
     EnsembleModel,
     Fit,
+    LearnedModel,
     MLPConfig,
     MLPModel,
     ResidualModel,
-    TerminalValue,
     config_for,
     fit_ensemble,
     fit_mlp,
@@ -59,56 +58,63 @@ from .world_models import (
     load_model,
 )
 
-__all__ = [
-    "BOUNCER",
-    "CARTPOLE",
-    "PENDULUM",
-    "PETS",
-    "REACHER",
-    "SWINGUP",
+__all__ = [  # noqa: RUF022, grouped by use
+    # tasks and environments
     "TASKS",
-    "ActionRepeat",
-    "AnalyticModel",
-    "BalanceValue",
-    "BatchedEnv",
-    "Bouncer",
-    "CartPole",
+    "PENDULUM",
+    "CARTPOLE",
+    "BOUNCER",
+    "SWINGUP",
+    "REACHER",
     "ControlTask",
-    "DisagreementPenalty",
-    "DiscretizedActions",
-    "DynamicsEnv",
-    "EnsembleConfig",
-    "EnsembleModel",
-    "Episodes",
-    "Fit",
-    "FunctionPolicy",
-    "GridValue",
-    "MLPConfig",
-    "MLPModel",
-    "MPCPolicy",
-    "Pendulum",
-    "Policy",
-    "RandomPolicy",
-    "Reacher",
-    "ResidualModel",
-    "SwingUp",
-    "TerminalValue",
-    "Transitions",
-    "View",
-    "collect",
-    "config_for",
-    "describe",
-    "fit_ensemble",
-    "fit_mlp",
-    "fit_residual",
-    "iterate_decisions",
-    "join",
-    "load_model",
-    "pendulum_value",
-    "random_episodes",
-    "random_policy",
-    "run_episodes",
     "task_named",
+    "task_of_env",
+    "View",
     "view",
     "view_of",
+    "describe",
+    "BatchedEnv",
+    "DynamicsEnv",
+    # equations of motion
+    "Dynamics",
+    "Pendulum",
+    "CartPole",
+    "Bouncer",
+    "SwingUp",
+    "Reacher",
+    # models
+    "AnalyticModel",
+    "MLPModel",
+    "EnsembleModel",
+    "ResidualModel",
+    "DisagreementPenalty",
+    "LearnedModel",
+    "load_model",
+    # learning models
+    "Transitions",
+    "collect",
+    "join",
+    "MLPConfig",
+    "EnsembleConfig",
+    "Fit",
+    "config_for",
+    "fit_mlp",
+    "fit_ensemble",
+    "fit_residual",
+    "PETS",
+    # terminal values
+    "GridValue",
+    "pendulum_value",
+    "BalanceValue",
+    # policies and episodes
+    "Policy",
+    "FunctionPolicy",
+    "RandomPolicy",
+    "random_policy",
+    "MPCPolicy",
+    "run_episodes",
+    "random_episodes",
+    "iterate_decisions",
+    "Episodes",
+    "Decision",
 ]

@@ -14,8 +14,11 @@ import numpy as np
 from rich.console import Console
 
 from ..control.agents.log import Row, tensorboard, write_csv
-from .cli_common import check_output_folder
-from .tasks import BadInput
+from .cli_common import check_output
+from .console import say
+from .errors import BadInput
+from .progress import StepWatch, step_progress
+from .tasks.environments import environment_id
 
 NEED = "baselines need stable-baselines3: pip install 'forethought[baselines]'"
 TUNED: dict[tuple[str, str], dict[str, Any]] = {
@@ -41,11 +44,12 @@ Probe = Callable[[int, Callable[[np.ndarray], Any]], None]
 
 
 def train(
-    algorithm: str, env: str, steps: int, *, seed: int = 0, every: int | None = None, probe: Probe | None = None
-) -> list[Row]:
+    algorithm: str, env: str, steps: int, *, seed: int = 0, every: int | None = None, probe: Probe | None = None,
+    watch: StepWatch | None = None,
+) -> list[Row]:  # fmt: skip
     """Train for `steps` environment steps; one row per finished episode: round, steps, episode_return, episode_length.
 
-    probe: called after each `every` steps.
+    probe: called after each `every` steps. watch: called after each step.
     Errors: BadInput where stable-baselines3 is missing, has no such algorithm, or the algorithm does not fit `env`.
     """
     try:
@@ -66,6 +70,8 @@ def train(
                     rows.append(row_of(len(rows) + 1, self.num_timesteps, info["episode"]))
             if probe is not None and every and self.num_timesteps % every == 0:
                 probe(self.num_timesteps, lambda obs: self.model.predict(obs, deterministic=True)[0])
+            if watch is not None:
+                watch(self.num_timesteps, steps)
             return self.num_timesteps < steps
 
     try:
@@ -86,8 +92,10 @@ def main(
 ) -> list[Row]:
     """Train, write `progress.csv` (and TensorBoard events if it is installed), and print the last mean return."""
     console = console or Console()
-    check_output_folder(out)
-    rows = train(algorithm, env, steps, seed=seed)
+    check_output(out)
+    env = environment_id(env)
+    with step_progress(f"train {algorithm}", console) as watch:
+        rows = train(algorithm, env, steps, seed=seed, watch=watch)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "progress.csv", rows)
     board = tensorboard(out)
@@ -95,5 +103,5 @@ def main(
         board(row)
     last = [row["episode_return"] for row in rows[-10:]]
     result = f"mean return {sum(last) / len(last):.1f} over the last {len(last)}" if last else "none of them finished"
-    console.print(f"{algorithm}, {steps:,} steps of {env}, {len(rows)} episodes: {result}; written to {out}")
+    say(console, f"{algorithm}, {steps:,} steps of {env}, {len(rows)} episodes: {result}; written to {out}")
     return rows

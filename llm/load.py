@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .critics import CriticDeps, make_critic
+from .critics import Critic, CriticDeps, make_critic
 from .critics.reward_formats import HEAD_FORMATS, REWARD_FORMATS, RewardFormat
 from .engines.base import Engine, Sampling
 from .engines.flops import UNKNOWN_FLOPS, DecoderFlops, flops_of_folder
@@ -27,9 +28,6 @@ BUILTIN = Path(__file__).parent / "builtin" / "reasoner"
 BUILTIN_REWARD = BUILTIN.parent / "prm"
 """The folder of the built-in reward model, which evaluates the built-in model's steps."""
 
-LOCAL_ENGINES = ("transformers", "vllm")
-"""Engines that run a model themselves, so that there can be several replicas."""
-
 ROLLOUT_SEED = 0x526F6C6C
 """Makes the noise of `--value rollout` independent of the noise of the tree that it evaluates."""
 
@@ -39,12 +37,38 @@ class EngineSpec:
     """What an engine is made from.
 
     model: a name, folder or hub id. file: the file of the tape, if there is one. options: of the engine's class.
+    trust_remote_code: whether Python code in the folder of a model is run; code on a tape never is.
     """
 
     model: str | Path
     device: str = "cpu"
     file: TapeFile | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
+
+
+Opened = tuple[Engine, str | None]
+"""An engine and the folder of its model, None if there is no local folder."""
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """An engine by name.
+
+    where: its class, as `module:Class` with a module below `llm/engines`; it is imported when it is needed. summary: in
+    one line. make: from the class and a specification to an engine; by default for one that loads a model itself.
+    """
+
+    where: str
+    summary: str
+    make: Callable[[Any, EngineSpec], Opened]
+
+    @property
+    def engine(self) -> type[Engine]:
+        """The class, which says what it `requires` and whether it is `replicable`."""
+        module, _, name = self.where.partition(":")
+        found: type[Engine] = vars(import_module(f".engines.{module}", __package__))[name]
+        return found
 
 
 def load_text_model(
@@ -66,6 +90,8 @@ def load_text_model(
     truth: Callable[[str, str], bool] | None = None,
     reasoning: str = "steps",
     replicas: int = 1,
+    critics: Mapping[str, Critic] | None = None,
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> TextModel:
     """Load a language model to plan with.
@@ -75,23 +101,25 @@ def load_text_model(
     `format_for`. tape: shared between models of a run, or a file (`TapeFile`), which `replay` only reads.
     reward_model, reward_format, aggregate: for the values prm and orm; "builtin" is the one for the built-in model and
     its default. truth: for the value oracle, from (question, solution) to whether it is correct. reasoning: what an
-    action is (steps, propose or rap, see `reasoning/`). replicas: number of engines, each in a Ray actor. options: of
-    the engine, such as `dtype` or `base_urls`.
+    action is (steps, propose or rap, see `reasoning/`). replicas: number of engines, each in a Ray actor. critics: of
+    one's own, by names that `value` may hold. trust_remote_code: run Python code that the model's folder or hub page
+    contains; for models that you trust, never for tapes. options: of the engine, such as `dtype` or `base_urls`.
 
     Errors: ValueError for an unknown engine or value, listing the known ones, for a folder that is no model, and for a
-    file that is no tape.
+    file that is no tape. ImportError that names the command to install what the engine lacks.
     """
     if engine not in ENGINES:
         raise ValueError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
     file = TapeFile(tape, read_only=engine == "replay") if isinstance(tape, str | Path) else None
-    spec = EngineSpec(model, device, file, options)
+    spec = EngineSpec(model, device, file, options, trust_remote_code)
     made, folder = _make_engine(engine, spec, replicas)
     format = format_for(made.tokenizer, folder, RAP_EXAMPLES if examples is None and reasoning == "rap" else examples)
     sampling = Sampling(temperature, top_p, format.max_step_tokens if max_step_tokens is None else max_step_tokens)
     shared = tape if isinstance(tape, Tape) else Tape(MemoryStore(file) if engine == "replay" else file)
     text = reasoning_named(reasoning)(made, format, None, sampling, seed, max_steps, shared)
     load_reward = _reward_loader(made, engine, spec, *reward_for(model, reward_model, reward_format))
-    text.value = make_critic(value, CriticDeps(text.seeded(seed ^ ROLLOUT_SEED), load_reward, aggregate, truth))
+    deps = CriticDeps(text.seeded(seed ^ ROLLOUT_SEED), load_reward, aggregate, truth, critics or {})
+    text.value = make_critic(value, deps)
     if file is not None and engine != "replay":
         file.add_model(made, str(model), folder)
         file.add_run(run_settings(text, value))
@@ -140,53 +168,62 @@ def _local_folder(source: str) -> str | None:
     return source if Path(source).is_dir() else None
 
 
-def _make_engine(engine: str, spec: EngineSpec, replicas: int) -> tuple[Engine, str | None]:
+def _make_engine(engine: str, spec: EngineSpec, replicas: int) -> Opened:
     """The engine of the policy and the folder of its model; the sizes for `flops` come from the folder if need be."""
-    made, folder = ENGINES[engine](spec) if replicas == 1 else _replicated(engine, spec, replicas)
-    if made.flops is UNKNOWN_FLOPS and engine != "replay":
+    check_replicas(engine, replicas)
+    if missing := ENGINES[engine].engine.missing_packages():
+        raise ImportError(missing)
+    made, folder = _opened(engine, spec) if replicas == 1 else _replicated(engine, spec, replicas)
+    if made.flops == UNKNOWN_FLOPS and engine != "replay":
         made.flops = flops_of_folder(source_of(spec.model))
     return made, folder
 
 
-def _transformers(spec: EngineSpec) -> tuple[Engine, str | None]:
-    from .engines.transformers.engine import TransformersEngine
+def check_replicas(engine: str, replicas: int) -> None:
+    """Errors: ValueError for several replicas of an engine that runs no model itself."""
+    if replicas > 1 and not ENGINES[engine].engine.replicable:
+        fits = ", ".join(name for name, row in ENGINES.items() if row.engine.replicable)
+        raise ValueError(f"--replicas needs an engine that runs a model ({fits}), got {engine}")
 
+
+def _opened(engine: str, spec: EngineSpec) -> Opened:
+    row = ENGINES[engine]
+    return row.make(row.engine, spec)
+
+
+def _local(engine: Callable[..., Engine], spec: EngineSpec) -> Opened:
     source = source_of(spec.model)
-    return TransformersEngine(source, device=spec.device, **spec.options), _local_folder(source)
+    made = engine(source, device=spec.device, trust_remote_code=spec.trust_remote_code, **spec.options)
+    return made, _local_folder(source)
 
 
-def _vllm(spec: EngineSpec) -> tuple[Engine, str | None]:
-    from .engines.vllm.engine import VllmEngine
-
-    source = source_of(spec.model)
-    return VllmEngine(source, device=spec.device, **spec.options), _local_folder(source)
-
-
-def _openai(spec: EngineSpec) -> tuple[Engine, str | None]:
+def _tokenizer(source: str, trust_remote_code: bool) -> Any:
+    """The tokenizer of a folder or hub id. Errors: ValueError where it cannot be loaded."""
     from transformers import AutoTokenizer
 
-    from .engines.http.openai import OpenAIEngine
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except Exception as error:  # a damaged file raises what its parser raises
+        raise ValueError(f"cannot load the tokenizer of {source}: {type(error).__name__}: {error}") from error
 
+
+def _openai(engine: Callable[..., Engine], spec: EngineSpec) -> Opened:
     source = source_of(spec.model)
-    engine = OpenAIEngine(str(spec.model), AutoTokenizer.from_pretrained(source), **spec.options)
-    return engine, _local_folder(source)
+    tokenizer = _tokenizer(source, spec.trust_remote_code)
+    return engine(str(spec.model), tokenizer, **spec.options), _local_folder(source)
 
 
-def _replicated(engine: str, spec: EngineSpec, replicas: int) -> tuple[Engine, str | None]:
-    from transformers import AutoTokenizer
-
+def _replicated(engine: str, spec: EngineSpec, replicas: int) -> Opened:
     from .engines.replicas import ReplicatedEngine
 
-    if engine not in LOCAL_ENGINES:
-        raise ValueError(f"replicas are of engines that run a model ({', '.join(LOCAL_ENGINES)}), got {engine}")
     source, without_file = source_of(spec.model), replace(spec, file=None)
     make = partial(_engine_alone, engine, without_file)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = _tokenizer(source, spec.trust_remote_code)
     return ReplicatedEngine(make, tokenizer, replicas, gpus=int(spec.device != "cpu")), _local_folder(source)
 
 
 def _engine_alone(engine: str, spec: EngineSpec) -> Engine:
-    return ENGINES[engine](spec)[0]
+    return _opened(engine, spec)[0]
 
 
 def _replay(spec: EngineSpec, role: str = "policy") -> tuple[ReplayEngine, str | None]:
@@ -194,24 +231,33 @@ def _replay(spec: EngineSpec, role: str = "policy") -> tuple[ReplayEngine, str |
 
     if spec.file is None:
         raise ValueError("the replay engine needs a tape in a file: --tape FILE")
+    spec.file.check()
     recorded = spec.file.model(str(spec.model) or None, role)
     folder = tempfile.TemporaryDirectory(prefix="forethought-replay-")
     recorded.unpack(Path(folder.name))
-    engine = ReplayEngine(AutoTokenizer.from_pretrained(folder.name), recorded.fingerprint, recorded.context)
+    try:
+        # a tape is data from a stranger: nothing of it is run, whatever its tokenizer asks for, and nothing downloaded
+        tokenizer = AutoTokenizer.from_pretrained(folder.name, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"the tokenizer on the tape {spec.file.path} cannot be used: {reason[:300]}") from None
+    engine = ReplayEngine(tokenizer, recorded.fingerprint, recorded.context)
     engine.runs, engine.folder = spec.file.runs(), folder
     sizes = [run["flops"] for run in engine.runs if run.get("model") == recorded.fingerprint and run.get("flops")]
-    engine.flops = DecoderFlops(*sizes[0]) if sizes else UNKNOWN_FLOPS
+    try:
+        engine.flops = DecoderFlops(*map(int, sizes[0])) if sizes else UNKNOWN_FLOPS
+    except (TypeError, ValueError):
+        raise ValueError(f"the tape {spec.file.path} is damaged: the sizes of its model are no numbers") from None
     return engine, folder.name
 
 
-ENGINES: dict[str, Callable[[EngineSpec], tuple[Engine, str | None]]] = {
-    "transformers": _transformers,
-    "vllm": _vllm,
-    "openai": _openai,
-    "replay": _replay,
+ENGINES = {
+    "transformers": EngineRow("transformers.engine:TransformersEngine", "models of the transformers library", _local),
+    "vllm": EngineRow("vllm.engine:VllmEngine", "vLLM in this process, on a GPU or with its CPU build", _local),
+    "openai": EngineRow("http.openai:OpenAIEngine", "servers with OpenAI's completions interface", _openai),
+    "replay": EngineRow("replay:ReplayEngine", "a tape without a model", lambda _, spec: _replay(spec)),
 }
-"""Engines by name: from a specification to an engine and the folder of its model, None if there is no local folder.
-A new engine is a function and a row here."""
+"""Engines by the name that `--engine` takes; adding one is a file with its class and a row here."""
 
 
 def _reward_loader(

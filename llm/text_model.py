@@ -19,7 +19,6 @@ from ..planning.interface import UNITS, Actions, Evaluate, Expansion, IndexedAct
 from .concurrency import gather_or_cancel
 from .critics import UNJUDGED, ClosableCritic, Critic, Judgement, NoCritic, SiblingCritic
 from .engines.base import Engine, Sampling, Tokens
-from .engines.token_ids import shared_ids
 from .step_result import OPEN_OR_ANSWERED, EvaluatedStep, GeneratedStep, expansion_of
 from .tape.cached_engine import CachedEngine
 from .tape.tape import Tape
@@ -196,7 +195,7 @@ class TextModel:
     def _root(self, question: str) -> TextState:
         if not isinstance(question, str) or not question.strip():
             raise ValueError(f"a question must be a text that is not empty, got {question!r}")
-        prompt = shared_ids(self.format.prompt_tokens(question))
+        prompt = tuple(self.format.prompt_tokens(question))
         state = TextState(prompt, prompt_length=len(prompt), step_start=len(prompt), question=question)
         if self._remaining(state) < 1:
             raise ValueError(

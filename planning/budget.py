@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .interface import Int, ModelError, Query, Size, Usage
+from .settings_checks import check_integers, check_numbers
 from .usage import GENERATED_TOKENS, MODEL_CALLS, NODES, ONE_STEP_USAGE, UNITS, no_usage
 
 MAX_NODES = 65_536
@@ -27,7 +28,13 @@ Counts = PerRow | int
 
 @dataclass(frozen=True)
 class Budget:
-    """Caps per problem; at least one. `seconds` is a stop time for the whole call, the others are exact."""
+    """Caps per problem; at least one.
+
+    nodes: reached states; in control one evaluation of the model. model_calls: calls of a language model.
+    generated_tokens: tokens that it writes. These are exact. seconds: of wall time, a stop time for the whole call.
+
+    Errors: ValueError for no cap, and for one that is no positive integer (`seconds`: no positive number).
+    """
 
     nodes: int | None = None
     model_calls: int | None = None
@@ -38,8 +45,8 @@ class Budget:
         caps = (self.nodes, self.model_calls, self.generated_tokens, self.seconds)
         if all(cap is None for cap in caps):
             raise ValueError("a Budget needs at least one of nodes, model_calls, generated_tokens, seconds")
-        if any(cap is not None and cap <= 0 for cap in caps):
-            raise ValueError(f"a Budget's caps must be positive, got {self}")
+        check_integers(self, 1, "nodes", "model_calls", "generated_tokens", optional=True)
+        check_numbers(self, "seconds", above=0, optional=True)
 
     def size(self, cost: int = 1) -> Size:
         """How large a search over a model of that `cost` may grow."""
@@ -50,7 +57,7 @@ class Budget:
 
 def budget_of(given: Budget | int) -> Budget:
     """A budget; a number means nodes."""
-    return given if isinstance(given, Budget) else Budget(nodes=int(given))
+    return given if isinstance(given, Budget) else Budget(nodes=given)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Ledger:
     """
 
     def __init__(self, budget: Budget, rows: int, cost: int = 1, most_tokens: int = 0) -> None:
-        self.budget, self.rows, self._cost = budget, rows, cost
+        self.budget, self.rows = budget, rows
         self._charged, self._spent = no_usage(rows), no_usage(rows)  # without the answers counted next
         self._one_step_answers: Counts = 0
         self._in_flight: Counts = 0
@@ -79,6 +86,8 @@ class Ledger:
             (GENERATED_TOKENS, budget.generated_tokens, most_tokens),
         )
         self._caps = [Cap(unit, cap, most) for unit, cap, most in caps if cap is not None and most > 0]
+        self._reserved_exactly = all(cap.most == ONE_STEP_USAGE[cap.unit] for cap in self._caps)
+        """Whether an answer of one node and one call costs what was reserved, so that its charge changes nothing."""
         self._started = time.perf_counter()
         self._largest = MAX_NODES if budget.nodes is None else min(budget.nodes // cost, np.iinfo(np.int32).max)
         self._query: Query | None = None
@@ -128,8 +137,7 @@ class Ledger:
         """Give a reservation back: the call failed."""
         counts = self._counts(query)
         self._in_flight = self._in_flight - counts
-        self._same_remaining = None
-        self._remaining += counts
+        self._update_remaining()
 
     def charge(self, query: Query, usage: Usage | None, spent: Usage | None = None) -> None:
         """Book the answer to a reserved query; usage None is one node and one call each."""
@@ -137,24 +145,27 @@ class Ledger:
         self._in_flight = self._in_flight - counts
         if usage is None:
             self._one_step_answers = self._one_step_answers + counts
-            if self._cost == 1:
-                return
+            if not self._reserved_exactly:
+                self._update_remaining()
         else:
             self.book(query.row, usage, spent)
-        self._update_remaining()
 
     def book(self, row: Int, usage: Usage, spent: Usage | None = None) -> None:
         """Charge rows [K] for what was not reserved, such as the start.
 
-        usage, spent: [K, units]. Errors: ModelError for another shape.
+        usage, spent: [K, units]. Errors: ModelError for another shape, and for costs that are negative or not
+        finite.
         """
         for name, given in (("usage", usage), ("spent", spent)):
             if given is not None and np.shape(given) != (len(row), len(UNITS)):
                 raise ModelError(f"the model's {name} has shape {np.shape(given)}, expected {(len(row), len(UNITS))}")
+            if given is not None and len(row) and not 0 <= given.min() <= given.max() < np.inf:
+                raise ModelError(f"the model's {name} holds a cost that is negative or not finite")
         # adding all rows in order, as in lock step, is much faster than adding them by index
         index = None if row.tobytes() == self._every_row else row
         add_rows(self._charged, index, usage)
         add_rows(self._spent, index, usage if spent is None else spent)
+        self._update_remaining()
 
     def _counts(self, query: Query) -> Counts:
         """How many entries of the query each row has; computed once for the reservation and the charge."""

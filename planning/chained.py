@@ -29,6 +29,7 @@ from .interface import (
     Size,
     WarmStartable,
 )
+from .settings_checks import check_integers, check_numbers
 from .vectors.base import SequenceSearch
 from .vectors.warm_start import SequenceWarmStart, shifted
 
@@ -47,8 +48,8 @@ class WarmStarted:
     nodes: int = 1024
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1 or self.nodes < 1:
-            raise ValueError(f"share is above 0 and below 1 and nodes at least 1, got {self.share} and {self.nodes}")
+        check_numbers(self, "share", above=0, below=1)
+        check_integers(self, 1, "nodes")
 
     def begin(
         self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: WarmStartable | None = None

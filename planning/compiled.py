@@ -68,6 +68,11 @@ def fused(function: Function) -> Function:
     return _compiled(function, fastmath={"contract"})
 
 
+def inlined_arithmetic(function: Function) -> Function:
+    """`fused` for one number, inlined into the loops of its callers so that LLVM vectorises them."""
+    return _compiled(function, fastmath={"contract"}, **INLINE)
+
+
 def vectorised(function: Function) -> Function:
     """`njit` for finite numbers that may be summed in any order, without which LLVM does not vectorise the sum."""
     return _compiled(function, fastmath=True)

@@ -26,6 +26,7 @@ from .interface import (
     Int,
     Keys,
     Model,
+    ModelError,
     Plan,
     Planner,
     Query,
@@ -113,7 +114,8 @@ def plan(
     which actions were taken.
 
     Errors: TypeError for a gymnasium environment given as a model, ValueError for a planner that does not take the
-    model's actions, ModelError for answers that break the contract.
+    model's actions, ModelError for answers that break the contract, and where no problem can be planned for. Where only
+    some cannot, their `Plan.stop_reason` is "invalid" and `Plan.faults` says why.
     """
     refuse_environment(model)
     refuse_constrained_indices(model)
@@ -146,8 +148,10 @@ def _run(search: AnySearch, model: Model[States], states: StateStore[States], le
 
 
 def _outcome(search: AnySearch, states: StateStore[States], ledger: Ledger, node_usage: NodeUsage) -> Outcome[States]:
-    completion = no_usage(ledger.rows)
-    return Outcome(search.plan(), search, states, ledger.charged, ledger.spent, completion, node_usage=node_usage)
+    completion, found = no_usage(ledger.rows), search.plan()
+    if found.faults and set(found.stop_reason) == {"invalid"}:
+        raise ModelError(f"no problem can be planned for: {found.faults[min(found.faults)]}")
+    return Outcome(found, search, states, ledger.charged, ledger.spent, completion, node_usage=node_usage)
 
 
 def _store(
@@ -211,8 +215,7 @@ class _Conversation(Generic[State]):
     ) -> None:
         self.search, self.model, self.states, self.ledger = search, model, states, ledger
         self.node_usage: NodeUsage = {}
-        # the key None is the call that is awaited without a task
-        self.in_flight: dict[asyncio.Task[tuple[list[State], Expansion]] | None, EdgeQuery] = {}
+        self.in_flight: dict[asyncio.Task[tuple[list[State], Expansion]], EdgeQuery] = {}
 
     async def run(self) -> None:
         # asyncio.wait would attach a callback to every task in flight each time
@@ -220,20 +223,14 @@ class _Conversation(Generic[State]):
         in_flight = self.in_flight
         try:
             while True:
-                groups = self._ask()
-                if len(groups) == 1 and not in_flight:  # a task of its own would take a fifth of the search's time
-                    in_flight[None] = groups[0]
-                    self._tell(await self._call(groups[0]), groups[0])
-                    del in_flight[None]
-                    continue
-                for group in groups:
+                for group in self._ask():
                     task = asyncio.create_task(self._call(group))
                     task.add_done_callback(ready.put_nowait)
                     in_flight[task] = group
                 if not in_flight:
                     return
                 ended = {await ready.get(), *(ready.get_nowait() for _ in range(ready.qsize()))}
-                for task in [each for each in in_flight if each is not None and each in ended]:
+                for task in [each for each in in_flight if each in ended]:
                     self._tell(task.result(), in_flight[task])
                     del in_flight[task]
         finally:
@@ -243,10 +240,9 @@ class _Conversation(Generic[State]):
         for group in self.in_flight.values():
             self.search.drop(group)
             self.ledger.release(group)
-        tasks = [task for task in self.in_flight if task is not None]
-        for task in tasks:
+        for task in self.in_flight:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self.in_flight, return_exceptions=True)
 
     def _ask(self) -> list[EdgeQuery]:
         """The search's next query, reserved, as one query per group of siblings."""

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from .event_log import Event
+from .files import whole_file
 from .interface import (
     ActionSpace,
     Answer,
@@ -90,7 +91,7 @@ def save(journal: list[Event], path: str | Path) -> None:
     writer = _Writer()
     events = [[kind, writer.number(a), writer.number(b)] for kind, a, b in journal]
     head = json.dumps({"format": FORMAT, "objects": writer.entries, "events": events})
-    with open(path, "wb") as file:
+    with whole_file(path) as beside, beside.open("wb") as file:
         np.savez_compressed(file, head=np.array(head), **writer.arrays)  # type: ignore[arg-type]
 
 

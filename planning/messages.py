@@ -59,6 +59,9 @@ class Expansion:
 Evaluate = Literal["none", "finished", "all"]
 """Which reached states need a value: none, only finished ones (whose reward is then their score), all of them."""
 
+EVALUATIONS: tuple[Evaluate, ...] = ("none", "finished", "all")
+"""The values of `Evaluate`."""
+
 
 @dataclass(slots=True)
 class EdgeQuery:
@@ -142,7 +145,11 @@ Answer = Expansion | Returns
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A finished leaf of a tree: its node id, its discounted return from the root, how often it was visited."""
+    """A finished leaf of a tree.
+
+    node: its id. value: its discounted return from the root, values included, in units of the reward. visits: how often
+    the search selected it; what votes are weighted by.
+    """
 
     node: int
     value: float
@@ -161,7 +168,9 @@ class Plan:
     weights: [B, A] share of the root's visits per action (a training target); None without a tree; for
         `SampledActions()` as wide as the most samples.
     finished: per problem every finished leaf, in the order in which they were told.
-    stop_reason: per problem the reason for stopping: budget, exhausted, converged, stalled, or "" while it runs.
+    stop_reason: per problem the reason for stopping: budget, exhausted, converged, stalled, or "" while it runs;
+        "invalid" where the model's answers about this problem cannot be planned with.
+    faults: for each invalid problem what was wrong with the answers. Its plan is what was known before, or empty.
     gradient: [B] certificate of planners that use derivatives, None for others: the most return, to first order, that
         moving one component of one action by half its range, within its bounds, would add; near 0 at a local optimum,
         NaN where it was not measured at this very plan.
@@ -178,6 +187,7 @@ class Plan:
     stop_reason: list[str] = field(default_factory=list)
     gradient: NDArray[np.float32] | None = None
     violation: NDArray[np.float32] | None = None
+    faults: dict[int, str] = field(default_factory=dict)
 
     @property
     def indices(self) -> list[Int]:

@@ -63,7 +63,11 @@ def split(numbers: Words, seed: np.uint64) -> Words:
 
 
 def keys_of(seed: int, problems: int | Sequence[int]) -> Keys:
-    """One key per problem, from a seed and the problem's own number (a count stands for 0, 1, 2 and so on)."""
+    """Keys uint64 [B], one per problem, from a seed and the problem's own number.
+
+    problems: B numbers, or a count that stands for 0, 1, 2 and so on. The same pair always has the same key, so a
+    problem's random numbers do not depend on its batch.
+    """
     if isinstance(problems, int):
         numbers = np.arange(problems, dtype=np.uint64)
     else:

@@ -38,9 +38,10 @@ from .interface import (
 from .noise import coloured, normals
 from .rollout import ReturnSum, candidate_starts, violation_of
 from .scoring import order_of
-from .vectors.base import SequenceSearch, checked_returns, empty_query, require_finite
+from .settings_checks import check_flags, check_integers, check_numbers, check_setting
+from .vectors.base import NO_FINITE_RETURN, SequenceSearch, any_finite, checked_returns, empty_query
 from .vectors.queries import step_model
-from .vectors.risk import Risk, at_risk, check_risk, check_setting
+from .vectors.risk import Risk, at_risk, check_risk
 from .vectors.warm_start import initial_sequences
 
 Policy = Callable[[States, None], Tensor]
@@ -120,9 +121,11 @@ class PolicyPrior(Generic[States]):
     repeat_last: bool = True
 
     def __post_init__(self) -> None:
-        check_setting(self.horizon >= 1, "horizon", "at least 1", self.horizon)
-        check_setting(self.samples >= 1, "samples", "at least 1", self.samples)
-        check_setting(0 <= self.std < float("inf"), "std", "at least 0 and finite", self.std)
+        check_setting(callable(self.policy), "policy", "a function of states", self.policy)
+        check_integers(self, 1, "horizon", "samples")
+        check_numbers(self, "std", least=0)
+        check_numbers(self, "noise_beta")
+        check_flags(self, "repeat_last")
         check_risk(self.risk)
 
     def begin(
@@ -187,7 +190,7 @@ class PolicySearch(SequenceSearch):
             return
         assert isinstance(answer, PolicyTrajectories) and answer.actions is not None
         returns = at_risk(checked_returns(query, answer).to(self.returns), self.planner.risk)
-        require_finite(rows, torch.isfinite(returns))
+        valid = any_finite(torch.isfinite(returns))
         violation = None if answer.violation is None else -at_risk(-answer.violation.to(returns), self.planner.risk)
         order, index = order_of(returns, violation), self._index(rows)
         row = torch.arange(len(rows), device=order.device)[:, None]
@@ -197,6 +200,7 @@ class PolicySearch(SequenceSearch):
             self.violation[index] = violation[row, order][:, 0]
         self._mark_told(rows)
         self._stop_reason[rows] = "exhausted"
+        self._end_invalid(rows, valid, NO_FINITE_RETURN)
 
     def plan(self) -> Plan:
         """The best candidate, or the initial sequence until the answer; tensor [B, H, D] within the box."""

@@ -32,6 +32,7 @@ from .interface import (
     Vectorised,
     offered,
 )
+from .scoring import negative_discount
 from .usage import ONE_STEP_USAGE
 
 
@@ -68,6 +69,7 @@ class ReturnSum:
         self.one_step_calls = 0
         self.usage: Usage | None = None
         self.spent: Usage | None = None
+        self.least_discount: Tensor | None = None
 
     @cached_property
     def total(self) -> Tensor:
@@ -82,7 +84,10 @@ class ReturnSum:
     def add(self, reward: Float, discount: Float) -> None:
         """Add one step: rewards and discounts [N]. Numbers after an end are ignored, NaN included."""
         self.total = self.bootstrapped("reward", reward)
-        weight = self.weight * self._checked("discount", discount)
+        step = self._checked("discount", discount)
+        counted = torch.where(self.weight != 0, step, 0)
+        self.least_discount = counted if self.least_discount is None else torch.minimum(self.least_discount, counted)
+        weight = self.weight * step
         self.weight = torch.where(self.weight != 0, weight if self.gamma == 1 else weight * self.gamma, 0)
 
     def add_precomputed(self, steps: int, returns: Tensor) -> Tensor:
@@ -99,19 +104,24 @@ class ReturnSum:
         """The returns [N] with `value` [N] as everything that comes after; `name` is for the error message."""
         return torch.addcmul(self.total, self.weight, torch.where(self.weight != 0, self._checked(name, value), 0))
 
-    def add_usage(self, said: Expansion | None) -> None:
+    def add_usage(self, expansion: Expansion | None) -> None:
         """Add what a step cost: one node and one model call each where the model does not say."""
-        if said is None or said.usage is None:
+        if expansion is None or expansion.usage is None:
             self.one_step_calls += 1
             return
-        if said.spent is not None and self.spent is None:
-            self.spent = np.zeros_like(said.usage) if self.usage is None else self.usage.copy()
+        if expansion.spent is not None and self.spent is None:
+            self.spent = np.zeros_like(expansion.usage) if self.usage is None else self.usage.copy()
         if self.spent is not None:
-            self.spent += said.usage if said.spent is None else said.spent
-        self.usage = said.usage.copy() if self.usage is None else self.usage + said.usage
+            self.spent += expansion.usage if expansion.spent is None else expansion.spent
+        self.usage = expansion.usage.copy() if self.usage is None else self.usage + expansion.usage
 
     def usage_per_problem(self, problems: int) -> tuple[Usage, Usage | None]:
-        """Usage and spent [problems, units] of N / problems sequences each; spent None where it is the same."""
+        """Usage and spent [problems, units] of N / problems sequences each; spent None where it is the same.
+
+        Errors: ValueError where a discount was negative.
+        """
+        if self.least_discount is not None and bool((self.least_discount < 0).any()):
+            raise ValueError(negative_discount("planning over sequences"))
         one_step = np.empty((problems, len(ONE_STEP_USAGE)))
         one_step[:] = self.one_step_calls * (self.rows // max(problems, 1)) * ONE_STEP_USAGE
         usage = one_step if self.usage is None else one_step + _summed_by_problem(self.usage, problems)
@@ -190,19 +200,19 @@ def simulate(model: Model[States], states: States, actions: Tensor, run: ReturnS
         if constrained is not None:
             run.add_violation(violation_of(constrained.constraint(states, action), run.rows))
         if steppable is None:
-            states, said = model.expand(states, action, evaluate="none")
-            run.add_usage(said)
-            run.add(said.reward, said.discount)
+            states, expansion = model.expand(states, action, evaluate="none")
+            run.add_usage(expansion)
+            run.add(expansion.reward, expansion.discount)
         else:
             states, reward, discount = steppable.step(states, action)
             run.add_usage(None)
             run.add(reward, discount)
     if constrained is not None:
         run.add_violation(violation_of(constrained.constraint(states, actions[-1]), run.rows))
-    _, said = model.expand(states, actions[-1])
-    run.add_usage(said)
-    run.add(said.reward, said.discount)
-    return run.bootstrapped("value", said.value)
+    _, expansion = model.expand(states, actions[-1])
+    run.add_usage(expansion)
+    run.add(expansion.reward, expansion.discount)
+    return run.bootstrapped("value", expansion.value)
 
 
 def violation_of(constraint: Tensor, rows: int, power: int = 1) -> Tensor:

@@ -42,6 +42,11 @@ def order_of(returns: Tensor, violation: Tensor | None) -> Tensor:
     return order.gather(-1, finite.gather(-1, order).argsort(dim=-1, stable=True))
 
 
+def negative_discount(who: str) -> str:
+    """The message for a discount below 0, by which a model says that the next move is an opponent's."""
+    return f"{who} has no opponent, and the model gave a negative discount; plan games of two players with MCTS"
+
+
 def refuse_constrained(model: object, query: str) -> None:
     """Errors: ModelError where a model has a constraint and the kind of query cannot reject candidates by it."""
     if offered(model, Constrained) is not None:

@@ -7,7 +7,6 @@ contains no model, no tree and no noise.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,9 +19,10 @@ from torch import Tensor
 from .interface import ActionSpace, BoxActions, Expansion, Keys, Size, WarmStartable
 from .sampling.gaussian import GaussianSearch
 from .sampling.weights import equal_weights, finite_std, soft_weights
+from .settings_checks import check_choices, check_integers, check_numbers, check_setting
 from .shooting_settings import Array, GaussianSettings, PathSettings, Schedule
 from .trees.paths import PathsSearch
-from .vectors.risk import Risk, at_risk, check_risk, check_setting, nan_to_neg_inf
+from .vectors.risk import Risk, at_risk, check_risk, nan_to_neg_inf
 
 SMALLEST_ENDLESS_POPULATION = 64
 """Candidates per iteration where the budget is not in nodes, so that it cannot be divided into iterations."""
@@ -59,15 +59,14 @@ class Shooting(ABC):
     paths: PathSettings = field(default=PathSettings())
 
     def __post_init__(self) -> None:
-        check_setting(self.horizon >= 1, "horizon", "at least 1", self.horizon)
-        check_setting(self.iterations >= 1, "iterations", "at least 1", self.iterations)
-        check_setting(self.min_population >= 1, "min_population", "at least 1", self.min_population)
-        allowed = self.population is None or self.population >= 1
-        check_setting(allowed, "population", "at least 1 or None", self.population)
-        check_setting(self.keep >= 0, "keep", "at least 0", self.keep)
-        check_setting(1 <= self.decay < math.inf, "decay", "at least 1 and finite", self.decay)
-        check_setting(0 <= self.smoothing < 1, "smoothing", "in [0, 1)", self.smoothing)
-        check_setting(self.answer in ("mean", "best"), "answer", "mean or best", self.answer)
+        check_integers(self, 1, "horizon", "iterations", "min_population")
+        check_integers(self, 1, "population", optional=True)
+        check_integers(self, 0, "keep")
+        check_numbers(self, "decay", least=1)
+        check_numbers(self, "smoothing", least=0, below=1)
+        check_choices(self, answer=("mean", "best"))
+        check_setting(isinstance(self.vectors, GaussianSettings), "vectors", "GaussianSettings", self.vectors)
+        check_setting(isinstance(self.paths, PathSettings), "paths", "PathSettings", self.paths)
         check_risk(self.risk)
 
     def begin(
@@ -160,7 +159,7 @@ class CEM(Shooting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_setting(0 < self.elites <= 1, "elites", "in (0, 1]", self.elites)
+        check_numbers(self, "elites", above=0, most=1)
 
     def _weights(self, returns: Tensor) -> Tensor:
         return equal_weights(returns, self.elites)
@@ -213,9 +212,9 @@ class MPPI(Shooting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_setting(0 < self.temperature < math.inf, "temperature", "above 0 and finite", self.temperature)
-        check_setting(self.scale in ("absolute", "spread"), "scale", "absolute or spread", self.scale)
-        check_setting(0 <= self.control_cost <= 1, "control_cost", "in [0, 1]", self.control_cost)
+        check_numbers(self, "temperature", above=0)
+        check_choices(self, scale=("absolute", "spread"))
+        check_numbers(self, "control_cost", least=0, most=1)
 
     def _weights(self, returns: Tensor) -> Tensor:
         return soft_weights(returns, self._temperature_of(returns))

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .interface import Evaluate, Size
-from .vectors.risk import check_setting
+from .messages import EVALUATIONS
+from .settings_checks import check_choices, check_flags, check_integers, check_numbers
 
 Array = TypeVar("Array", Tensor, NDArray[np.float32], NDArray[np.float64])
 
@@ -44,12 +45,12 @@ class GaussianSettings:
     noise_beta: float = 1.0
 
     def __post_init__(self) -> None:
-        check_setting(self.std >= 0, "std", "at least 0", self.std)
-        check_setting(self.warm_std is None or self.warm_std >= 0, "warm_std", "at least 0 or None", self.warm_std)
-        check_setting(self.min_std >= 0, "min_std", "at least 0", self.min_std)
-        allowed = self.include_mean in (True, False, "last")
-        check_setting(allowed, "include_mean", "True, False or 'last'", self.include_mean)
-        check_setting(self.reuse_elites >= 0, "reuse_elites", "at least 0", self.reuse_elites)
+        check_numbers(self, "std", "min_std", least=0)
+        check_numbers(self, "warm_std", least=0, optional=True)
+        check_numbers(self, "noise_beta")
+        check_integers(self, 0, "reuse_elites")
+        check_choices(self, include_mean=(True, False, "last"))
+        check_flags(self, "adapt_std", "repeat_last")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,9 @@ class PathSettings:
     evaluate: Evaluate | None = None
 
     def __post_init__(self) -> None:
-        check_setting(self.width is None or self.width >= 1, "width", "at least 1 or None", self.width)
-        check_setting(self.prior >= 0, "prior", "at least 0", self.prior)
-        check_setting(self.parallel is None or self.parallel >= 1, "parallel", "at least 1 or None", self.parallel)
+        check_integers(self, 1, "width", "parallel", optional=True)
+        check_numbers(self, "prior", least=0)
+        check_choices(self, evaluate=(None, *EVALUATIONS))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .settings_checks import check_integers
+
 
 @dataclass(frozen=True)
 class DiscreteActions:
@@ -17,8 +19,7 @@ class DiscreteActions:
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"DiscreteActions needs at least one action, got n = {self.n}")
+        check_integers(self, 1, "n")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class BoxActions:
             raise ValueError(
                 f"BoxActions needs low and high of one shape [D], got {self.low.shape} and {self.high.shape}"
             )
+        if {self.low.dtype, self.high.dtype} not in ({torch.float32}, {torch.float64}):
+            kinds = f"{self.low.dtype} and {self.high.dtype}"
+            raise ValueError(f"BoxActions needs low and high both of float32 or float64, got {kinds}")
         if not bool(torch.isfinite(self.low).all() and torch.isfinite(self.high).all()):
             raise ValueError(
                 "BoxActions needs finite bounds; wrap the environment in RescaleAction or ClipAction first"
@@ -53,6 +57,16 @@ IndexedActions = DiscreteActions | SampledActions
 """The spaces whose actions are indices; these are what trees search over."""
 
 ActionSpace = IndexedActions | BoxActions
+
+
+def indexed_only(actions: ActionSpace, planner: str) -> IndexedActions:
+    """The space, for a planner of this name that searches a tree. Errors: ValueError for `BoxActions`."""
+    if isinstance(actions, BoxActions):
+        raise ValueError(
+            f"{planner} searches over indexed actions, got BoxActions; offer vectors one by one: "
+            "DiscretizedActions(model, n)"
+        )
+    return actions
 
 
 def action_count(actions: IndexedActions) -> int:

@@ -13,8 +13,8 @@ dynamics of one member. `prompt_tokens` are those computed, `cached_tokens` thos
 all tokens a critic or reward model computed. `flops` are floating-point operations for all tokens but the cached ones,
 0 where the model does not say how many it takes."""
 
-NODES, MODEL_CALLS, GENERATED_TOKENS, PROMPT_TOKENS, CACHED_TOKENS, VALUE_TOKENS, SECONDS, FLOPS = range(len(UNITS))
-"""The index of each unit in a usage array."""
+NODES, MODEL_CALLS, GENERATED_TOKENS, PROMPT_TOKENS, _, VALUE_TOKENS, SECONDS, FLOPS = range(len(UNITS))
+"""The index of each unit in a usage array, but for cached tokens, which nothing reads by index."""
 
 Usage = NDArray[np.float64]
 """[K, len(UNITS)] cost of each of K answers; None in its place means one node and one model call each."""

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -105,13 +106,16 @@ def test_modules_do_not_import_each_other_in_a_circle(package):
 
 
 EVALS_LAYERS = (
+    {"errors"},
+    {"plugins"},
     {"tasks"},
-    {"planners", "cli_common", "threads"},
-    {"request", "baselines"},
+    {"console"},
+    {"progress", "planners", "own_critics", "cli_common", "threads"},
+    {"settings", "baselines"},
     {"records"},
     {"report"},
     {"runners"},
-    {"studies", "bench"},
+    {"api", "studies", "bench"},
     {"cli"},
 )
 """Each part of evals may import those of earlier rows, and itself."""
@@ -131,18 +135,16 @@ def package_folders():
     return {path.parent.relative_to(ROOT).as_posix() for top in FLOORS for path in sources(top)}
 
 
-def test_the_readme_lists_every_folder_of_the_package():
+def test_the_readme_lists_every_top_level_folder():
     block = re.search(r"<!-- tree -->\n```\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert block, "README.md has no tree between <!-- tree --> and the end of its code block"
-    named, top = set(), ""
+    named = set()
     for line in block[1].splitlines():
-        name, _, comment = line.strip().partition("  ")
+        name, _, comment = line.partition("  ")
         assert comment.strip(), f"no comment: {line}"
-        top = top if line.startswith(" ") else name
-        named.add((top + name if line.startswith(" ") else name).rstrip("/"))
-    assert {name for name in named if name.split("/")[0] in FLOORS} == {
-        folder for folder in package_folders() if folder.count("/") <= 1
-    }
+        named.add(name.split("/")[0])
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    assert named == folders - {"build", "dist", "runs", "__pycache__"}
 
 
 @pytest.mark.parametrize("folder", sorted(package_folders()))
@@ -159,10 +161,25 @@ def test_no_package_hides_files_at_its_root():
         assert (ROOT / "src" / "forethought" / floor).resolve() == ROOT / floor
 
 
-def test_a_wheel_works_away_from_the_checkout(tmp_path):
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def test_a_wheel_holds_no_picture_and_nothing_large_but_the_weights_of_the_built_in_models(wheel):
+    files = {Path(each.filename): each.file_size for each in zipfile.ZipFile(wheel).infolist()}
+    weights = {Path("forethought/llm/builtin", name, "model.safetensors") for name in ("reasoner", "prm")}
+    assert weights <= set(files)
+    assert {path for path, size in files.items() if size > 1_000_000} <= weights
+    pictures = {".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"}
+    assert not {path for path in files if path.suffix.lower() in pictures}
+
+
+def test_a_wheel_works_away_from_the_checkout(wheel, tmp_path):
     site = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
@@ -180,7 +197,13 @@ def test_a_wheel_works_away_from_the_checkout(tmp_path):
 
 
 PLANNING = [  # a module imports from its own line or from lines above; between sets of one line nothing is imported
-    [{"interface", "messages", "spaces", "usage", "noise", "compiled"}],
+    [
+        {"interface", "messages", "spaces", "usage", "noise", "compiled", "exp2", "fingerprint", "settings_checks"},
+        {"files"},
+        {"differences"},
+        {"redaction"},
+    ],
+    [{"tensor_file"}],
     [{"states", "budget", "rollout", "scoring", "event_log", "journal"}],
     [{"vectors"}],
     [{"shooting_settings"}],

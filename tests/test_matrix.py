@@ -8,14 +8,13 @@ import asyncio
 
 import numpy as np
 import pytest
-import torch
 
 from forethought.control.data.collector import collect
 from forethought.control.episodes import random_episodes, run_episodes
 from forethought.control.tasks import task_named, view
 from forethought.control.world_models.mlp.fit import Fit, config_for, fit_mlp
-from forethought.evals.planners import TEXT_PLANNERS, TextPlanner
-from forethought.evals.runners.control_planners import planner_for
+from forethought.evals.planners import PLANNERS as ROWS
+from forethought.evals.planners import TextPlanner, TextSettings, planner_for, sees
 from forethought.evals.runners.grid import Job
 from forethought.evals.runners.text_solver import TextSolver
 from forethought.evals.tasks import make_task
@@ -26,14 +25,6 @@ PLANNERS = ("cem", "mppi", "mcts", "bfs", "best_of_n")
 SEEDS = range(100, 120)
 NODES = {"pendulum": 512, "cartpole": 128}
 PROBLEMS, TEXT_NODES = 80, 64
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def model_of(world, kind):
@@ -50,7 +41,9 @@ def control_column(request):
     world = task_named(task)
     model, budget = model_of(world, kind), Budget(nodes=NODES[task])
     column = {
-        name: run_episodes(planner_for(world, name), view(world, model, name), world, SEEDS, budget=budget).returns
+        name: run_episodes(
+            planner_for(world, name), view(world, model, sees(name)), world, SEEDS, budget=budget
+        ).returns
         for name in PLANNERS
     }
     return {"chance": random_episodes(world, SEEDS), **column}
@@ -62,7 +55,7 @@ def text_column():
 
     async def solve():
         model, task = load_text_model("builtin", value="self", temperature=0.8, seed=3), make_task("stories")
-        methods = {name: TEXT_PLANNERS[name](4, model.max_steps) for name in PLANNERS}
+        methods = {name: ROWS[name].for_text(TextSettings(4, model.max_steps)) for name in PLANNERS}
         methods["chance"] = TextPlanner("chance", BestOfN(population=1, paths=PathSettings(evaluate="none")))
         solver = TextSolver(model, task, methods, seed=3)
         problems = task.problems(PROBLEMS)

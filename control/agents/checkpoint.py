@@ -6,21 +6,22 @@ needs is a function of this state and of the round's number.
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save_file
-
+from ...planning.differences import differences, listed
+from ...planning.tensor_file import load_tensors, save_tensors
 from ..data.transitions import Transitions
 from .log import Row, write_csv
 
-FORMAT = 2
-"""The number of the format. Format 1 had other names of fields and no truncations."""
+FORMAT = 3
+"""The number of the format. Format 2 had all settings in one text, format 1 other names of fields."""
 
 STATE_FILE, CSV_FILE = "progress.safetensors", "progress.csv"
+LENGTH = "steps"
+"""The setting that may grow when a training is continued."""
 
 
 @dataclass
@@ -36,43 +37,53 @@ class TrainingState:
         return sum(map(len, self.rounds))
 
 
-def save_state(folder: str | Path, settings: str, state: TrainingState) -> None:
+def settings_of(agent: Any) -> dict[str, str]:
+    """The settings of an agent, a dataclass, by name."""
+    return {field.name: repr(getattr(agent, field.name)) for field in fields(agent)}
+
+
+def save_state(folder: str | Path, settings: Mapping[str, str], state: TrainingState) -> None:
     """Write `state` under these settings, and its rows as CSV. An interrupted write leaves the earlier file intact."""
     path = Path(folder) / STATE_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {f"{i}.{name}": x for i, part in enumerate(state.rounds) for name, x in part.tensors().items()}
-    metadata = {"format": str(FORMAT), "settings": settings, "rounds": str(len(state.rounds))}
-    temporary = path.with_suffix(".half")
-    save_file(tensors, temporary, metadata=metadata | {"rows": json.dumps(state.rows)})
-    os.replace(temporary, path)
+    header = {"format": FORMAT, "settings": dict(settings), "rounds": len(state.rounds), "rows": state.rows}
+    save_tensors(path, tensors, header)
     write_csv(path.with_name(CSV_FILE), state.rows)
 
 
-def load_state(folder: str | Path, settings: str) -> TrainingState:
+def load_state(folder: str | Path, settings: Mapping[str, str]) -> TrainingState:
     """The state that `save_state` wrote; an empty one where there is no file.
 
-    Errors: ValueError where the file has another format or other settings, which are named.
+    Errors: ValueError where the file is damaged, has another format, or other settings, which are named; more steps
+    than before are no other settings.
     """
     path = Path(folder) / STATE_FILE
     if not path.is_file():
         return TrainingState([], [])
-    with safe_open(path, "pt") as file:
-        metadata: dict[str, str] = file.metadata()
-        check_metadata(path, metadata, settings)
-        rounds = [
-            Transitions(*(file.get_tensor(f"{i}.{f.name}") for f in fields(Transitions)))
-            for i in range(int(metadata["rounds"]))
-        ]
-    return TrainingState(rounds, json.loads(metadata["rows"]))
+    tensors, header = load_tensors(path)
+    check_header(path, header, settings)
+    try:
+        count: Any = header["rounds"]
+        figures: Any = header["rows"]
+        names = [field.name for field in fields(Transitions)]
+        rounds = [Transitions(*(tensors[f"{i}.{name}"] for name in names)) for i in range(count)]
+        rows: list[Row] = [dict(row) for row in figures]
+        if not all(isinstance(figure, int | float) for row in rows for figure in row.values()):
+            raise TypeError("a figure is no number")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}; train in another folder") from None
+    return TrainingState(rounds, rows)
 
 
-def check_metadata(path: Path, metadata: dict[str, str], settings: str) -> None:
+def check_header(path: Path, header: Mapping[str, Any], settings: Mapping[str, str]) -> None:
     """Errors: ValueError for a file of another format or of other settings."""
-    number = metadata.get("format", "0")
-    if number != str(FORMAT):
-        older = "the older format" if number.isdigit() and int(number) < FORMAT else "the unknown format"
-        raise ValueError(f"{path} has {older} {number}, this version reads format {FORMAT}; train in another folder")
-    if metadata["settings"] != settings:
+    number, before = header.get("format"), header.get("settings")
+    if number != FORMAT or not isinstance(before, dict):
+        age = ("older" if number < FORMAT else "newer") if isinstance(number, int) else "unknown"
         raise ValueError(
-            f"{path} was trained with {metadata['settings']}, now asked for {settings}; use those or another folder"
+            f"{path} has the {age} format {number}, this version reads format {FORMAT}; train in another folder"
         )
+    same = [{name: value for name, value in each.items() if name != LENGTH} for each in (before, settings)]
+    if changes := differences(*same):
+        raise ValueError(f"{path} was trained with other settings: {listed(changes)}; use those or another folder")

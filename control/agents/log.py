@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from ...planning.files import write_table
 
 Row = dict[str, float]
 """Figures by name. `steps` is the number of environment steps taken before they were measured."""
@@ -16,10 +17,7 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     if not rows:
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with Path(path).open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(path, names, ([row.get(name, "") for name in names] for row in rows))
 
 
 def tensorboard(folder: str | Path) -> Callable[[Row], None]:

@@ -29,7 +29,7 @@ from ..world_models.ensemble.fit import EnsembleReport, fit_ensemble
 from ..world_models.ensemble.model import EnsembleModel
 from ..world_models.ensemble.net import EnsembleConfig
 from ..world_models.mlp.fit import Fit, config_for
-from .checkpoint import TrainingState, load_state, save_state
+from .checkpoint import TrainingState, load_state, save_state, settings_of
 from .log import Row
 
 Watch = Callable[[Row, EnsembleModel], None]
@@ -79,21 +79,24 @@ class PETS:
         """Collect, train and plan in turn until all steps are taken.
 
         Returns the ensemble trained on all steps, and how well it fits.
-        folder: every finished round is saved there, and training goes on from it; the model is saved there at the end.
+        folder: every finished round is saved there, and training goes on from it, also to more steps than before; the
+            model is saved there at the end.
         watch: its figures are round, steps the model was trained on, its held_out and train (shares of variance
             unexplained), and episode_return and episode_length, means over environments.
 
         Errors: ValueError for an environment that cannot be planned in, a folder of other settings, a NaN in a step.
         """
         config = config_for(self.env_id, EnsembleConfig, members=self.members, **self.config)
-        state = TrainingState([], []) if folder is None else load_state(folder, repr(self))
+        state = TrainingState([], []) if folder is None else load_state(folder, settings_of(self))
+        if state.steps > self.steps:
+            raise ValueError(f"the training in {folder} has taken {state.steps} steps already, more than {self.steps}")
         while True:
             model, report = self._fit(state, config)
             if state.steps >= self.steps:
                 break
             self._play(model, report, state, watch)
             if folder is not None:
-                save_state(folder, repr(self), state)
+                save_state(folder, settings_of(self), state)
         if folder is not None:
             model.save(folder)
         return model, report

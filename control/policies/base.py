@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Policy(Protocol):
-    """Maps the observations of one environment to actions."""
+    """Maps the observations of one environment, [O] each, to actions of its action space."""
 
     def reset(self) -> None:
         """Forget what belongs to the last episode: the next observation begins a new one."""
@@ -21,7 +21,7 @@ class Policy(Protocol):
 
 
 class FunctionPolicy:
-    """A function of the observation as a policy without state."""
+    """A function of the observation [O] to an action of the environment, as a policy without state."""
 
     def __init__(self, function: Callable[[NDArray[Any]], Any]) -> None:
         self.function = function

@@ -38,5 +38,8 @@ class RandomPolicy:
 
 
 def random_policy(env: gymnasium.Env[Any, Any], seed: int = 0, *, action_repeat: int = 1) -> RandomPolicy:
-    """`RandomPolicy` over the action space of `env`, each action repeated `action_repeat` steps on average."""
+    """`RandomPolicy` over the action space of `env`, each action repeated `action_repeat` steps on average.
+
+    seed: of its random numbers. Errors: ValueError for an action_repeat below 1.
+    """
     return RandomPolicy(env.action_space, seed, action_repeat=action_repeat)

@@ -15,9 +15,6 @@ fused_rollout.py: the returns of whole action sequences through one network.
 storage.py: saving models to folders and reading them.
 """
 
-from ...planning.wrappers.action_repeat import ActionRepeat
-from ...planning.wrappers.discretized_actions import DiscretizedActions
-from ...planning.wrappers.terminal_value import TerminalValue, ValueFn
 from .analytic import AnalyticModel
 from .config import MLPConfig
 from .ensemble.disagreement_penalty import DisagreementPenalty
@@ -31,10 +28,8 @@ from .residual.fit import fit_residual
 from .residual.model import ResidualModel
 
 __all__ = [
-    "ActionRepeat",
     "AnalyticModel",
     "DisagreementPenalty",
-    "DiscretizedActions",
     "EnsembleConfig",
     "EnsembleModel",
     "EnsembleReport",
@@ -46,8 +41,6 @@ __all__ = [
     "Particles",
     "ResidualModel",
     "StackedNet",
-    "TerminalValue",
-    "ValueFn",
     "config_for",
     "fit_ensemble",
     "fit_mlp",

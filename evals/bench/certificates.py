@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table as Screen
 
 from ...planning import (
     CEM,
@@ -32,6 +31,8 @@ from ...planning import (
     plan,
 )
 from ..cli_common import write_json
+from ..console import Column, say, show_table
+from ..progress import progress
 from ..records.summary import versions
 from ..threads import one_thread
 from .known_optima import BINS, PROBLEMS, BenchmarkProblem
@@ -72,14 +73,18 @@ def gap_of(planner: Planner, problem: BenchmarkProblem, nodes: int, seed: int) -
     return means
 
 
-def measure(names: Sequence[str], nodes: int, seeds: Sequence[int]) -> dict[str, dict[str, list[Gap] | None]]:
+def measure(
+    names: Sequence[str], nodes: int, seeds: Sequence[int], console: Console | None = None
+) -> dict[str, dict[str, list[Gap] | None]]:
     """Per planner and problem the gaps of every seed, which determines initial states and the planner's noise."""
     result: dict[str, dict[str, list[Gap] | None]] = {name: {} for name in names}
-    for make in PROBLEMS:
-        problems = [make(seed) for seed in seeds]
-        for name in names:
-            gaps = [gap_of(PLANNERS[name], problem, nodes, seed) for problem, seed in zip(problems, seeds)]
-            result[name][problems[0].name] = None if None in gaps else [g for g in gaps if g is not None]
+    with progress(len(PROBLEMS) * len(names), "bench certificates", console) as advance:
+        for make in PROBLEMS:
+            problems = [make(seed) for seed in seeds]
+            for name in names:
+                gaps = [gap_of(PLANNERS[name], problem, nodes, seed) for problem, seed in zip(problems, seeds)]
+                result[name][problems[0].name] = None if None in gaps else [g for g in gaps if g is not None]
+                advance()
     return result
 
 
@@ -89,7 +94,7 @@ def main(
     """Measure, print, and write JSON to `out` if given."""
     console = console or Console()
     with one_thread():
-        gaps = measure(list(PLANNERS), nodes, range(seeds))
+        gaps = measure(list(PLANNERS), nodes, range(seeds), console)
     result = {
         "unit": "share of the mean optimal return", "nodes": nodes, "seeds": seeds, "bins": BINS,
         "planners": {name: repr(planner) for name, planner in PLANNERS.items()},
@@ -104,20 +109,16 @@ def _show(result: Mapping[str, Any], console: Console) -> None:
     heading = (
         f"gap as a share of the optimal return, {result['nodes']:,} nodes, mean and worst of {result['seeds']} seeds"
     )
-    screen = Screen(title=heading, box=None, pad_edge=False)
-    screen.add_column("planner")
-    problems = list(next(iter(result["gaps"].values())))
-    for problem in problems:
-        for kind in ("decision", "plan"):
-            screen.add_column(f"{problem}\n{kind}", justify="right")
-    screen.add_column("certificate", justify="right")
+    kinds = [(problem, kind) for problem in next(iter(result["gaps"].values())) for kind in ("decision", "plan")]
+    columns = [Column("planner", right=False), *(Column("\n".join(kind)) for kind in kinds), Column("certificate")]
+    rows = []
     for name, gaps in result["gaps"].items():
-        cells = [_cell(gaps[problem], kind) for problem in problems for kind in ("decision", "plan")]
+        cells = [_cell(gaps[problem], kind) for problem, kind in kinds]
         sure = [g["certificate"] for each in gaps.values() for g in each or () if "certificate" in g]
-        screen.add_row(name, *cells, f"{max(sure):.1g}" if sure else "-")
-    console.print(screen)
+        rows.append([name, *cells, f"{max(sure):.1g}" if sure else "-"])
+    show_table(console, columns, rows, title=heading)
     line = "optima: LQ by Riccati, table by value iteration, pendulum by iLQR; tree searches use"
-    console.print(f"{line} {result['bins']} action bins; certificate: the largest `Plan.gradient`", highlight=False)
+    say(console, f"{line} {result['bins']} action bins; certificate: the largest `Plan.gradient`", wrap=True)
 
 
 def _cell(gaps: Sequence[Gap] | None, kind: str) -> str:

@@ -17,21 +17,17 @@ from ...llm.text.formats import SETTINGS_FILE, write_settings
 LINE, LAST = 48, 5
 """Mean tokens per step and mean steps per solution; steps are shorter with a small vocabulary."""
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "vocab_size": 2048, "max_position_embeddings": 2048, "tie_word_embeddings": True,
-    },
-    "qwen2.5-1.5b": {
-        "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
-        "num_key_value_heads": 2, "vocab_size": 151936, "max_position_embeddings": 4096, "tie_word_embeddings": True,
-    },
-    "qwen2.5-7b": {
-        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
-        "num_key_value_heads": 4, "vocab_size": 152064, "max_position_embeddings": 4096, "tie_word_embeddings": False,
-    },
-}  # fmt: skip
-"""Sizes by name: those of the published configurations of Qwen2.5, with a context of 4,096, and a tiny one."""
+FIELDS = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+    "vocab_size", "tie_word_embeddings",
+)  # fmt: skip
+SHAPES: dict[str, tuple[int, ...]] = {
+    "tiny": (128, 256, 2, 4, 2, 2048, True),
+    "small-30m": (512, 1280, 10, 8, 2, 8192, True),
+    "qwen2.5-1.5b": (1536, 8960, 28, 12, 2, 151936, True),
+    "qwen2.5-7b": (3584, 18944, 28, 28, 4, 152064, False),
+}
+"""The `FIELDS` of each shape; those of Qwen2.5 are its published sizes."""
 
 
 def write_shape(name: str, folder: Path) -> Path:
@@ -41,39 +37,28 @@ def write_shape(name: str, folder: Path) -> Path:
     """
     if name not in SHAPES:
         raise ValueError(f"no shape {name!r}; there are {', '.join(SHAPES)}")
+    sizes: dict[str, Any] = dict(zip(FIELDS, SHAPES[name]))
     config = Qwen2Config(
-        **SHAPES[name], rope_parameters={"rope_type": "default", "rope_theta": 1e6}, dtype="bfloat16",
-        bos_token_id=None, eos_token_id=0, pad_token_id=0, architectures=["Qwen2ForCausalLM"],
+        **sizes, rope_parameters={"rope_type": "default", "rope_theta": 1e6}, dtype="bfloat16", bos_token_id=None,
+        eos_token_id=0, pad_token_id=0, max_position_embeddings=4096, architectures=["Qwen2ForCausalLM"],
     )  # fmt: skip
     config.save_pretrained(folder)
-    size = SHAPES[name]["vocab_size"]
-    make_tokenizer(size).save_pretrained(folder)
-    prompts: dict[str, Any] = {"format": "plain", "critique": "Is every step right?", "yes": "y", "no": "n"}
-    prompts["max_step_tokens"] = 4 * _line(size)
-    write_settings(folder / SETTINGS_FILE, prompts)
+    size, line = sizes["vocab_size"], min(LINE, sizes["vocab_size"] // 128)
+    make_tokenizer(size, line).save_pretrained(folder)
+    prompts = {"format": "plain", "critique": "Is every step right?", "yes": "y", "no": "n"}
+    write_settings(folder / SETTINGS_FILE, {**prompts, "max_step_tokens": 4 * line})
     return folder
 
 
-def make_tokenizer(size: int) -> PreTrainedTokenizerFast:
+def make_tokenizer(size: int, line: int) -> PreTrainedTokenizerFast:
     """A byte-level tokenizer of `size` ids: the bytes, and words that it decodes but never encodes.
 
-    The end of sequence has the name that Qwen2's tokenizer class expects, which would otherwise add an id for it.
+    line: one in so many words ends a line. In the byte-level alphabet Ċ stands for a line break and Ġ for a space. The
+    end of sequence has the name that Qwen2's tokenizer class expects, which would otherwise add an id for it.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = [_word(i, _line(size)) for i in range(size - 1 - len(alphabet))]
-    vocabulary = {text: i for i, text in enumerate(["<|endoftext|>", *alphabet, *words])}
-    bpe = Tokenizer(models.BPE(vocabulary, []))
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
+    words = [f"Ġ{i}" if i % line else f"Ġ{i}Ċ" for i in range(size - 1 - len(alphabet))]
+    words[:: line * LAST] = [f"####{word}" for word in words[:: line * LAST]]
+    bpe = Tokenizer(models.BPE({text: i for i, text in enumerate(["<|endoftext|>", *alphabet, *words])}, []))
+    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>")  # type: ignore[no-untyped-call]
-
-
-def _line(size: int) -> int:
-    return min(LINE, size // 128)
-
-
-def _word(number: int, line: int) -> str:
-    """The n-th word in the byte-level alphabet, in which Ċ stands for a line break and Ġ for a space."""
-    if number % line:
-        return f"Ġ{number}"
-    return f"####Ġ{number}Ċ" if number % (line * LAST) == 0 else f"Ġ{number}Ċ"

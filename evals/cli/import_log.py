@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..console import say
 from ..tasks.base import BadInput
 
 
@@ -21,5 +22,5 @@ def import_log(log: Path, out: Path, console: Console | None = None) -> None:
     line = f"{out}: {found.problems:,} problems, {found.nodes:,} nodes, {found.finished:,} finished solutions"
     if found.scale is not None:
         line += f"; values from {found.scale[0]:g} to {found.scale[1]:g} were scaled to 0 to 1"
-    (console or Console()).print(line, highlight=False, soft_wrap=True)
+    say(console, line)
     (console or Console()).print(f"next: forethought eval recorded --engine replay --tape {out}", soft_wrap=True)

@@ -8,131 +8,76 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
-from ..cli_common import Out, load_module, plain_errors
-from .control import Training, app, bench, train
+from ..cli_common import Json, Out, check_output, load_module, plain_errors, run_command
+from .completion import complete_engines, complete_kinds, complete_models, complete_planners, complete_values
+from .control import Seed, Training, app, bench, train
+from .eval import add_commands
+from .panels import EVALUATE, MEASUREMENT, MODEL, OUTPUT, PLANNING, SETUP, TASK, TRAINING, VALUES, examples
 
-Engine = Annotated[
-    str, typer.Option(help="What runs the model: transformers, vllm, openai (a server), replay (a tape, no model).")
-]
-Critic = Annotated[
-    str | None,
-    typer.Option(
-        help="The critic: self, logprob, none, rating, vote, rollout, prm, orm, recorded, oracle (knows the correct "
-        "answers, for studies only), or a sum such as 0.3*self+0.7*prm. By default self."
-    ),
-]
-Reasoning = Annotated[
-    str,
-    typer.Option(
-        help="What an action is: steps (the next line), propose (an item of a generated list of next steps) or rap (a "
-        "sub-question with its answer)."
-    ),
-]
-AnswerBy = Annotated[
-    str | None,
-    typer.Option(
-        help="The rule that selects the scored answer among a tree's solutions: best, majority, weighted or visits; "
-        "all are reported. By default majority for self_consistency and best for the others."
-    ),
-]
-TapeFile = Annotated[
-    Path | None, typer.Option(help="File that records every generation and score; a second run with it calls no model.")
-]
+add_commands(app)
+
 Questions = Annotated[Path | None, typer.Option(help="gsm8k: a JSON-lines file with question and answer.")]
-TrainingSteps = Annotated[int | None, typer.Option(help="Optimiser steps; by default those of the shipped model.")]
+TrainingSteps = Annotated[
+    int | None,
+    typer.Option(help="Optimiser steps; by default those of the shipped model.", rich_help_panel=TRAINING),
+]
 
 
-@app.command("eval")
-def evaluate(
-    task: Annotated[
-        str, typer.Argument(help="stories, gsm8k, recorded, pendulum, cartpole, bouncer, swingup or reacher.")
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Text: builtin, a folder or a hub id; replay: a model on the tape; control: analytic or a folder."
-        ),
-    ] = None,
-    engine: Engine = "transformers",
-    planner: Annotated[str | None, typer.Option(help="Names, separated by commas.")] = None,
-    budgets: Annotated[str | None, typer.Option(help="Numbers, separated by commas.")] = None,
-    unit: Annotated[str, typer.Option(help="What a budget counts: nodes, calls, tokens or seconds.")] = "nodes",
-    value: Critic = None,
-    reasoning: Reasoning = "steps",
-    answer_by: AnswerBy = None,
-    replicas: Annotated[
-        int, typer.Option(help="Engines, each in a process of its own, on this machine or a Ray cluster.", min=1)
-    ] = 1,
-    width: Annotated[int, typer.Option(help="Sampled continuations that a tree search considers at each node.")] = 4,
-    against: Annotated[str | None, typer.Option(help="The planner that others are compared with.")] = None,
-    limit: Annotated[int | None, typer.Option(help="How many problems or episodes to run; by default all.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of sampling, of the planners and of the episodes.")] = 0,
-    out: Out = None,
-    in_flight: Annotated[int, typer.Option(help="Problems that are run concurrently.")] = 64,
-    data: Questions = None,
-    split: Annotated[str, typer.Option(help="stories: test, validation or hard.")] = "test",
-    temperature: Annotated[float, typer.Option(help="Temperature of sampling; greedy always uses 0.")] = 0.8,
-    device: Annotated[str, typer.Option(help="Device of the model, such as cpu or cuda.")] = "cpu",
-    action_repeat: Annotated[
-        int | None, typer.Option(help="Control: environment steps per action; by default the task's for the planner.")
-    ] = None,
-    terminal_value: Annotated[
-        bool | None,
-        typer.Option(help="Control: whether planned sequences end in the task's terminal value function."),
-    ] = None,
-    tape: TapeFile = None,
-    base_url: Annotated[str, typer.Option(help="openai: the server's address, or several separated by commas.")] = "",
-    reward_model: Annotated[str | None, typer.Option(help="prm, orm: builtin, a folder or a hub id.")] = None,
-    reward_format: Annotated[
-        str, typer.Option(help="prm, orm: builtin, math_shepherd, rlhflow, qwen or skywork.")
-    ] = "",
-    aggregate: Annotated[str, typer.Option(help="prm: last, min, product or mean of the steps' scores.")] = "last",
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-) -> None:
-    """Score planners on a task at several budgets; the same command continues a stopped run."""
-    flags = dict(locals())  # the fields of EvalRequest have the names of the parameters
-    with plain_errors():
-        from ..request import make_request
-
-        request = make_request(**flags)
-        from ..runners.evaluate import evaluate as run
-
-        run(request)
-
-
-@app.command("import")
+@app.command("import", rich_help_panel=EVALUATE, epilog=examples(
+    "forethought import log.jsonl --out log.tape",
+    "forethought eval recorded --engine replay --tape log.tape --planner bfs,mcts",
+))  # fmt: skip
 def import_log(
     log: Annotated[
         Path, typer.Argument(help="Trees as JSON lines with the fields problem, path, step, value, correct.")
     ],
-    out: Annotated[Path, typer.Option(help="The tape to write.")],
+    out: Annotated[Path, typer.Option(help="The tape to write.", rich_help_panel=OUTPUT)],
 ) -> None:
     """Make a tape from search trees of another program, for `eval recorded --engine replay --tape FILE`."""
     with plain_errors():
         from .import_log import import_log as run
 
+        check_output(out, file=True)
         run(log, out)
 
 
-@app.command()
+@app.command(rich_help_panel=EVALUATE, epilog=examples(
+    "forethought pool runs/seed-0 runs/seed-1 runs/seed-2",
+    "forethought pool runs/a-0 runs/a-1 --compare-with runs/b-0",
+))  # fmt: skip
 def pool(
     runs: Annotated[list[Path], typer.Argument(help="Folders of eval runs over text that differ only in --seed.")],
     compare_with: Annotated[
-        list[Path] | None, typer.Option(help="Runs to compare with, such as on another engine; repeatable.")
+        list[Path] | None,
+        typer.Option(help="Runs to compare with, such as on another engine; repeatable.", rich_help_panel="Comparison"),
     ] = None,
-    against: Annotated[str | None, typer.Option(help="The planner that others are compared with.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="The planner that others are compared with; by default greedy, or else the first.",
+            rich_help_panel="Comparison",
+            autocompletion=complete_planners,
+        ),
+    ] = None,
     out: Out = None,
+    as_json: Json = False,
 ) -> None:
     """Pool runs with different seeds: means, intervals over problems, and which planners differ clearly."""
-    with plain_errors():
-        load_module("records.pool").main(runs, compare_with or (), against=against, out=out)
+    run_command(
+        lambda console: load_module("records.pool").main(
+            runs, compare_with or (), against=against, out=out, console=console
+        ),
+        as_json,
+        out,
+    )
 
 
-@train.command("reasoner")
+@train.command("reasoner", epilog=examples("forethought train reasoner --out runs/reasoner"))
 def train_reasoner(
     out: Training = Path("runs/reasoner"),
-    seed: int = 0,
+    seed: Seed = 0,
     steps: TrainingSteps = None,
 ) -> None:
     """Train the built-in language model from scratch on generated stories; the same command continues a training."""
@@ -142,24 +87,50 @@ def train_reasoner(
         reasoner(out, seed=seed, steps=steps)
 
 
-@train.command("prm")
+@train.command("prm", epilog=examples(
+    "forethought train prm --out runs/prm",
+    "forethought eval stories --value prm --reward-model runs/prm/model",
+))  # fmt: skip
 def train_prm(
-    model: Annotated[str, typer.Option(help="The policy: builtin, a folder or a hub id.")] = "builtin",
-    task: Annotated[str, typer.Option(help="stories or gsm8k.")] = "stories",
-    labels: Annotated[str, typer.Option(help="exact (for a task with a checker of steps) or rollouts.")] = "exact",
+    model: Annotated[
+        str,
+        typer.Option(
+            help="The policy: builtin, a folder or a hub id.", rich_help_panel=MODEL, autocompletion=complete_models
+        ),
+    ] = "builtin",
+    task: Annotated[str, typer.Option(help="stories or gsm8k.", rich_help_panel=TASK)] = "stories",
+    labels: Annotated[
+        str,
+        typer.Option(help="exact (for a task with a checker of steps) or rollouts.", rich_help_panel=TRAINING),
+    ] = "exact",
     rollouts: Annotated[
-        int, typer.Option(help="Completions that are sampled from each step for its label.", min=1)
+        int,
+        typer.Option(
+            help="Completions that are sampled from each step for its label.", min=1, rich_help_panel=TRAINING
+        ),
     ] = 8,
-    reward_format: Annotated[str, typer.Option(help="builtin, math_shepherd or rlhflow.")] = "builtin",
+    reward_format: Annotated[
+        str, typer.Option(help="builtin, math_shepherd or rlhflow.", rich_help_panel=MODEL)
+    ] = "builtin",
     out: Training = Path("runs/prm"),
     steps: TrainingSteps = None,
-    rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate; by default that of the shipped model.", rich_help_panel=TRAINING),
+    ] = None,
     held_out: Annotated[
-        int, typer.Option(help="Held-out problems for the evaluation of the model; 0 for none.", min=0)
+        int,
+        typer.Option(
+            help="Held-out problems for the evaluation of the model; 0 for none.", min=0, rich_help_panel=TASK
+        ),
     ] = 400,
-    data: Questions = None,
-    device: Annotated[str, typer.Option(help="Device of the training, such as cpu or cuda.")] = "cpu",
-    seed: int = 0,
+    data: Annotated[
+        Path | None, typer.Option(help="gsm8k: a JSON-lines file with question and answer.", rich_help_panel=TASK)
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="Device of the training, such as cpu or cuda.", rich_help_panel=MODEL)
+    ] = "cpu",
+    seed: Seed = 0,
 ) -> None:
     """Train a process reward model on labelled steps of a policy; the same command continues a training."""
     with plain_errors():
@@ -171,55 +142,143 @@ def train_prm(
         )  # fmt: skip
 
 
-@bench.command("search")
-def bench_search(out: Out = None, repeats: int = 5) -> None:
+@bench.command("search", epilog=examples("forethought bench search"))
+def bench_search(
+    out: Out = None,
+    repeats: Annotated[
+        int,
+        typer.Option(help="Measurements; their median is reported.", min=1, rich_help_panel=MEASUREMENT),
+    ] = 5,
+    as_json: Json = False,
+) -> None:
     """Microseconds per simulation and root, excluding the model."""
-    with plain_errors():
-        load_module("bench.search").main(out, repeats=repeats)
+    run_command(lambda console: load_module("bench.search").main(out, repeats=repeats, console=console), as_json, out)
 
 
-@bench.command("engine")
+@bench.command("engine", epilog=examples("forethought bench engine --problems 64 --nodes 16"))
 def bench_engine(
-    engine: Annotated[str, typer.Option(help="transformers or vllm.")] = "transformers",
+    engine: Annotated[
+        str, typer.Option(help="transformers or vllm.", rich_help_panel=MODEL, autocompletion=complete_engines)
+    ] = "transformers",
     model: Annotated[
-        str, typer.Option(help="builtin, a folder or a hub id; a shape with --dummy-weights.")
+        str,
+        typer.Option(help="builtin, a folder or a hub id; a shape with --dummy-weights.", rich_help_panel=MODEL),
     ] = "builtin",
     dummy_weights: Annotated[
-        bool, typer.Option("--dummy-weights", help="Random weights for a shape: tiny, qwen2.5-1.5b or qwen2.5-7b.")
+        bool,
+        typer.Option(
+            "--dummy-weights",
+            help="Random weights for a shape: tiny, small-30m, qwen2.5-1.5b or qwen2.5-7b.",
+            rich_help_panel=MODEL,
+        ),
     ] = False,
-    problems: Annotated[int, typer.Option(help="Problems in flight.", min=1)] = 64,
-    rounds: Annotated[int, typer.Option(help="Total number of problems, as a multiple of those in flight.", min=1)] = 4,
-    nodes: Annotated[int, typer.Option(help="Budget of each problem.", min=1)] = 16,
-    planner: str = "bfs",
-    value: Annotated[str, typer.Option(help="The critic: self, rating, logprob or none.")] = "self",
-    repeats: Annotated[int, typer.Option(help="Measurements of each workload; their median is reported.", min=1)] = 3,
-    device: str = "cpu",
-    machine: Annotated[str | None, typer.Option(help="Name of the device in the result.")] = None,
+    problems: Annotated[int, typer.Option(help="Problems in flight.", min=1, rich_help_panel=PLANNING)] = 64,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            help="Total number of problems, as a multiple of those in flight.", min=1, rich_help_panel=MEASUREMENT
+        ),
+    ] = 4,
+    nodes: Annotated[int, typer.Option(help="Budget of each problem.", min=1, rich_help_panel=PLANNING)] = 16,
+    planner: Annotated[
+        str, typer.Option(help="The tree search.", rich_help_panel=PLANNING, autocompletion=complete_planners)
+    ] = "bfs",
+    value: Annotated[
+        str,
+        typer.Option(
+            help="The critic: self, rating, logprob or none.", rich_help_panel=VALUES, autocompletion=complete_values
+        ),
+    ] = "self",
+    repeats: Annotated[
+        int,
+        typer.Option(
+            help="Measurements of each workload; mean and interval are reported.",
+            min=1,
+            rich_help_panel=MEASUREMENT,
+        ),
+    ] = 5,
+    device: Annotated[
+        str, typer.Option(help="Device of the model, such as cpu or cuda.", rich_help_panel=MODEL)
+    ] = "cpu",
+    machine: Annotated[
+        str | None,
+        typer.Option(help="Name of the device in the result; by default torch's.", rich_help_panel=MEASUREMENT),
+    ] = None,
     out: Out = None,
+    as_json: Json = False,
 ) -> None:
-    """Tokens per second of tree search against independent sampling on the same engine."""
-    with plain_errors():
-        load_module("bench.engine").main(
+    """Tokens per second of tree search, of its own requests and of independent sampling on one engine."""
+    run_command(
+        lambda console: load_module("bench.engine").main(
             out, engine=engine, model=model, dummy_weights=dummy_weights, problems=problems, rounds=rounds,
             nodes=nodes, planner=planner, value=value, repeats=repeats, device=device, machine=machine,
-        )  # fmt: skip
+            console=console,
+        ),
+        as_json,
+        out,
+    )  # fmt: skip
 
 
-@app.command()
-def doctor() -> None:
+@app.command("list", rich_help_panel=SETUP, epilog=examples("forethought list planners"))
+def list_names(
+    kind: Annotated[
+        str, typer.Argument(help="planners, tasks, values, engines or models.", autocompletion=complete_kinds)
+    ],
+    as_json: Json = False,
+) -> None:
+    """List the planners, tasks, values (critics), engines or models that there are."""
+
+    def work(console: Console) -> object:
+        from .listing import main as show
+
+        return show(kind, console)
+
+    run_command(work, as_json)
+
+
+@app.command(rich_help_panel=SETUP, epilog=examples("forethought doctor"))
+def doctor(as_json: Json = False) -> None:
     """Check what is installed and which engines and devices work, and say how to install the rest."""
-    from .doctor import main as examine
+    code = 0
 
-    raise typer.Exit(examine())
+    def work(console: Console) -> object:
+        nonlocal code
+        from .doctor import main as examine
+
+        code, found = examine(console)
+        return found
+
+    run_command(work, as_json)
+    raise typer.Exit(code)
 
 
-@app.command()
-def demo(out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("runs/demo")) -> None:
+@app.command(rich_help_panel=EVALUATE, epilog=examples("forethought demo --out runs/demo"))
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write to.", rich_help_panel=OUTPUT)] = Path("runs/demo"),
+) -> None:
     """Measure score against budget for a language model and a pendulum with the same planners."""
     with plain_errors():
         from .demo import main as show
 
+        check_output(out)
         show(out)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from ... import __version__
+
+        typer.echo(f"forethought {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The options of `forethought` without a command."""
 
 
 def main(run: Callable[[], Any] = app) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ..cli_common import printer, training_errors
+from ..progress import step_progress
 
 if TYPE_CHECKING:
     from ...control.dynamics import Dynamics
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 def mlp(env: str, steps: int, out: Path, *, seed: int = 0, console: Console | None = None) -> Any:
     """Collect environment steps under a random policy, train MLP dynamics on them, and save the model."""
     from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
+    from ..tasks.environments import environment_id
 
-    with _input_errors(steps, out):
-        report = _train_and_save(env, steps, out, seed, lambda data: fit_mlp(data, config_for(env), Fit(seed=seed)))
+    console = console or Console()
+    with _input_errors(steps, out), step_progress("train mlp", console) as watch:
+        env, fit = environment_id(env), Fit(seed=seed, watch=watch)
+        report = _train_and_save(env, steps, out, seed, lambda data: fit_mlp(data, config_for(env), fit))
     _report(f"{steps:,} steps of {env}, {report.epochs} epochs", report, out, console)
     return report
 
@@ -49,20 +53,29 @@ def ensemble(
     from ...control.agents.log import tensorboard
     from ...control.agents.pets import PETS
     from ...control.world_models.mlp.fit import Fit
-    from ..runners.control_planners import cem_for_environment
+    from ..planners import cem_for_environment
+    from ..tasks.environments import environment_id
 
-    show = printer(console)
-    with _input_errors(steps, out):
+    console = console or Console()
+    show, random_steps = printer(console), steps if first is None else first
+    once = random_steps == steps
+    with (
+        _input_errors(steps, out),
+        step_progress("train ensemble", console, quiet=not once) as passes,
+        step_progress("train pets", console, quiet=once) as environment_steps,
+    ):
+        env = environment_id(env)
         pets = PETS(
-            env, steps, steps if first is None else first, envs=envs, planner=cem_for_environment(env), nodes=nodes,
-            members=members, config={"probabilistic": probabilistic}, fit=Fit(seed=seed), seed=seed,
+            env, steps, random_steps, envs=envs, planner=cem_for_environment(env), nodes=nodes, members=members,
+            config={"probabilistic": probabilistic}, fit=Fit(seed=seed, watch=passes), seed=seed,
         )  # fmt: skip
-        board = None if pets.random_steps == steps else tensorboard(out)
+        board = None if once else tensorboard(out)
 
         def watch(row: Any, model: Any) -> None:
             show(_round(row))
             if board is not None:
                 board(row)
+            environment_steps(min(steps, round(row["steps"] + envs * row["episode_length"])), steps)
 
         _, report = pets.train(out, watch)
     loss = "negative log-likelihood" if probabilistic else "squared error"
@@ -97,13 +110,16 @@ def residual(
     from ...control.world_models.ensemble.net import EnsembleConfig
     from ...control.world_models.mlp.fit import Fit, config_for
     from ...control.world_models.residual.fit import fit_residual
+    from ..tasks.environments import environment_id
 
-    with _input_errors(steps, out):
+    console = console or Console()
+    with _input_errors(steps, out), step_progress("train residual", console) as watch:
+        env = environment_id(env)
         assumed = assumed_physics(env, physics)
 
         def train(data: Any) -> Any:
             config = config_for(env, EnsembleConfig, members=members, probabilistic=False)
-            return fit_residual(data, assumed, config, Fit(seed=seed))
+            return fit_residual(data, assumed, config, Fit(seed=seed, watch=watch))
 
         report = _train_and_save(env, steps, out, seed, train)
     _report(f"{steps:,} steps of {env}, residuals of {assumed}, {members} members", report, out, console)

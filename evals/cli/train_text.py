@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from ...planning.files import whole_folder
 from ..cli_common import printer, training_errors
+from ..progress import step_progress
 from ..tasks.base import BadInput
 
 
@@ -21,9 +24,10 @@ def reasoner(out: Path, *, seed: int = 0, steps: int | None = None, console: Con
     from ...llm.builtin.train import train
     from ...llm.load import BUILTIN
 
+    console = console or Console()
     show, model = printer(console), out / "model"
-    with training_errors(out, steps):
-        train(out, seed=seed, steps=steps, log=show)
+    with training_errors(out, steps), step_progress("train reasoner", console) as watch:
+        train(out, seed=seed, steps=steps, log=show, watch=watch)
     _install_if_missing(model, BUILTIN)
     show(f"saved in {model}; use it with --model {model}")
     return model
@@ -53,13 +57,17 @@ def prm(
     from ...llm.load import BUILTIN_REWARD, source_of
     from ...llm.prm.pipeline import schedule_for, train_reward_model
 
+    console = console or Console()
     show = printer(console)
-    with training_errors(out, steps):
+    with training_errors(out, steps), step_progress("train prm", console) as watch:
+        if rate is not None and not 0 < rate < inf:
+            raise BadInput(f"--rate must be a positive number, got {rate:g}")
         learning_task, source = _learning_task(task, data, held_out, seed), source_of(model)
         schedule = schedule_for(source, seed=seed, steps=steps, learning_rate=rate, reward_format=reward_format)
         folder = train_reward_model(
-            source, learning_task, out, labels=labels, rollouts=rollouts, schedule=schedule, device=device, log=show
-        )
+            source, learning_task, out, labels=labels, rollouts=rollouts, schedule=schedule, device=device, log=show,
+            watch=watch,
+        )  # fmt: skip
     if (model, task, labels, steps) == ("builtin", "stories", "exact", None):
         _install_if_missing(folder, BUILTIN_REWARD)
     flags = f"--value prm --reward-model {folder} --reward-format {reward_format}"
@@ -70,7 +78,8 @@ def prm(
 def _install_if_missing(folder: Path, place: Path) -> None:
     """Copy a finished model to the place of the built-in one, unless there is one."""
     if not (place / "config.json").is_file():
-        shutil.copytree(folder, place, dirs_exist_ok=True)
+        with whole_folder(place, last="config.json") as beside:
+            shutil.copytree(folder, beside, dirs_exist_ok=True)
 
 
 def _learning_task(name: str, data: Path | None, held_out: int, seed: int) -> Any:

@@ -8,6 +8,7 @@ do not depend on the seed; the episodes of a control task do.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,15 +16,19 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from ..cli_common import write_json
+from ..console import Column, say, show_table
 from ..tasks.base import BadInput
 from .run_store import read_run
 from .statistics import LEVEL, Paired, holm, paired
+from .summary import power
 
 Scores = dict[tuple[str, int], dict[str, list[float]]]
 """Per planner and budget each problem's scores, one for each run."""
+
+MOST_LINES = 5
+"""Clear differences that are printed; the JSON has all pairs."""
 
 SAME = ("task", "data", "unit")
 """Settings that both groups of runs must share."""
@@ -38,7 +43,7 @@ def scores_of(runs: Sequence[Path]) -> tuple[dict[str, Any], Scores]:
     first = loaded[0][0]
     for run, (settings, _) in zip(runs, loaded):
         _check_same(settings, first, sorted((settings.keys() | first.keys()) - {"seed"}), run, runs[0])
-    if len({settings.get("seed") for settings, _ in loaded}) < len(runs):
+    if len({json.dumps(settings.get("seed")) for settings, _ in loaded}) < len(runs):
         raise BadInput("two of the runs have the same seed, hence the same samples")
     tables: list[Scores] = []
     for _, rows in loaded:
@@ -141,7 +146,7 @@ def main(
         raise BadInput(f"the runs have no planner {against!r}; they have {', '.join(planners)}")
     rows = [_row(cell, groups, (against, cell[1])) for cell in cells]
     pairs = differences(cells, groups)
-    _show(rows, pairs, len(runs), len(compare_with), against, console)
+    _show(rows, pairs, len(runs), len(compare_with), against, len(groups[0][cells[0]]), console)
     plain = [{**pair, "differences": [asdict(each) for each in pair["differences"]]} for pair in pairs]
     result = {"rows": rows, "pairs": plain, "contradictory": sum(pair["contradictory"] for pair in pairs)}
     write_json(result, out, console)
@@ -160,26 +165,30 @@ def _row(cell: tuple[str, int], groups: Sequence[Scores], reference: tuple[str, 
 
 def _show(
     rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]], runs: int, others: int, against: str,
-    console: Console,
+    problems: int, console: Console,
 ) -> None:  # fmt: skip
     headings = [f"{runs} run{'s' * (runs > 1)}, over {against}"]
     headings += [f"compared with {others} run{'s' * (others > 1)}"] if others else []
-    table = Table("planner", "budget", *headings, box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for row in rows:
-        table.add_row(row["planner"], f"{row['budget']:,}", *map(_group_cell, row["groups"]))
-    console.print(table)
+    columns = [Column("planner", right=False), Column("budget"), *(Column(name, right=False) for name in headings)]
+    cells = [[row["planner"], f"{row['budget']:,}", *map(_group_cell, row["groups"])] for row in rows]
+    show_table(console, columns, cells, keys=2)
     clear = [pair for pair in pairs if any(each.clear for each in pair["differences"])]
-    for pair in clear:
+    clear.sort(key=lambda pair: (not pair["contradictory"], min(pair["p"])))
+    for pair in clear[:MOST_LINES]:
         each = zip(pair["differences"], pair["p"])
         text = ", compared with ".join(f"{_interval(asdict(one))} p {p:.2g}" for one, p in each)
         mark = "  <- other sign" if pair["contradictory"] else ""
         line = f"{pair['one']} over {pair['two']} at {pair['budget']:,}: {text}{mark}"
-        console.print(line, highlight=False, soft_wrap=True)
+        say(console, line, wrap=True)
+    if len(clear) > MOST_LINES:
+        say(console, f"{len(clear) - MOST_LINES} more pairs differ clearly: see --json or the file of --out")
+    if text := power(problems, binary=False)["text"]:
+        say(console, text, wrap=True)
     sure = [pair for pair in clear if min(pair["p"]) < 1 - LEVEL]
     count, after = (sum(pair["contradictory"] for pair in some) for some in (clear, sure))
     text = f"{len(clear)} of {len(pairs)} pairs of planners differ clearly, {len(sure)} after Holm's correction"
     text += f"; {count} of the former and {after} of the latter have another sign in the other group" if others else ""
-    console.print(text, highlight=False, soft_wrap=True)
+    say(console, text, wrap=True)
 
 
 def _group_cell(group: Mapping[str, Any]) -> str:

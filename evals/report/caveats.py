@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...llm.engines.replay import ReplayEngine
 from ...llm.text_model import TextModel
-from ..request import EvalRequest
+from ..settings import EvalSettings
 from ..tasks.base import TextTask
 
 BUILTIN_NOTE = (
@@ -24,19 +24,21 @@ VLLM_NOTE = (
 )
 
 
-def caveats_of(request: EvalRequest, task: TextTask, model: TextModel) -> list[str]:
+def caveats_of(settings: EvalSettings, task: TextTask, model: TextModel) -> list[str]:
     """The notes that must accompany the figures of this run."""
     from ...llm.critics.oracle import ORACLE_NOTE
 
-    notes = [ORACLE_NOTE] if "oracle" in request.value else []
-    if (request.model, task.name) == ("builtin", "gsm8k"):
+    notes = [ORACLE_NOTE] if "oracle" in settings.value else []
+    if model.tape.damaged:
+        notes.append(f"{model.tape.damaged:,} records of the tape are damaged and were taken for missing")
+    if (settings.model, task.name) == ("builtin", "gsm8k"):
         notes.append(BUILTIN_NOTE)
-    if request.model == "builtin" and request.reasoning != "steps":
+    if settings.model == "builtin" and settings.reasoning != "steps":
         notes.append(REASONING_NOTE)
-    if request.engine == "vllm" and request.tape is None:
+    if settings.engine == "vllm" and settings.tape is None:
         notes.append(VLLM_NOTE)
     if isinstance(model.engine, ReplayEngine):
-        notes += replay_notes(model, model.engine, request.value)
+        notes += replay_notes(model, model.engine, settings.value)
     return notes
 
 
@@ -52,9 +54,9 @@ def replay_notes(model: TextModel, engine: ReplayEngine, value: str) -> list[str
         f"replay: the tape answered {found:,} requests and lacks {steps + scores:,}: {steps:,} steps, each of which "
         f"became a dead end, and {scores:,} scores, each of which became an unknown value"
     )
-    settings = run_settings(model, value)
+    now = run_settings(model, value)
     differences = [
-        [f"{name} {run[name]} and not {here}" for name, here in settings.items() if run.get(name, here) != here]
+        [f"{name} {run[name]} and not {here}" for name, here in now.items() if run.get(name, here) != here]
         for run in engine.runs
     ]
     nearest = min(differences, key=len, default=[])

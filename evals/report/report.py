@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ...planning.files import write_whole
 from ..records.run_store import Row
-from ..records.summary import total
+from ..records.summary import all_failed, total
 from ..tasks.base import Problem
 
 HERE = Path(__file__).parent
 AXES = ("nodes", "tokens", "seconds", "flops")
+SCRIPTS = ("report.js", "tree.js")
 MAX_TREE_BYTES = 24_000_000
 Trees = Mapping[tuple[str, int, str], Mapping[str, Any]]
 
@@ -39,9 +43,22 @@ def write_report(
         ],
         "outcomes": [_outcome(row) for row in rows],
     }
-    page = _environment().get_template("report.html.j2")
-    text: str = page.render(summary=summary, data=_embed(data), trees=packed, left_out=left_out, lede=lede(summary))
-    path.write_text(text, encoding="utf-8")
+    pages = _environment()
+    scripts = [pages.get_template(name).render() for name in SCRIPTS]
+    text: str = pages.get_template("report.html.j2").render(
+        summary=summary, data=_embed(data), trees=packed, left_out=left_out, lede=lede(summary), scripts=scripts,
+        policy=content_security_policy(scripts),
+    )  # fmt: skip
+    write_whole(path, text)
+
+
+def content_security_policy(scripts: Sequence[str]) -> str:
+    """A policy under which a page runs these inline scripts, no others, and loads nothing from anywhere."""
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
 
 
 def lede(summary: Mapping[str, Any]) -> str:
@@ -49,8 +66,11 @@ def lede(summary: Mapping[str, Any]) -> str:
     table = summary["rows"]
     if not table:
         return "No problem has been solved yet."
-    best = max(table, key=lambda row: (row["score"], -row["budget"]))
     names = "episodes" if summary.get("kind") == "control" else "problems"
+    table = [row for row in table if not all_failed(row)]
+    if not table:
+        return f"Every result failed; there is nothing to report on the {names} of {summary['task']}."
+    best = max(table, key=lambda row: (row["score"], -row["budget"]))
     if summary.get("kind") != "control" and best["score"] == 0:
         return f"Nothing here: none of {best['n']:,} {names} of {summary['task']} was solved by any planner."
     own = sorted((row for row in table if row["planner"] == best["planner"]), key=lambda row: row["budget"])
@@ -118,12 +138,17 @@ def _blob(trees: Sequence[Mapping[str, Any]]) -> str:
     for tree in trees:
         text_column = list(tree["columns"]).index("text")
         nodes = [
-            [texts.setdefault(cell, len(texts)) if i == text_column else cell for i, cell in enumerate(node)]
+            [texts.setdefault(cell, len(texts)) if i == text_column else _finite(cell) for i, cell in enumerate(node)]
             for node in tree["nodes"]
         ]
         slim.append({**{k: tree[k] for k in ("planner", "budget", "path", "columns")}, "nodes": nodes})
     content = json.dumps({"texts": list(texts), "trees": slim}, separators=(",", ":"))
     return base64.b64encode(gzip.compress(content.encode(), mtime=0)).decode()
+
+
+def _finite(cell: Any) -> Any:
+    """The cell, None for NaN and infinities, which JSON lacks."""
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _embed(data: Any) -> str:

@@ -1,10 +1,9 @@
-"""Running what a request asks for and is not on disk yet.
+"""Running what settings ask for and is not on disk yet.
 
-- `evaluate.py`: `evaluate`, which dispatches to the runner of the task and writes summary and report.
+- `evaluate.py`: `run_evaluation`, which calls the runner for the kind of task.
 - `grid.py`: `JobGrid`, the planners, budgets and problems of a run, and the loop over what is missing.
 - `text_runner.py`: runs of tasks over text.
 - `text_solver.py`: one planner at one budget on one question.
 - `control_runner.py`: runs of control tasks, whole episodes each.
-- `control_planners.py`: planners with the settings that suit a control task.
-- `results.py`: `EvalResult`, and writing of `summary.json` and `report.html`.
+- `results.py`: `Summary`, and writing of `summary.json` and `report.html`.
 """

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from ...llm.engines.base import EngineGone
 from ...planning.interface import UNITS, ModelError, Usage
+from ...planning.redaction import redact
 from ..records.run_store import Row, RowKey, RunStore
 from ..tasks.base import Problem, RunStopped
 
@@ -106,7 +107,7 @@ def usage_dicts(charged: Usage, spent: Usage, completion: Usage) -> dict[str, di
 
 def failed_row(error: Exception) -> dict[str, Any]:
     """The fields of a failure, which counts as wrong; `retryable` where the next call is to run it again."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = " ".join(redact(f"{type(error).__name__}: {error}").split())
     return {
         "answer": None, "correct": False, "format_ok": False, "score": 0.0, "ledger": empty_usage_dicts(),
         "finished": [], "by_rule": {}, "failed": reason[:500], "retryable": not isinstance(error, PERMANENT_ERRORS),

@@ -4,109 +4,161 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from rich.console import Console
 
+from ...llm.critics import CriticDeps, make_critic
 from ...llm.load import load_text_model
 from ...llm.text_model import TextModel
-from ..planners import TEXT_PLANNERS
+from ..planners import PLANNERS, PlannerRow, TextSettings
 from ..records.run_store import RunStore
 from ..records.summary import total
 from ..report.caveats import caveats_of
 from ..report.terminal import Live
-from ..request import EvalRequest
+from ..settings import EvalSettings
 from ..tasks import BadInput, Problem, TextTask
-from ..tasks.base import problems_fingerprint
+from ..tasks.base import checked_problems, graded, problems_fingerprint
 from .grid import JobGrid, run_grid
-from .results import EvalResult, summary_head, write_results
+from .results import Summary, summary_head, write_results
 from .text_solver import TextSolver
+
+T = TypeVar("T")
 
 MAX_BUDGET_FACTOR = 8.0
 """By how much the budget of majority voting may be raised to match the tokens of another planner."""
 
 
-def evaluate_text(request: EvalRequest, task: TextTask, console: Console) -> EvalResult:
+def evaluate_text(settings: EvalSettings, task: TextTask, console: Console) -> Summary:
     """Run the jobs that are not on disk yet and summarise all of them. Errors: BadInput, RunStopped."""
-    problems = task.problems(request.limit, request.seed)
-    model = load(request, grader_of(task, problems))
-    planners = {name: TEXT_PLANNERS[name](request.width, model.max_steps) for name in request.planners}
-    solver = TextSolver(model, task, planners, request.unit, request.seed, request.answer_by)
-    with RunStore(request.folder, settings_of(request, task, model)) as store:
-        grid = JobGrid([(name, budget) for budget in request.budgets for name in request.planners], problems)
-        asyncio.run(_run(grid, store, solver, request, console))
-        model.tape.close()
-        return write_results(store, grid, request, summary_head(request, task, caveats_of(request, task, model)))
+    problems = checked_problems(task, settings.limit, settings.seed)
+    model = load(settings, grader_of(task, problems))
+    solver = solver_of(settings, task, model)
+    with RunStore(settings.folder, settings_of(settings, task, model)) as store:
+        grid = JobGrid([(name, budget) for budget in settings.budgets for name in settings.planners], problems)
+        run_sync(_run(grid, store, solver, settings, console))
+        head = summary_head(settings, task, caveats_of(settings, task, model)) | {"damaged_records": model.tape.damaged}
+        return write_results(store, grid, settings, head)
+
+
+def solver_of(settings: EvalSettings, task: TextTask, model: TextModel) -> TextSolver:
+    """What solves the problems of a task with these settings."""
+    text = TextSettings(settings.width, model.max_steps)
+    planners = {name: row.for_text(text) for name, row in settings.parts.planners.items()}
+    return TextSolver(model, task, planners, settings.unit, settings.seed, settings.answer_by)
+
+
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine; where an event loop is running already, as in a notebook, on a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def grader_of(task: TextTask, problems: Sequence[Problem]) -> Callable[[str, str], bool]:
     """Whether a solution's text answers a question correctly, by the task's grade; used only by the oracle critic."""
     by_question = {problem.question: problem for problem in problems}
-    return lambda question, text: task.grade(by_question[question], text).correct
+    return lambda question, text: graded(task, by_question[question], text).correct
 
 
-def load(request: EvalRequest, truth: Callable[[str, str], bool] | None = None) -> TextModel:
-    """The text model. Errors: BadInput for everything that its loader finds wrong."""
-    options: dict[str, Any] = {"base_urls": request.base_url} if request.engine == "openai" else {}
+def load(settings: EvalSettings, truth: Callable[[str, str], bool] | None = None) -> TextModel:
+    """The text model: the one that is given as an object, or loaded by its name.
+
+    Errors: BadInput for everything that its loader finds wrong.
+    """
+    parts = settings.parts
+    options: dict[str, Any] = {"base_urls": settings.base_url} if settings.engine == "openai" else {}
     try:
+        if parts.model is not None:
+            return _with_critic(settings, parts.model, truth)
         return load_text_model(
-            request.model, request.engine, request.value, temperature=request.temperature, seed=request.seed,
-            device=request.device, tape=request.tape, reward_model=request.reward_model,
-            reward_format=request.reward_format, aggregate=request.aggregate, truth=truth,
-            reasoning=request.reasoning, replicas=request.replicas,
+            settings.model, settings.engine, settings.value, temperature=settings.temperature, seed=settings.seed,
+            device=settings.device, tape=settings.tape, reward_model=settings.reward_model,
+            reward_format=settings.reward_format, aggregate=settings.aggregate, truth=truth,
+            reasoning=settings.reasoning, replicas=settings.replicas, critics=parts.critics,
             **options,
         )  # fmt: skip
     except (ValueError, OSError, ImportError) as error:
         raise BadInput(" ".join(str(error).split())) from error
     except (RuntimeError, AssertionError, MemoryError) as error:  # no memory, no such device, a torch without it
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise BadInput(f"{request.model} cannot be started on {request.device}: {reason[:600]}") from error
+        raise BadInput(f"{settings.model} cannot be started on {settings.device}: {reason[:600]}") from error
 
 
-def settings_of(request: EvalRequest, task: TextTask, model: TextModel) -> dict[str, Any]:
+def _with_critic(settings: EvalSettings, model: TextModel, truth: Callable[[str, str], bool] | None) -> TextModel:
+    """A model that was given as an object, with the seed and the critic of the settings; the model stays as it is."""
+    seeded = model.seeded(settings.seed)
+    if settings.parts.value:
+        deps = CriticDeps(seeded, None, settings.aggregate, truth, settings.parts.critics)
+        seeded.value = make_critic(settings.parts.value, deps)
+    return seeded
+
+
+def settings_of(settings: EvalSettings, task: TextTask, model: TextModel) -> dict[str, Any]:
     """Everything that decides a row.
 
     All planners are listed with their settings, requested or not, so that later calls may add planners, budgets and
     problems to a folder.
     """
-    sampling = model.sampling
+    sampling, text = model.sampling, TextSettings(settings.width, model.max_steps)
     return {
-        "task": task.name, "data": problems_fingerprint(task.problems()), "model": request.model,
-        "fingerprint": model.engine.fingerprint, "engine": request.engine, "value": request.value,
-        "reasoning": request.reasoning, "answer_by": request.answer_by, "unit": request.unit,
-        "seed": request.seed, "temperature": sampling.temperature, "top_p": sampling.top_p,
-        "max_step_tokens": sampling.max_tokens, "max_steps": model.max_steps, "reward": _reward_of(request),
-        "planners": {name: repr(make(request.width, model.max_steps).planner) for name, make in TEXT_PLANNERS.items()},
+        "task": task.name, "data": problems_fingerprint(checked_problems(task, None, settings.seed)),
+        "model": settings.model,
+        "fingerprint": model.engine.fingerprint, "engine": settings.engine, "value": settings.value,
+        "reasoning": settings.reasoning, "answer_by": settings.answer_by, "unit": settings.unit,
+        "seed": settings.seed, "temperature": sampling.temperature, "top_p": sampling.top_p,
+        "max_step_tokens": sampling.max_tokens, "max_steps": model.max_steps, "reward": _reward_of(settings),
+        "planners": {row.name: repr(row.text(text)) for row in PLANNERS.values() if row.text is not None},
+        "plugins": _plugins_of(settings, text) or None,
     }  # fmt: skip
 
 
-def _reward_of(request: EvalRequest) -> str | None:
+def _plugins_of(settings: EvalSettings, text: TextSettings) -> dict[str, str]:
+    """The fingerprints of parts of one's own, those of planners with the settings that they were made with."""
+    rows = settings.parts.planners.values()
+    planners = {row.name: f"{row.plugin} {_settled(row, text)}" for row in rows if row.plugin}
+    return {**settings.parts.fingerprints, **planners}
+
+
+def _settled(row: PlannerRow, settings: TextSettings) -> str:
+    """The settings of a planner as text, "" where they hold an address in memory, which changes from run to run."""
+    text = repr(row.for_text(settings).planner)
+    return "" if " at 0x" in text else text
+
+
+def _reward_of(settings: EvalSettings) -> str | None:
     """Everything that decides the scores of a reward model, None where there is none."""
-    if not request.reward_model:
+    if not settings.reward_model:
         return None
-    return f"{request.reward_model}, {request.reward_format}, {request.aggregate}"
+    return f"{settings.reward_model}, {settings.reward_format}, {settings.aggregate}"
 
 
-async def _run(grid: JobGrid, store: RunStore, solver: TextSolver, request: EvalRequest, console: Console) -> None:
+async def _run(grid: JobGrid, store: RunStore, solver: TextSolver, settings: EvalSettings, console: Console) -> None:
     """Run the grid, then majority voting at as many tokens as the most expensive planner was charged."""
     try:
-        await _run_missing(grid, store, solver, request, console)
-        extra = equal_tokens(grid, store) if request.unit == "nodes" else None
+        await _run_missing(grid, store, solver, settings, console)
+        extra = equal_tokens(grid, store) if settings.unit == "nodes" else None
         if extra:
             cell, note = extra
             grid.cells = [*grid.cells, cell]
             grid.note = {cell: note}
-            await _run_missing(grid, store, solver, request, console)
+            await _run_missing(grid, store, solver, settings, console)
     finally:
-        await solver.model.close()
+        if settings.parts.model is None:
+            await solver.model.close()
+            solver.model.tape.close()
 
 
 async def _run_missing(
-    grid: JobGrid, store: RunStore, solver: TextSolver, request: EvalRequest, console: Console
+    grid: JobGrid, store: RunStore, solver: TextSolver, settings: EvalSettings, console: Console
 ) -> None:
-    with Live(sum(map(len, grid.missing(store))), console, quiet=request.quiet) as live:
-        await run_grid(grid, store, solver, in_flight=request.in_flight, watch=live)
+    with Live(sum(map(len, grid.missing(store))), console, quiet=settings.quiet) as live:
+        await run_grid(grid, store, solver, in_flight=settings.in_flight, watch=live)
 
 
 def equal_tokens(grid: JobGrid, store: RunStore, name: str = "self_consistency") -> tuple[tuple[str, int], str] | None:

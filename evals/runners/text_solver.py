@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ..planners import ANSWER_RULES, UNITS_OF_BUDGET, TextPlanner
 from ..records.answer_selection import Solution, select_answers
 from ..records.anytime import best_node, truncate
 from ..records.tree_records import state_at, tree_record
-from ..tasks.base import Problem, TextTask
+from ..tasks.base import Problem, TextTask, graded
 from .grid import Job, JobResult, usage_dicts
 
 
@@ -49,15 +49,8 @@ class TextSolver:
 
     async def __call__(self, job: Job) -> JobResult:
         """Solve a job; see `JobResult`."""
-        planner = self.planners[job.planner]
-        model = self._greedy_model if planner.greedy else self.model
-        key = int(keys_of(self.seed, [job.number])[0])
-        outcome = await aplan(planner.planner, model, job.problem.question, Budget(**{self.unit: job.budget}), key=key)
-        found = self.finished(outcome, outcome.plan.finished[0], job.problem)
-        selected = select_answers(found, outcome.tree, outcome.tree.evaluated(0)) if found else {}
-        rule = self._rule(planner)
-        end = selected[rule]["node"] if rule in selected else None
-        state = state_at(outcome, end) if end is not None else outcome.ends[0] if outcome.ends else None
+        planner, outcome = self.planners[job.planner], await self.search(job)
+        state, found, selected = self.chosen(outcome, planner, job.problem)
         ledger = usage_dicts(outcome.charged[0], outcome.spent[0], outcome.completion[0])
         smaller = {}
         for budget in job.smaller_budgets:
@@ -65,6 +58,28 @@ class TextSolver:
                 smaller[budget] = {**fields, "truncated_from": job.budget}
         fields = self._fields(job.problem, state, found, ledger, selected)
         return JobResult(fields, tree_record(outcome, self.model.step_text), smaller)
+
+    async def search(self, job: Job) -> Outcome[list[TextState]]:
+        """Plan with the job's planner at its budget."""
+        planner = self.planners[job.planner]
+        model = self._greedy_model if planner.greedy else self.model
+        key = int(keys_of(self.seed, [job.number])[0])
+        return await aplan(planner.planner, model, job.problem.question, Budget(**{self.unit: job.budget}), key=key)
+
+    def chosen(
+        self, outcome: Outcome[list[TextState]], planner: TextPlanner, problem: Problem
+    ) -> tuple[TextState | None, list[dict[str, Any]], dict[str, Solution]]:
+        """The state that the planner's answer is read from, all finished solutions, and those that each rule selects.
+
+        The state is None where the search reached none.
+        """
+        found = self.finished(outcome, outcome.plan.finished[0], problem)
+        selected = select_answers(found, outcome.tree, outcome.tree.evaluated(0)) if found else {}
+        rule = self._rule(planner)
+        end = selected[rule]["node"] if rule in selected else None
+        if end is not None:
+            return state_at(outcome, end), found, selected
+        return cast("TextState | None", outcome.ends[0] if outcome.ends else None), found, selected
 
     def _rule(self, planner: TextPlanner) -> str | None:
         return self.answer_by or ("majority" if planner.majority_vote else None)
@@ -95,7 +110,7 @@ class TextSolver:
         selected: Mapping[str, Solution],
     ) -> dict[str, Any]:
         answered = state is not None and self.model.answered(state)
-        grade = self.task.grade(problem, self.model.text(state) if answered else None)
+        grade = graded(self.task, problem, self.model.text(state) if answered else None)
         own = {"answer": grade.answer, "correct": grade.correct}
         by_rule = {rule: {name: selected[rule][name] for name in own} if selected else own for rule in ANSWER_RULES}
         return {
@@ -111,7 +126,7 @@ class TextSolver:
         for leaf in leaves:
             state = state_at(outcome, leaf.node)
             if self.model.answered(state):
-                grade = self.task.grade(problem, self.model.text(state))
+                grade = graded(self.task, problem, self.model.text(state))
                 found.append(
                     {"node": leaf.node, "answer": grade.answer, "correct": grade.correct,
                      "score": float(leaf.value), "visits": leaf.visits}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from ...control.data.collector import collect
@@ -20,6 +21,7 @@ from ...control.policies.base import FunctionPolicy
 from ...control.world_models.ensemble.fit import fit_ensemble
 from ...control.world_models.ensemble.net import EnsembleConfig
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
+from ..progress import progress
 from ..records.statistics import student
 from .study_table import Row, StudyTable, plot_lines
 
@@ -35,24 +37,30 @@ DESCRIPTION = (
 )
 
 
-def run(full: bool = False, seed: int = 0, sizes: Sequence[int] | None = None, epochs: int = 150) -> StudyTable:
+def run(
+    full: bool = False, seed: int = 0, sizes: Sequence[int] | None = None, epochs: int = 150,
+    console: Console | None = None,
+) -> StudyTable:  # fmt: skip
     """Run with 200 and 1,000 steps and 2 seeds; `full` adds 5,000 steps and uses 5 seeds."""
     sizes, seeds = sizes or ((200, 1000, 5000) if full else (200, 1000)), range(seed, seed + (5 if full else 2))
     found: dict[tuple[str, int, str], list[tuple[Tensor, Tensor]]] = {}
-    for s in seeds:
-        tracks = {
-            "on": record_segments(2000 + s),
-            "off": record_segments(3000 + s, FunctionPolicy(full_torque_along_motion)),
-        }
-        for size in sizes:
-            data = collect(ENV, size, seed=1000 + s, action_repeat=4)
-            for kind in MODELS:
-                model = fit_model(kind, data, Fit(epochs=epochs, seed=s))
-                for where, track in tracks.items():
-                    pair = errors(model, track, tracks["on"].obs.std(0))
-                    found.setdefault((kind, size, where), []).append(pair)
+    with progress(len(seeds) * sum(sizes) * len(MODELS), "study compounding-error", console) as advance:
+        for s in seeds:
+            tracks = {
+                "on": record_segments(2000 + s),
+                "off": record_segments(3000 + s, FunctionPolicy(full_torque_along_motion)),
+            }
+            for size in sizes:
+                data = collect(ENV, size, seed=1000 + s, action_repeat=4)
+                for kind in MODELS:
+                    model = fit_model(kind, data, Fit(epochs=epochs, seed=s))
+                    for where, track in tracks.items():
+                        pair = errors(model, track, tracks["on"].obs.std(0))
+                        found.setdefault((kind, size, where), []).append(pair)
+                    advance(size)
     rows = [row for cell, pairs in found.items() for row in rows_of(cell, pairs)]
-    return StudyTable("How does model error compound?", DESCRIPTION, rows, table_of(rows), findings(rows, max(sizes)))
+    lines = findings(rows, max(sizes))
+    return StudyTable("How does model error compound?", DESCRIPTION, rows, table_of(rows), lines, keys=3)
 
 
 def full_torque_along_motion(obs: np.ndarray) -> np.ndarray:

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich.console import Console
+
 from ...control.data.collector import collect
 from ...control.episodes import run_episodes
 from ...control.tasks import PENDULUM, view
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
 from ...control.world_models.mlp.model import MLPModel
 from ...planning import CEM, GaussianSettings
+from ..progress import progress
 from ..records.statistics import bootstrap
 from .study_table import Row, StudyTable, format_estimate, plot_lines
 
@@ -34,6 +37,7 @@ def run(
     nodes: int = 512,
     episodes: int | None = None,
     epochs: int = 200,
+    console: Console | None = None,
 ) -> StudyTable:
     """Run with horizons 1, 3, 5, 10, 20 and 3 episodes; `full` adds 40 and uses 20 episodes on each of 5 networks."""
     horizons = horizons or ((1, 3, 5, 10, 20, 40) if full else (1, 3, 5, 10, 20))
@@ -41,15 +45,16 @@ def run(
     models += [("learned", learned(seed + i, epochs)) for i in range(5 if full else 1)]
     seeds = range(seed, seed + (episodes or (20 if full else 3)))
     returns: dict[tuple[str, bool, int], list[float]] = {}
-    for name, model in models:
-        for value in (False, True):
-            for horizon in horizons:
-                shown, planner = (
-                    view(PENDULUM, model, "cem", terminal_value=value),
-                    CEM(horizon=horizon, smoothing=0.1, vectors=GaussianSettings(std=1.0)),
-                )
-                played = run_episodes(planner, shown, PENDULUM, seeds, nodes, seed=seed)
-                returns.setdefault((name, value, horizon), []).extend(played.returns.tolist())
+    cells = [(*named, value, horizon) for named in models for value in (False, True) for horizon in horizons]
+    with progress(len(cells), "study horizon", console) as advance:
+        for name, model, value, horizon in cells:
+            shown, planner = (
+                view(PENDULUM, model, "sequences", terminal_value=value),
+                CEM(horizon=horizon, smoothing=0.1, vectors=GaussianSettings(std=1.0)),
+            )
+            played = run_episodes(planner, shown, PENDULUM, seeds, nodes, seed=seed)
+            returns.setdefault((name, value, horizon), []).extend(played.returns.tolist())
+            advance()
     rows = [row_of(cell, each) for cell, each in returns.items()]
     return StudyTable("Which planning horizon is best?", DESCRIPTION, rows, table_of(rows), findings(rows))
 

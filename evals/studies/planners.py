@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from ...control.episodes import run_episodes
 from ...control.tasks import PENDULUM, REACHER, SWINGUP, ControlTask, describe, view
+from ..planners import planner_for, sees
+from ..progress import progress
 from ..records.statistics import bootstrap
-from ..runners.control_planners import planner_for
 from .study_table import Row, StudyTable, format_estimate
 
 DESCRIPTION = (
@@ -19,6 +21,11 @@ DESCRIPTION = (
     "repeated k steps counts k, a Jacobian state + action size, a backward pass over H steps 2 H. How each planner "
     "sees the model: {views}."
 )
+
+STUDIED = (
+    "cem", "mppi", "mcts", "bfs", "best_of_n", "icem", "ilqr", "ddp", "gradient", "lbfgs", "polished",
+)  # fmt: skip
+"""The planners of the study."""
 
 
 def run(
@@ -29,27 +36,30 @@ def run(
     budgets: Sequence[int] | None = None,
     episodes: int | None = None,
     names: Sequence[str] | None = None,
+    console: Console | None = None,
 ) -> StudyTable:
     """Run three tasks at 256 and 1,024 evaluations with 5 episodes; `full` uses 64 to 16,384 and 10 episodes."""
     tasks = tasks or (PENDULUM, SWINGUP, REACHER)
     budgets = budgets or ((64, 256, 1024, 4096, 16384) if full else (256, 1024))
     seeds = range(seed, seed + (episodes or (10 if full else 5)))
     rows = []
-    for task in tasks:
-        for name in names or task.views:
-            rows += [play(task, name, nodes, seeds, seed) for nodes in budgets]
+    cells = [(task, name, nodes) for task in tasks for name in names or STUDIED for nodes in budgets]
+    with progress(sum(nodes for *_, nodes in cells), "study planners", console) as advance:
+        for task, name, nodes in cells:
+            rows.append(play(task, name, nodes, seeds, seed))
+            advance(nodes, f"{name} on {task.name}")
     description = DESCRIPTION.format(
-        views="; ".join(f"on {task.name}, {views_of(task, names or list(task.views))}" for task in tasks)
+        views="; ".join(f"on {task.name}, {views_of(task, names or STUDIED)}" for task in tasks)
     )
     title = "Which planner is best at equal model evaluations?"
-    return StudyTable(title, description, rows, table_of(rows), findings(rows))
+    return StudyTable(title, description, rows, table_of(rows), findings(rows), keys=2)
 
 
 def views_of(task: ControlTask, names: Sequence[str]) -> str:
     """The views of the model, each with the planners that share it."""
     shared: dict[str, list[str]] = {}
     for name in names:
-        shared.setdefault(describe(task, name), []).append(name)
+        shared.setdefault(describe(task, sees(name)), []).append(name)
     return ", ".join(f"{' '.join(each)}: {what}" for what, each in shared.items())
 
 
@@ -57,9 +67,9 @@ def play(task: ControlTask, name: str, nodes: int, seeds: Sequence[int], seed: i
     """The row of one planner at one budget; NaN with the reason where it cannot plan with that budget."""
     head: Row = {"task": task.name, "planner": name, "nodes": nodes, "episodes": len(seeds)}
     try:
-        with torch.no_grad() if name in ("mcts", "bfs") else torch.enable_grad():
+        with torch.no_grad() if sees(name) == "trees" else torch.enable_grad():
             done = run_episodes(
-                planner_for(task, name), view(task, task.analytic(), name), task, seeds, nodes, seed=seed
+                planner_for(task, name), view(task, task.analytic(), sees(name)), task, seeds, nodes, seed=seed
             )
     except ValueError as error:
         nothing = float("nan")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from ...control.data.collector import collect
@@ -28,6 +29,7 @@ from ...control.world_models.mlp.fit import Fit, config_for, training_targets
 from ...control.world_models.normalized_net import network_inputs
 from ...control.world_models.residual.fit import fit_residual
 from ...planning import CEM, Budget, GaussianSettings
+from ..progress import progress
 from ..records.statistics import student
 from .study_table import Row, StudyTable, format_estimate, plot_lines
 
@@ -60,19 +62,22 @@ def run(
     seeds: int | None = None,
     episodes: int | None = None,
     epochs: int = 150,
+    console: Console | None = None,
 ) -> StudyTable:
     """Run with 50, 150 and 500 steps and 5 seeds; `full` adds 1,500 and uses 10 seeds; 0 episodes omit returns."""
     sizes = sizes or ((50, 150, 500, 1500) if full else (50, 150, 500))
     seeds, episodes = seeds or (10 if full else 5), (10 if full else 4) if episodes is None else episodes
     found: Found = {}
-    for s in range(seed, seed + seeds):
-        other = collect(Bouncer.env_id, 1000, seed=5000 + s, action_repeat=4)
-        plain = measure(AnalyticModel(Bouncer().free()), other, s, episodes)
-        for size in sizes:
-            data = collect(Bouncer.env_id, size, seed=s, action_repeat=4)
-            for name, model in fit_models(data, Fit(epochs=epochs, seed=s)).items():
-                found.setdefault((size, name), []).append(measure(model, other, s, episodes))
-            found.setdefault((size, "analytic"), []).append(plain)
+    with progress(seeds * len(sizes), "study residual", console) as advance:
+        for s in range(seed, seed + seeds):
+            other = collect(Bouncer.env_id, 1000, seed=5000 + s, action_repeat=4)
+            plain = measure(AnalyticModel(Bouncer().free()), other, s, episodes)
+            for size in sizes:
+                data = collect(Bouncer.env_id, size, seed=s, action_repeat=4)
+                for name, model in fit_models(data, Fit(epochs=epochs, seed=s)).items():
+                    found.setdefault((size, name), []).append(measure(model, other, s, episodes))
+                found.setdefault((size, "analytic"), []).append(plain)
+                advance()
     return table_from(found, sizes, seeds, episodes)
 
 
@@ -80,9 +85,8 @@ def table_from(found: Found, sizes: Sequence[int], seeds: int, episodes: int) ->
     """The result of all measurements; `found` has per size and model one entry for each seed."""
     rows = [row_of(size, name, what, each) for (size, name), each in found.items() for what in each[0]]
     description = DESCRIPTION.format(seeds=seeds, returns=RETURNS.format(episodes=episodes) if episodes else "")
-    return StudyTable(
-        "How much do known equations help beside data?", description, rows, table_of(rows), findings(found, sizes)
-    )
+    title = "How much do known equations help beside data?"
+    return StudyTable(title, description, rows, table_of(rows), findings(found, sizes), keys=2)
 
 
 def fit_models(data: Transitions, fit: Fit) -> dict[str, Any]:

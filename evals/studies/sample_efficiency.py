@@ -15,6 +15,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import Console
 
 from ...control.agents.pets import PETS
@@ -22,17 +23,30 @@ from ...control.data.collector import collect
 from ...control.episodes import run_episodes
 from ...control.tasks import CARTPOLE, PENDULUM, view
 from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
-from ...planning import CEM, MPPI
+from ...planning import MPPI
+from ...planning.files import write_whole
 from ..baselines import train
+from ..console import say
+from ..planners import cem_for_environment, planner_for
+from ..progress import progress
 from ..records.statistics import Estimate, student
-from ..runners.control_planners import cem_for_environment
 from ..tasks import BadInput
 from .study_table import Row, StudyTable, format_estimate, plot_lines
 
 TARGETS = {"Pendulum-v1": -160.0, "CartPole-v1": 475.0}
-TEXT_PLANNERS = {"Pendulum-v1": ("mpc", "pets", "sac", "ppo"), "CartPole-v1": ("mpc", "pets", "dqn", "ppo")}
+METHODS = {"Pendulum-v1": ("mpc", "pets", "sac", "ppo"), "CartPole-v1": ("mpc", "pets", "dqn", "ppo")}
 Point = tuple[int, float]
 NEVER = float("inf")
+
+
+class _Curve(BaseModel):
+    """A stored curve. name: environment, method, seed and sizes."""
+
+    name: tuple[str, str, int, str]
+    points: list[Point]
+
+
+_CURVE = TypeAdapter(_Curve)
 FIRST = 10_000
 """Seed of the first evaluation episode; no method trains on these."""
 
@@ -72,7 +86,7 @@ FULL = Sizes(seeds=5, episodes=20, step_counts=(50, 100, 200, 400, 800, 1600), m
 
 def run(
     full: bool = False, seed: int = 0, *, sizes: Sizes | None = None, envs: Sequence[str] = tuple(TARGETS),
-    curves_file: Path | None = None,
+    curves_file: Path | None = None, console: Console | None = None,
 ) -> StudyTable:  # fmt: skip
     """Run both environments with 3 seeds; `full` uses 5 seeds, PETS, and as many steps as the baselines need.
 
@@ -80,38 +94,52 @@ def run(
     """
     sizes = sizes or (FULL if full else SMALL)
     curves: dict[tuple[str, str], list[list[Point]]] = {}
-    for at in range(seed, seed + sizes.seeds):
-        for env in envs:
-            for method in (m for m in TEXT_PLANNERS[env] if m == "mpc" or m in sizes.max_steps):
+    names = [(env, method) for env in envs for method in METHODS[env] if method in ("mpc", *sizes.max_steps)]
+    with progress(sizes.seeds * len(names), "study sample-efficiency", console) as advance:
+        for at in range(seed, seed + sizes.seeds):
+            for env, method in names:
                 try:
                     points = load_or_compute(curves_file, sizes, env, method, at)
+                    curves.setdefault((env, method), []).append(points)
                 except BadInput as error:
-                    Console(stderr=True).print(f"{method} left out: {error}", highlight=False, markup=False)
-                    continue
-                curves.setdefault((env, method), []).append(points)
+                    say(Console(stderr=True), f"{method} left out: {error}")
+                advance(text=f"{method} on {env}")
     rows = [row for (env, method), each in curves.items() for row in rows_of(env, method, each)]
     description = DESCRIPTION.format(
         episodes=sizes.episodes, first=FIRST, targets=", ".join(f"{v:g} on {k}" for k, v in TARGETS.items()),
         nodes=sizes.nodes, steps=", ".join(f"{k} {v:,}" for k, v in sizes.max_steps.items()), seeds=sizes.seeds,
     )  # fmt: skip
-    return StudyTable(
-        "How many environment steps until a task is solved?", description, rows, table_of(rows), findings(rows)
-    )
+    title = "How many environment steps until a task is solved?"
+    return StudyTable(title, description, rows, table_of(rows), findings(rows), keys=3)
 
 
 def load_or_compute(curves_file: Path | None, sizes: Sizes, env: str, method: str, seed: int) -> list[Point]:
     """The stored curve of these sizes, or a new one, which is stored."""
     name = [env, method, seed, repr(replace(sizes, seeds=1))]
-    if curves_file is not None and curves_file.exists():
-        for line in curves_file.read_text().splitlines():
-            if (row := json.loads(line))["name"] == name:
-                return [(int(steps), float(value)) for steps, value in row["points"]]
+    stored = [] if curves_file is None else _stored_curves(curves_file)
+    for row in stored:
+        if row["name"] == name:
+            return [(int(steps), float(value)) for steps, value in row["points"]]
     points = learning_curve(env, method, seed, sizes)
     if curves_file is not None:
         curves_file.parent.mkdir(parents=True, exist_ok=True)
-        with curves_file.open("a") as file:
-            file.write(json.dumps({"name": name, "points": points}) + "\n")
+        rows = [*stored, {"name": name, "points": points}]
+        write_whole(curves_file, "".join(json.dumps(row) + "\n" for row in rows))
     return points
+
+
+def _stored_curves(file: Path) -> list[dict[str, Any]]:
+    """The curves in a file, none where there is no file. Errors: BadInput for a line that is no curve."""
+    if not file.exists():
+        return []
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            _CURVE.validate_json(line)
+        except ValidationError:
+            raise BadInput(f"{file}, line {number}: not a learning curve; choose another --out") from None
+        rows.append(json.loads(line))
+    return rows
 
 
 def learning_curve(env: str, method: str, seed: int, sizes: Sizes) -> list[Point]:
@@ -135,10 +163,10 @@ def mpc_return(env: str, seed: int, count: int, sizes: Sizes) -> float:
     fit, seeds = Fit(epochs=sizes.epochs, seed=seed), range(FIRST, FIRST + sizes.episodes)
     if env == CARTPOLE.env_id:
         model, _ = fit_mlp(collect(env, count, seed=seed), config_for(env, reward="given"), fit)
-        done = run_episodes(MPPI(horizon=10), view(CARTPOLE, model, "mppi"), CARTPOLE, seeds, 64, seed=seed)
+        done = run_episodes(MPPI(horizon=10), view(CARTPOLE, model, "sequences"), CARTPOLE, seeds, 64, seed=seed)
     else:
         model, _ = fit_mlp(collect(env, count, seed=seed, action_repeat=4), config_for(env), fit)
-        done = run_episodes(CEM(**PENDULUM.settings["cem"]), model, PENDULUM, seeds, sizes.nodes, seed=seed)
+        done = run_episodes(planner_for(PENDULUM, "cem"), model, PENDULUM, seeds, sizes.nodes, seed=seed)
     return float(done.returns.mean())
 
 

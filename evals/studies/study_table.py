@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.table import Table
 
+from ...planning.files import whole_file, write_table, write_whole
+from ..console import Column, say, show_table
 from ..records.statistics import Estimate
 from ..records.summary import versions
 
@@ -40,7 +40,7 @@ class StudyTable:
 
     title: the question. description: what was measured, with the terms of the table. rows: all figures, for the CSV
     file. table: the same for readers, with values as they are printed. findings: conclusions, one line each.
-    name, command: of the study.
+    keys: how many of the table's first columns say what a line is about. name, command: of the study.
     """
 
     title: str
@@ -48,19 +48,18 @@ class StudyTable:
     rows: list[Row]
     table: list[Row]
     findings: list[str] = field(default_factory=list)
+    keys: int = 1
     name: str = ""
     command: str = ""
 
     def show(self, console: Console) -> None:
         """Print the table and the findings."""
-        screen = Table(title=self.title, box=None, pad_edge=False)
-        for name in self.table[0]:
-            screen.add_column(name)
-        for row in self.table:
-            screen.add_row(*(str(value) for value in row.values()))
-        console.print(screen)
+        names = list(self.table[0])
+        columns = [Column(name, right=False) for name in names]
+        rows = [[str(row.get(name, "-")) for name in names] for row in self.table]
+        show_table(console, columns, rows, title=self.title, keys=self.keys)
         for line in self.findings:
-            console.print(f"- {line}", highlight=False, soft_wrap=True)
+            say(console, f"- {line}", wrap=True)
 
     def markdown(self) -> str:
         """The result as a Markdown page."""
@@ -76,11 +75,9 @@ class StudyTable:
         """Write `NAME.md`, `NAME.csv` and `NAME.png` to `folder`, which is created if absent; return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         page, sheet, figure = (folder / f"{self.name}.{end}" for end in ("md", "csv", "png"))
-        page.write_text(self.markdown())
-        with sheet.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({name: rounded(value) for name, value in row.items()} for row in self.rows)
+        write_whole(page, self.markdown())
+        names = list(self.rows[0])
+        write_table(sheet, names, ([rounded(row.get(name, "")) for name in names] for row in self.rows))
         plot(figure, study.draw, self.rows, len(study.panels(self.rows)))
         return [page, sheet, figure]
 
@@ -93,7 +90,8 @@ def plot(path: Path, draw: Draw, rows: Sequence[Row], panels: int = 0) -> None:
     figure = Figure(figsize=(4.6 * panels if panels else 6.4, 4.0), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     draw(figure.subplots(1, panels or 1, squeeze=False)[0], rows)
-    figure.savefig(path)
+    with whole_file(path) as beside:
+        figure.savefig(beside)
 
 
 def plot_lines(axes: Any, rows: Sequence[Row], by: Sequence[str], x: str, y: str = "value") -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from ...control.data.collector import collect
@@ -22,6 +23,7 @@ from ...control.world_models.ensemble.model import EnsembleModel
 from ...control.world_models.ensemble.net import EnsembleConfig
 from ...control.world_models.mlp.fit import Fit, config_for
 from ...planning import CEM, Budget, GaussianSettings, keys_of, plan
+from ..progress import progress
 from ..records.statistics import bootstrap, clopper_pearson, paired
 from .study_table import Row, StudyTable, plot_lines
 
@@ -39,16 +41,19 @@ DESCRIPTION = (
 
 
 def run(
-    full: bool = False, seed: int = 0, *, size: int = 100, starts: int = 40, epochs: int = 150, nodes: int = 4000
-) -> StudyTable:
+    full: bool = False, seed: int = 0, *, size: int = 100, starts: int = 40, epochs: int = 150, nodes: int = 4000,
+    console: Console | None = None,
+) -> StudyTable:  # fmt: skip
     """Run 5 ensembles with 40 plans each; `full` runs 20 with 100 plans at twice the evaluations."""
     seeds = range(seed, seed + (20 if full else 5))
     starts, nodes = (100, 2 * nodes) if full else (starts, nodes)
     found: dict[float, list[Tensor]] = {weight: [] for weight in WEIGHTS}
-    for s in seeds:
-        model, states = slow_ensemble(s, size, epochs), random_states(s, starts)
-        for weight in WEIGHTS:
-            found[weight].append(predicted_and_true_returns(model, weight, states, nodes, s))
+    with progress(len(seeds) * len(WEIGHTS), "study uncertainty-penalty", console) as advance:
+        for s in seeds:
+            model, states = slow_ensemble(s, size, epochs), random_states(s, starts)
+            for weight in WEIGHTS:
+                found[weight].append(predicted_and_true_returns(model, weight, states, nodes, s))
+                advance()
     each = {weight: torch.cat(parts).double().numpy() for weight, parts in found.items()}
     rows = [row_of(weight, each[weight], each[0.0]) for weight in WEIGHTS]
     description = DESCRIPTION.format(size=size, horizon=HORIZON, starts=starts, seeds=len(seeds))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from abc import ABC, abstractmethod
 from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
+from ...planning.fingerprint import fingerprint
+from ..errors import BadInput, RunStopped
+from ..plugins import described
 
-class BadInput(ValueError):
-    """The user asked for something that cannot be done; the message says what, without a traceback."""
-
-
-class RunStopped(RuntimeError):
-    """A run ended early for the reason in the message; the same call continues it."""
+__all__ = [
+    "BadInput", "EpisodeTask", "GradedAnswer", "Problem", "RunStopped", "TextTask", "checked_problems", "graded",
+    "interleave_groups", "problems_fingerprint", "read_json_lines",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,37 +39,82 @@ class GradedAnswer:
     format_ok: bool
 
 
-class TextTask(Protocol):
-    """Questions that are answered by text.
+class TextTask(ABC):
+    """Questions that are answered by text. A task of one's own needs a `name`, `problems` and `grade`.
 
-    group_name: the meaning of `Problem.group`, empty where there are no groups.
+    name: in tables, and of the folder of its runs; by default that of the class. group_name: the meaning of
+    `Problem.group`, empty where there are no groups.
     """
 
-    name: str
-    kind: Literal["text"]
-    group_name: str
+    name: str = ""
+    kind: ClassVar[Literal["text"]] = "text"
+    group_name: str = ""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.name:
+            cls.name = cls.__name__
+
+    @abstractmethod
     def problems(self, limit: int | None = None, seed: int = 0) -> list[Problem]:
         """The first `limit` problems, spread evenly over the groups; all where `limit` is None."""
-        ...
 
+    @abstractmethod
     def grade(self, problem: Problem, text: str | None) -> GradedAnswer:
         """Grade a finished solution; `text` is None where there is no solution."""
-        ...
+
+
+def checked_problems(task: TextTask, limit: int | None, seed: int) -> list[Problem]:
+    """The first `limit` problems of a task, after a look at what it returns.
+
+    Errors: BadInput where `problems` fails, returns none or something else, or repeats an id, and where `grade` fails
+    or returns no `GradedAnswer` for an empty solution.
+    """
+    try:
+        problems = list(task.problems(limit, seed))[:limit]
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"the problems of {task.name} cannot be made: {described(error)}") from error
+    wrong = next((one for one in problems if not isinstance(one, Problem)), None)
+    if wrong is not None or not problems:
+        raise BadInput(f"{task.name}.problems returned {'no problems' if not problems else f'{wrong!r}, no Problem'}")
+    ids = [problem.id for problem in problems]
+    if len(set(ids)) < len(ids):
+        twice = next(one for one in ids if ids.count(one) > 1)
+        raise BadInput(f"two problems of {task.name} have the id {twice!r}")
+    try:
+        graded(task, problems[0], None)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"{task.name}.grade failed for an empty solution (None): {described(error)}") from error
+    return problems
+
+
+def graded(task: TextTask, problem: Problem, text: str | None) -> GradedAnswer:
+    """The task's grade. Errors: BadInput where it is no `GradedAnswer`; those that `grade` raises."""
+    grade = task.grade(problem, text)
+    if not isinstance(grade, GradedAnswer):
+        raise BadInput(f"{task.name}.grade returned {grade!r} for problem {problem.id}, and not a GradedAnswer")
+    return grade
 
 
 @dataclass(frozen=True)
 class EpisodeTask:
-    """Episodes of the control task of this name in `control.tasks`; a problem is the seed of an episode.
+    """Episodes of a control task; a problem is the seed of an episode.
 
-    worst: the return assigned to an episode that failed. episodes: how many there are where no limit is given.
+    name: of the task in `control.tasks`, or what the environment `env_id` is called.
+    worst: the return assigned to an episode that failed; where it is not known, None, a failure ends the run.
+    episodes: how many there are where no limit is given. env_id: gymnasium's id where `control.tasks` has no such task.
     """
 
     name: str
-    worst: float
+    worst: float | None
     episodes: int
     kind: Literal["control"] = "control"
     group_name: str = ""
+    env_id: str = ""
 
     def problems(self, limit: int | None = None, seed: int = 0) -> list[Problem]:
         """One problem for each seed from `seed` on."""
@@ -77,10 +123,7 @@ class EpisodeTask:
 
 def problems_fingerprint(problems: Sequence[Problem]) -> str:
     """A hash of questions and answers, which prevents rows of different data from being written to one file."""
-    digest = hashlib.blake2b(digest_size=8)
-    for problem in problems:
-        digest.update(f"{problem.id}\0{problem.question}\0{problem.answer}\0".encode())
-    return digest.hexdigest()
+    return fingerprint((f"{problem.id}\0{problem.question}\0{problem.answer}\0" for problem in problems), "blake2b")
 
 
 def interleave_groups(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
@@ -114,9 +157,13 @@ def _read_line(line: bytes, where: str, required: Sequence[str]) -> dict[str, An
         raise BadInput(f"{where}: not UTF-8 ({error.reason} at byte {error.start + 1})") from None
     except json.JSONDecodeError as error:
         raise BadInput(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
+        raise BadInput(f"{where}: not JSON that can be read ({error})") from None
     if not isinstance(row, dict):
         raise BadInput(f"{where}: expected an object with {' and '.join(required)}, found {type(row).__name__}")
     for name in required:
+        if isinstance(row.get(name), int | float) and not isinstance(row[name], bool):
+            row[name] = str(row[name])
         if not isinstance(row.get(name), str) or not row[name].strip():
             raise BadInput(f"{where}: needs {name!r} as non-empty text, found {row.get(name)!r}")
         if any("\ud800" <= letter <= "\udfff" for letter in row[name]):

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from .base import BadInput, GradedAnswer, Problem, read_json_lines
+from ..errors import BadInput
+from .base import GradedAnswer, Problem, TextTask, read_json_lines
 from .numeric import grade_numeric, is_gold
 
 HUB = "openai/gsm8k"
 MARK = "####"
 
 
-class Gsm8k:
+class Gsm8k(TextTask):
     """Questions with a numeric answer after `####`.
 
     data: a JSON-lines file with `question` and `answer`; None loads `openai/gsm8k` with the datasets library.
     """
 
     name = "gsm8k"
-    kind: Literal["text"] = "text"
-    group_name = ""
 
     def __init__(self, data: Path | None = None, split: str = "test") -> None:
         self.data, self.split = data, split

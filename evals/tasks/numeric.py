@@ -22,7 +22,13 @@ def is_gold(text: str) -> bool:
 
 
 def grade_numeric(text: str | None, reference: str) -> GradedAnswer:
-    """The grade of a solution; a `text` of None is no answer."""
+    """The grade of a solution: correct where the number that it gives equals the reference exactly.
+
+    text: the solution, None or "" where there is none. The number is read by `llm.read_answer`: after the last `####`,
+    else after another marker, else the last one. reference: exactly one number.
+
+    Errors: ValueError for a reference that is not one number.
+    """
     if not text:
         return GradedAnswer(None, False, False)
     found = check_answer(text, reference)

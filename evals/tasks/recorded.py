@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from ...llm.importing.import_trees import RIGHT, WRONG
 from ...llm.tape.sqlite import TapeFile
-from .base import BadInput, GradedAnswer, Problem
+from ..errors import BadInput
+from .base import GradedAnswer, Problem, TextTask
 from .numeric import number_of
 
 
-class RecordedTrees:
+class RecordedTrees(TextTask):
     """The questions on a tape. A solution is correct where the log says so; its answer is its number or its last line.
 
     tape: a file that `forethought import` wrote.
     """
 
     name = "recorded"
-    kind: Literal["text"] = "text"
-    group_name = ""
 
     def __init__(self, tape: Path | None) -> None:
         if tape is None:

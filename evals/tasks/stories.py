@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
 
 from ...llm.builtin.stories import held_out
-from .base import BadInput, GradedAnswer, Problem, interleave_groups
+from ..errors import BadInput
+from .base import GradedAnswer, Problem, TextTask, interleave_groups
 from .numeric import grade_numeric
 
 SPLITS = {"test": ("test", (2, 3, 4, 5)), "validation": ("validation", (2, 3, 4, 5)), "hard": ("test", (6, 7, 8))}
 
 
-class Stories:
+class Stories(TextTask):
     """Stories grouped by the number of steps in their solution.
 
     split: test, validation (for choosing settings) or hard (6 to 8 steps).
     """
 
     name = "stories"
-    kind: Literal["text"] = "text"
     group_name = "steps"
 
     def __init__(self, split: str = "test") -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ...planning.files import write_whole
 from .checker import check_lines, check_solution, final_answer
 from .data import StoryVocabulary
 from .sample import critique_values, sample_solutions
@@ -122,7 +123,7 @@ def evaluate(folder: Path = FOLDER, per_length: int = 100, tail: int = 34, seed:
     torch.set_num_threads(1)
     began = time.perf_counter()
     model: Any = LlamaForCausalLM.from_pretrained(folder)
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     model.eval()
     table = measure(model, tokenizer, held_out("test", per_length), seed=seed)
     hard = measure(model, tokenizer, held_out("test", tail, lengths=(6, 7, 8)), seed=seed)
@@ -150,7 +151,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     card = evaluate(args.folder, args.per_length, args.tail, args.seed)
-    (args.out or args.folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    write_whole(args.out or args.folder / "card.json", json.dumps(card, indent=1) + "\n")
     print(as_text(card["test"]), as_text(card["hard_tail"]), f"{card['seconds']} s", sep="\n")
 
 

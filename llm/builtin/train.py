@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 import random
-import shutil
-import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ...planning.files import whole_folder
+from ...planning.tensor_file import check_finite
+from ..checkpoint import load_checkpoint, save_checkpoint
 from ..text.formats import SETTINGS_FILE, write_settings
 from .data import IGNORE, Batch, StoryVocabulary
 from .evaluate import measure
@@ -26,7 +27,7 @@ from .muon import Muon
 from .net import build_model, tree_hidden
 from .sample import sample_solutions
 from .schedule import BatchSampler, Schedule, draw_story
-from .stories import held_out
+from .stories import Story, held_out
 from .tokenizer import CRITIQUE, NO, YES, save_tokenizer, story_tokenizer
 
 REASONER_SETTINGS: dict[str, Any] = {
@@ -34,7 +35,6 @@ REASONER_SETTINGS: dict[str, Any] = {
     "max_step_tokens": 40, "max_steps": 12,
 }  # fmt: skip
 """The format that the reasoner is trained on, as its `forethought.json` states it."""
-CHECKPOINT_FORMAT = 2
 BETAS = (0.9, 0.98)
 LOG_EVERY = 100
 MAX_TOKENS = 200  # of a sampled solution
@@ -48,25 +48,31 @@ def train(
     export: Path | None = None,
     log: Callable[[str], None] = print,
     stop_at: int | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> LlamaForCausalLM:
     """Train the reasoner, or resume the training whose checkpoint is in `out`.
 
     out: folder for the checkpoint and the finished model (`out/model`). export: a folder that gets the model at every
-    checkpoint. stop_at: stop before this step, after a checkpoint. The weights depend on the schedule only, not on how
-    often the training was stopped.
+    checkpoint. stop_at: stop before this step, after a checkpoint. watch: called after every step with the steps made
+    and the steps in all. The weights depend on the schedule only, not on how often the training was stopped; with more
+    `steps` than before, the training continues at the learning rates of the longer schedule.
 
-    Errors: ValueError for a checkpoint of another schedule or of an older format.
+    Errors: ValueError for a checkpoint of another schedule or format, and for a training that diverges.
     """
     torch.set_num_threads(1)
     schedule = schedule or Schedule()
     schedule = replace(schedule, seed=seed, steps=steps or schedule.steps)
     training = ReasonerTraining(schedule, out, log)
-    end = min(schedule.steps, stop_at if stop_at is not None else schedule.steps)
+    end, folder = min(schedule.steps, stop_at if stop_at is not None else schedule.steps), export or out / "model"
+    if training.step:
+        training.export(folder)  # a training that was killed after its last checkpoint has not written it
     while training.step < end:
         training.advance()
+        if watch is not None:
+            watch(training.step, end)
         if training.step % schedule.checkpoint_every == 0 or training.step == end:
             training.save()
-            training.export(export or out / "model")
+            training.export(folder)
         if training.step % schedule.evaluate_every == 0 or training.step == schedule.steps:
             training.report()
     return training.model
@@ -90,8 +96,8 @@ class ReasonerTraining:
         self.batches = BatchSampler(schedule, self.vocab)
         self.loss_sums = [0.0] * 4
         self.log_time = time.perf_counter()
-        if (out / "state.pt").exists():
-            self._load()
+        self._samples: list[tuple[int, list[list[str]]]] = []
+        self._load()
 
     def advance(self) -> None:
         """One optimiser step, after sampling from the model where the schedule says so."""
@@ -108,7 +114,10 @@ class ReasonerTraining:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        self._log_losses(*(float(part.detach()) for part in (text, critique, validity)), batch.ids.numel())
+        parts = [float(part.detach()) for part in (text, critique, validity)]
+        if not all(map(math.isfinite, parts)):
+            raise ValueError(f"the training diverged at step {self.step}: its losses are {parts}")
+        self._log_losses(*parts, batch.ids.numel())
 
     def _log_losses(self, *parts: float) -> None:
         self.loss_sums = [a + b for a, b in zip(self.loss_sums, parts)]
@@ -123,40 +132,33 @@ class ReasonerTraining:
 
     def _sample(self) -> None:
         """Add newly sampled solutions to the pool, which keeps those of the last two times as well."""
-        schedule, rng = self.schedule, random.Random(f"{self.schedule.seed}/pool/{self.step}")
-        # Batches use no indices below zero, so these stories are new to the model.
-        first = -1 - self.step * schedule.sample_stories
-        stories = [draw_story(schedule, first - i, None, rng) for i in range(schedule.sample_stories)]
-        each = schedule.samples_per_story
+        stories, rng = stories_to_sample(self.schedule, self.step)
+        each = self.schedule.samples_per_story
         questions = [story.question for story in stories for _ in range(each)]
         texts = sample_solutions(self.model, self.tokenizer, questions, rng.choice((0.8, 0.8, 0.9, 1.0)), MAX_TOKENS)
-        sampled = [(story, texts[i * each : (i + 1) * each]) for i, story in enumerate(stories)]
-        self.batches.pool = self.batches.pool[-2 * schedule.sample_stories :] + sampled
+        self._samples = [*self._samples[-2:], (self.step, [texts[i * each :][:each] for i in range(len(stories))])]
+        self.batches.pool = pool_of(self.schedule, self._samples)
+
+    def _parts(self) -> tuple[dict[str, torch.nn.Module], dict[str, torch.optim.Optimizer]]:
+        """The networks and the optimisers by their names in a checkpoint."""
+        return {"model": self.model, "token_head": self.token_head}, {"adam": self.optimizer, "muon": self.muon}
 
     def save(self) -> None:
-        """Write everything that resuming exactly needs, in one atomic move."""
-        state = {
-            "format": CHECKPOINT_FORMAT, "step": self.step, "model": self.model.state_dict(),
-            "token_head": self.token_head.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "muon": self.muon.state_dict(), "random": torch.get_rng_state(), "pool": self.batches.pool,
-            "schedule": self.schedule,
-        }  # fmt: skip
-        torch.save(state, self.out / "state.tmp")
-        os.replace(self.out / "state.tmp", self.out / "state.pt")
+        """Write everything that resuming exactly needs, in one atomic move. Errors: ValueError for a NaN."""
+        tensors, more = {"random": torch.get_rng_state()}, {"samples": self._samples}
+        save_checkpoint(self.out, self.step, asdict(self.schedule), *self._parts(), tensors, more)
 
     def _load(self) -> None:
-        state = _read_checkpoint(self.out / "state.pt")
-        if state["schedule"] != self.schedule:
-            raise ValueError(f"the state in the folder belongs to another schedule: {state['schedule']}")
-        self.model.load_state_dict(state["model"])
-        self.token_head.load_state_dict(state["token_head"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.muon.load_state_dict(state["muon"])
-        torch.set_rng_state(state["random"])
-        self.batches.pool, self.step = state["pool"], state["step"]
+        found = load_checkpoint(self.out, asdict(self.schedule))
+        if found is None:
+            return
+        self._samples = _checked_samples(found.more.get("samples"))
+        found.restore(*self._parts())
+        torch.set_rng_state(found.tensors["random"])
+        self.step, self.batches.pool = found.step, pool_of(self.schedule, self._samples)
 
     def export(self, folder: Path) -> None:
-        """Write the model in Hugging Face format, each file in one atomic move."""
+        """Write the model in Hugging Face format, in one atomic move."""
         export_model(self.model, self.tokenizer, folder)
 
     def report(self) -> None:
@@ -169,19 +171,30 @@ class ReasonerTraining:
         self.log_time = time.perf_counter()
 
 
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    """The checkpoint of a training. ValueError where it has another format."""
+def stories_to_sample(schedule: Schedule, step: int) -> tuple[list[Story], random.Random]:
+    """The stories whose solutions are sampled before a step, and the random numbers that follow."""
+    rng = random.Random(f"{schedule.seed}/pool/{step}")
+    # Batches use no indices below zero, so these stories are new to the model.
+    first = -1 - step * schedule.sample_stories
+    return [draw_story(schedule, first - i, None, rng) for i in range(schedule.sample_stories)], rng
+
+
+def pool_of(schedule: Schedule, samples: Sequence[tuple[int, list[list[str]]]]) -> list[tuple[Story, list[str]]]:
+    """The stories of several steps with their sampled texts."""
+    return [pair for step, texts in samples for pair in zip(stories_to_sample(schedule, step)[0], texts)]
+
+
+def _checked_samples(samples: Any) -> list[tuple[int, list[list[str]]]]:
+    """The samples of a checkpoint. Errors: ValueError where they are no steps with texts."""
     try:
-        # The checkpoint holds stories and the schedule as objects, so it is unpickled; it is this program's own file.
-        state: dict[str, Any] = torch.load(path, weights_only=False)
-    except (ImportError, AttributeError):  # classes that older checkpoints name and this release does not have
-        state = {}
-    if state.get("format") != CHECKPOINT_FORMAT:
-        raise ValueError(
-            f"{path} is a checkpoint of an older format and cannot be resumed; delete it, or give another --out, to "
-            "train anew"
-        )
-    return state
+        found = [(step, [list(each) for each in texts]) for step, texts in samples]
+        fine = all(type(step) is int for step, _ in found)
+        fine = fine and all(isinstance(text, str) for _, texts in found for each in texts for text in each)
+    except (TypeError, ValueError):
+        fine = False
+    if not fine:
+        raise ValueError("the checkpoint is damaged: its samples are no texts")
+    return found
 
 
 def split_parameters(model: LlamaForCausalLM, *others: torch.nn.Module) -> tuple[list[Tensor], list[Tensor]]:
@@ -209,12 +222,12 @@ def losses(
 
 
 def export_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write weights, tokenizer and forethought.json into the folder, each file in one atomic move."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        temporary = Path(name)
-        model.save_pretrained(temporary)
-        save_tokenizer(tokenizer, temporary)
-        write_settings(temporary / SETTINGS_FILE, REASONER_SETTINGS)
-        for file in sorted(temporary.iterdir()):
-            shutil.move(str(file), str(folder / file.name))
+    """Write weights, tokenizer and forethought.json into the folder, in one atomic move where it is new.
+
+    Errors: ValueError for weights that are infinite or NaN.
+    """
+    check_finite(model.state_dict().items(), str(folder))
+    with whole_folder(folder, last="config.json") as beside:
+        model.save_pretrained(beside)
+        save_tokenizer(tokenizer, beside)
+        write_settings(beside / SETTINGS_FILE, REASONER_SETTINGS)

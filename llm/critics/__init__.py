@@ -17,8 +17,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 from ..engines.base import Engine
 from .base import UNJUDGED, ClosableCritic, CompositeCritic, Critic, Judgement, SiblingCritic
@@ -41,13 +41,23 @@ class CriticDeps:
 
     rollouts: a `TextModel` without a critic, for `rollout`. reward_model: loads a reward model's engine and its format,
     for `prm` and `orm`; aggregate: see `ProcessReward`. truth: (question, solution) to whether it is right, for
-    `oracle`.
+    `oracle`. own: critics of one's own by name, which count before those of `CRITICS`.
     """
 
     rollouts: CompletionModel | None = None
     reward_model: Callable[[], tuple[Engine, RewardFormat]] | None = None
     aggregate: str = "last"
     truth: Callable[[str, str], bool] | None = None
+    own: Mapping[str, Critic] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CriticRow:
+    """A critic by name: what makes it, what its value is in one line, and its source."""
+
+    make: Callable[[CriticDeps], Critic]
+    summary: str
+    source: str = ""
 
 
 def make_critic(text: str, deps: CriticDeps | None = None) -> Critic:
@@ -55,19 +65,26 @@ def make_critic(text: str, deps: CriticDeps | None = None) -> Critic:
 
     Errors: ValueError for an unknown name, listing those there are, and for a critic that lacks one of its `deps`.
     """
-    parts = [(weight, CRITICS[name](deps or CriticDeps())) for weight, name in parse_critics(text)]
+    deps = deps or CriticDeps()
+    parts = [
+        (weight, deps.own[name] if name in deps.own else CRITICS[name].make(deps))
+        for weight, name in parse_critics(text, deps.own)
+    ]
     if len(parts) == 1:
         return parts[0][1]
     compares = any(isinstance(part, SiblingCritic) for _, part in parts)
     return (WeightedSiblings if compares else Weighted)(parts)
 
 
-def parse_critics(text: str) -> list[tuple[float, str]]:
-    """Weights and names in `0.3*self+0.7*prm`. ValueError for an unknown name and for a weight that is not positive."""
+def parse_critics(text: str, own: Collection[str] = ()) -> list[tuple[float, str]]:
+    """Weights and names in `0.3*self+0.7*prm`; own: names besides those of `CRITICS`.
+
+    Errors: ValueError for an unknown name and for a weight that is not positive.
+    """
     parts = []
     for part in text.split("+"):
         found = re.fullmatch(r"\s*(?:([0-9]*\.?[0-9]+)\s*\*)?\s*(\w+)\s*", part)
-        if found is None or found[2] not in CRITICS:
+        if found is None or not (found[2] in CRITICS or found[2] in own):
             name = found[2] if found else part.strip()
             raise ValueError(f"no value {name!r}; there are {', '.join(CRITICS)}, and sums such as 0.3*self+0.7*prm")
         parts.append((float(found[1] or 1), found[2]))
@@ -95,19 +112,19 @@ def _oracle(deps: CriticDeps) -> Critic:
     return Oracle(deps.truth)
 
 
-CRITICS: dict[str, Callable[[CriticDeps], Critic]] = {
-    "self": lambda deps: SelfCritique(),
-    "logprob": lambda deps: LogProb(),
-    "none": lambda deps: NoCritic(),
-    "rating": lambda deps: Rating(),
-    "vote": lambda deps: Vote(),
-    "rollout": _rollout,
-    "prm": lambda deps: _reward(deps, outcome=False),
-    "orm": lambda deps: _reward(deps, outcome=True),
-    "oracle": _oracle,
-    "recorded": lambda deps: RecordedCritic(),
+CRITICS = {
+    "self": CriticRow(lambda deps: SelfCritique(), "probability of yes when asked if it is right", "Kadavath 2022"),
+    "logprob": CriticRow(lambda deps: LogProb(), "geometric mean of its tokens' probabilities"),
+    "none": CriticRow(lambda deps: NoCritic(), "no value"),
+    "rating": CriticRow(lambda deps: Rating(), "expected rating from 1 to 10", "Liu 2023"),
+    "vote": CriticRow(lambda deps: Vote(), "share of votes among its siblings (planners beam, rebase)", "Yao 2023"),
+    "rollout": CriticRow(_rollout, "agreement of four completions", "Wang 2023, 2024"),
+    "prm": CriticRow(lambda deps: _reward(deps, False), "a reward model's score of the steps", "Lightman 2023"),
+    "orm": CriticRow(lambda deps: _reward(deps, True), "a reward model's score of the finished solution", "Cobbe 2021"),
+    "oracle": CriticRow(_oracle, "the correct answer, for studies only"),
+    "recorded": CriticRow(lambda deps: RecordedCritic(), "the value in the log of an imported tree"),
 }
-"""Critics by the name that `--value` takes."""
+"""Critics by the name that `--value` takes; adding one is a file with its class and a row here."""
 
 __all__ = [
     "CRITICS",
@@ -116,6 +133,7 @@ __all__ = [
     "CompositeCritic",
     "Critic",
     "CriticDeps",
+    "CriticRow",
     "Judgement",
     "LogProb",
     "NoCritic",

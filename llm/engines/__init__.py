@@ -6,7 +6,7 @@ imports:
 - `messages.py`: token ids, sampling settings, generations, scores and counters.
 - `flops.py`: floating-point operations of a decoder from its sizes.
 - `base.py`: the interface `Engine`; exports the messages.
-- `token_ids.py`: checks of prompts, shared integer objects.
+- `token_ids.py`: checks of prompts.
 - `stops.py`: decoding, and where steps and solutions end.
 - `model_files.py`: download, check and fingerprint of a model folder.
 - `transformers/`: the default engine, on models of the transformers library.

@@ -6,9 +6,11 @@ any number of requests at once, and the engine batches them. This module exports
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any, ClassVar
 
 from .flops import UNKNOWN_FLOPS, DecoderFlops
 from .messages import EngineCounters, EngineGone, Generation, Sampling, Score, Tokens, check_sampling
@@ -22,6 +24,7 @@ __all__ = [
     "Score",
     "Tokens",
     "check_sampling",
+    "install_line",
 ]
 
 
@@ -34,7 +37,13 @@ class Engine(ABC):
     counters: totals of all requests.
     flops: the sizes from which the cost of tokens follows, `UNKNOWN_FLOPS` where the model is hidden.
     gives_logprobs: False once a server has returned a generation without log-probabilities.
+    requires: what the class needs beyond the package's own dependencies: the name that is imported, and the extras of
+        this package of which each installs it.
+    replicable: whether it runs a model itself, so that several replicas of it make sense.
     """
+
+    requires: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    replicable: ClassVar[bool] = False
 
     tokenizer: Any
     fingerprint: str
@@ -55,6 +64,24 @@ class Engine(ABC):
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
         """Log-probabilities of the single next tokens `choices` after `prompt`."""
 
+    async def clear_cache(self) -> None:
+        """Empty the prefix cache while no request runs; by default nothing, for engines without one of their own."""
+        return None
+
     async def close(self) -> None:
         """Release what the engine holds; by default nothing."""
         return None
+
+    @classmethod
+    def missing_packages(cls) -> str:
+        """One line with the command that installs what is not installed; "" where nothing is missing."""
+        for package, extras in cls.requires.items():
+            absent = sys.modules[package] is None if package in sys.modules else find_spec(package) is None
+            if absent:
+                return f"{cls.__name__} needs {package}: {install_line(*extras)}"
+        return ""
+
+
+def install_line(*extras: str) -> str:
+    """The command that installs one of these extras of this package."""
+    return " or ".join(f"pip install 'forethought[{extra}]'" for extra in extras)

@@ -63,8 +63,8 @@ def flops_of_folder(source: str) -> DecoderFlops:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         with torch.device("meta"):
-            return flops_of_model(AutoModelForCausalLM.from_config(config))
+            return flops_of_model(AutoModelForCausalLM.from_config(config, trust_remote_code=False))
     except Exception:  # only the tokenizer of a server's model may be available here
         return UNKNOWN_FLOPS

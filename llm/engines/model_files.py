@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from ...planning.fingerprint import fingerprint
 
 DOWNLOADED = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt"]
 """Patterns of the files that are downloaded from the hub."""
@@ -39,12 +41,12 @@ def downloaded(model: str | Path, *, weights: bool = True) -> Path:
     return path
 
 
-def check_folder(path: Path) -> None:
-    """ValueError that names what a model folder lacks: configuration, weights or tokenizer."""
+def check_folder(path: Path, *, weights: bool = True) -> None:
+    """ValueError that names what a model folder lacks: configuration, weights (unless not needed) or tokenizer."""
     missing = []
     if not (path / "config.json").is_file():
         missing.append("config.json")
-    if not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
+    if weights and not any(any(path.glob(pattern)) for pattern in WEIGHT_FILES):
         missing.append("weights (model.safetensors)")
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
         missing.append("a tokenizer (tokenizer.json, or tokenizer.model)")
@@ -54,14 +56,9 @@ def check_folder(path: Path) -> None:
 
 def folder_fingerprint(folder: Path, tokenizer: Any, runtime: str) -> str:
     """16 hex digits of configuration, weight files, tokenizer and `runtime`, which says how the model is run."""
-    digest = hashlib.sha256(runtime.encode())
-    digest.update((folder / "config.json").read_bytes())
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
-        digest.update(path.name.encode())
-        for block in _sampled_blocks(path):
-            digest.update(block)
-    digest.update(tokenizer_text(tokenizer).encode())
-    return digest.hexdigest()[:16]
+    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+    blocks = (block for path in weights for block in (path.name.encode(), *_sampled_blocks(path)))
+    return fingerprint(chain([runtime, (folder / "config.json").read_bytes()], blocks, [tokenizer_text(tokenizer)]))
 
 
 def tokenizer_text(tokenizer: Any) -> str:

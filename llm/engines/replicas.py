@@ -12,13 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .base import Engine, EngineCounters, EngineGone, Generation, Sampling, Score, Tokens
+from .base import Engine, EngineCounters, EngineGone, Generation, Sampling, Score, Tokens, install_line
 from .flops import DecoderFlops
 from .vllm.thread import EngineDied
 
 Made = TypeVar("Made", Generation, Score)
-
-MISSING = "replicas need Ray: pip install 'forethought[ray]'"
 
 START_TIMEOUT = 900.0
 """Seconds within which a replica must have loaded its model; a large one may come from a slow disk."""
@@ -193,7 +191,7 @@ def _connected_ray(replicas: int, cpus: float) -> Any:
     try:
         import ray
     except ImportError:
-        raise ImportError(MISSING) from None
+        raise ImportError(f"replicas need Ray: {install_line('ray')}") from None
     if not ray.is_initialized():
         quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
         cluster = bool(os.environ.get("RAY_ADDRESS"))

@@ -1,4 +1,4 @@
-"""Checks of prompts and shared integer objects for token ids, which keep long sequences of ids fast to handle."""
+"""Checks of prompts, fast for long sequences of token ids."""
 
 from __future__ import annotations
 
@@ -6,23 +6,6 @@ from array import array
 from collections.abc import Sequence
 
 from .messages import Tokens
-
-_SHARED: list[int] = []
-_MAX_SHARED = 1 << 20
-
-
-def shared_ids(ids: Sequence[int]) -> Tokens:
-    """The same ids as integer objects that all sequences share.
-
-    A search returns to each of its texts after a forward pass has evicted the processor's caches; with shared objects
-    it reads the same few integers again instead of fetching new ones.
-    """
-    top = max(ids, default=0)
-    if top >= _MAX_SHARED or min(ids, default=0) < 0:  # no vocabulary has such an id, a damaged tape may
-        return tuple(map(int, ids))
-    if top >= len(_SHARED):
-        _SHARED.extend(range(len(_SHARED), top + 1))
-    return tuple(map(_SHARED.__getitem__, ids))
 
 
 def prompt_ids(prompt: Sequence[int], new: int, context: int, vocabulary: int) -> array[int]:

@@ -6,7 +6,6 @@ that answers with what the log contains.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...planning.files import whole_file
+from ...planning.fingerprint import fingerprint
 from ..critics.recorded import VALUE_TOKEN, RecordedCritic
 from ..engines.base import Engine, EngineCounters, Generation, Sampling, Score
 from ..tape.cached_engine import CachedEngine
@@ -58,11 +59,21 @@ async def import_trees(source: str | Path, out: str | Path) -> ImportSummary:
         "yes": "y", "no": "n", "ends": [RIGHT, WRONG],
         "max_step_tokens": SAMPLING.max_tokens, "max_steps": max(len(node.path) for node in nodes),
     }  # fmt: skip
-    file = TapeFile(out)
+    if not Path(out).parent.is_dir():
+        raise ValueError(f"the tape {out} cannot be made: there is no folder {Path(out).parent}")
+    with whole_file(out) as beside:
+        await _write(TapeFile(beside), engine, Path(source).stem, trees, settings)
+    return ImportSummary(len(trees), len(nodes), sum(node.correct is not None for node in nodes), scale)
+
+
+async def _write(
+    file: TapeFile, engine: _LoggedEngine, name: str, trees: Mapping[str, LoggedTree], settings: dict[str, Any]
+) -> None:
+    """Write all trees to a new tape and close it."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             write_settings(Path(folder, SETTINGS_FILE), {"format": "plain"} | settings)
-            file.add_model(engine, Path(source).stem, folder)
+            file.add_model(engine, name, folder)
         file.add_problems({question: tree.answer for question, tree in trees.items()})
         format = PlainFormat(engine.tokenizer, **settings)
         model = TextModel(engine, format, RecordedCritic(), SAMPLING, tape=Tape(file))
@@ -70,7 +81,6 @@ async def import_trees(source: str | Path, out: str | Path) -> ImportSummary:
             await _record(model, engine, question, tree)
     finally:
         file.close()
-    return ImportSummary(len(trees), len(nodes), sum(node.correct is not None for node in nodes), scale)
 
 
 class _LoggedEngine(Engine):
@@ -124,8 +134,8 @@ def byte_tokenizer() -> Any:
 
 def _digest(trees: Mapping[str, LoggedTree]) -> str:
     """16 hex digits of all trees."""
-    digest = hashlib.blake2b(digest_size=8)
-    for question, tree in trees.items():
-        rows = [(node.path, node.step, node.value, node.correct) for node in tree.nodes.values()]
-        digest.update(repr((question, tree.answer, rows)).encode())
-    return digest.hexdigest()
+    rows = (
+        (question, tree.answer, [(node.path, node.step, node.value, node.correct) for node in tree.nodes.values()])
+        for question, tree in trees.items()
+    )
+    return fingerprint(map(repr, rows), "blake2b")

@@ -17,7 +17,7 @@ UTF-8, one JSON object a line, each a node of a tree, in any order:
 from __future__ import annotations
 
 import json
-import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +91,8 @@ def _link_children(path: Path, tree: LoggedTree) -> None:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"the file {path} cannot be read")
     with path.open(encoding="utf-8", errors="replace") as file:
         for line, text in enumerate(file, 1):
             if text.strip():
@@ -100,7 +102,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _row(text: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
-    except ValueError as error:
+        if "\\ud" in text.lower():
+            json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair cannot be encoded
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: not JSON ({error})") from None
     if not isinstance(row, dict):
         raise ValueError(f"{where}: expected an object with problem, path and step, found {type(row).__name__}")
@@ -111,7 +115,7 @@ def _row(text: str, where: str) -> dict[str, Any]:
     if not isinstance(path, list) or not path or not all(type(k) is int and 0 <= k < MAX_CHILDREN for k in path):
         raise ValueError(f"{where}: needs 'path' as a list of child numbers from 0, found {path!r}")
     value, correct = row.get("value"), row.get("correct")
-    if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
+    if value is not None and (type(value) not in (int, float) or not -1e300 < value < 1e300):
         raise ValueError(f"{where}: 'value' is a finite number, found {value!r}")
     if correct is not None and not isinstance(correct, bool):
         raise ValueError(f"{where}: 'correct' is true or false, found {correct!r}")

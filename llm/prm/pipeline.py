@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ...planning.files import write_whole
 from .batches import Schedule
 from .evaluate import SAMPLES, RewardScorer, label_samples, measure, rollout_auc, sample_held_out
 from .examples import can_pack
@@ -46,12 +47,13 @@ def train_reward_model(
     stop_at: int | None = None,
     device: str = "cpu",
     log: Callable[[str], None] = print,
+    watch: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Train a process reward model for the policy in a folder, or resume the training in `out`.
 
     labels: one of `LABELS`; rollouts: completions of each line, for the labels of that name and for the card. Returns
     `out/model`, with `card.json` in it if the training has ended and there are held-out problems; an existing card is
-    kept.
+    kept. watch: called after every step with the steps made and the steps in all.
 
     Errors: ValueError for labels that the task cannot have, for a policy that is no causal language model, and for a
     checkpoint in `out` that belongs to another training or has an older format.
@@ -64,11 +66,14 @@ def train_reward_model(
     training_labels: Labels = ExactLabels() if labels == "exact" else rollout_labels
     schedule = schedule or schedule_for(policy)
     training = RewardTraining(model, tokenizer, sampler, training_labels, task.source, schedule, out)
-    folder = train(training, log, stop_at)
-    if training.step == schedule.steps and task.held_out and not (folder / "card.json").is_file():
+    card_file = out / "model" / "card.json"
+    if training.step < schedule.steps:
+        card_file.unlink(missing_ok=True)  # of a shorter training, which this one continues
+    folder = train(training, log, stop_at, watch)
+    if training.step == schedule.steps and task.held_out and not card_file.is_file():
         untrained = RewardScorer(_load(policy, device)[0].eval(), training.reward_format, training.pad)
         card = make_card(training, task, rollout_labels, untrained)
-        (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+        write_whole(card_file, json.dumps(card, indent=1) + "\n")
         log(_summary(card))
     return folder
 
@@ -136,10 +141,10 @@ def _load(policy: str | Path, device: str = "cpu") -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32)
-        return model.to(device), AutoTokenizer.from_pretrained(policy)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"there is no causal language model in {policy}: {error}") from error
+        model: Any = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32, trust_remote_code=False)
+        return model.to(device), AutoTokenizer.from_pretrained(policy, trust_remote_code=False)
+    except Exception as error:  # a damaged file raises what its parser raises
+        raise ValueError(f"there is no causal language model in {policy}: {type(error).__name__}: {error}") from error
 
 
 def _sampler(policy: str | Path, task: RewardTask, model: Any, device: str) -> PolicySampler:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...planning.files import whole_folder
+from ...planning.fingerprint import fingerprint
+from ...planning.tensor_file import check_finite
 from ..builtin.data import IGNORE, StoryVocabulary
 from ..builtin.init import freeze_previous_token_heads
 from ..builtin.muon import Muon
 from ..builtin.tokenizer import CRITIQUE, NO, YES
 from ..builtin.train import BETAS, split_parameters
+from ..checkpoint import load_checkpoint, save_checkpoint
 from ..critics.reward_formats import REWARD_FORMATS
 from .batches import BatchSampler, Schedule
 from .examples import LabelLogits, can_pack, label_logits
@@ -27,7 +31,6 @@ from .labels import Labels
 from .problems import ProblemSource
 from .samplers import PolicySampler
 
-CHECKPOINT_FORMAT = 2
 LOG_EVERY = 40
 TRAINABLE_FORMATS = ("builtin", "math_shepherd", "rlhflow")
 """The reward formats that read label tokens, which any causal model can be trained to predict."""
@@ -69,14 +72,13 @@ class RewardTraining:
         vocab = StoryVocabulary(tokenizer) if trains_validity else None
         most = int(model.config.max_position_embeddings)
         self.batches = BatchSampler(schedule, source, sampler, labels, self.reward_format, most, vocab)
-        self.policy = fingerprint(model)
+        self.policy = policy_fingerprint(model)
         torch.manual_seed(schedule.seed)
         self.token_head = torch.nn.Linear(model.config.hidden_size, 1).to(model.device)
         self.optimizers = make_optimizers(model, self.token_head)
         if builtin and model.config.attention_bias:
             freeze_previous_token_heads(model)
-        if (out / "state.pt").exists():
-            self._load()
+        self._load()
 
     def advance(self) -> tuple[float, float]:
         """One optimiser step; returns the losses of labels and of token validity."""
@@ -91,18 +93,19 @@ class RewardTraining:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        return float(label.detach()), float(validity.detach())
+        losses = float(label.detach()), float(validity.detach())
+        if not all(map(math.isfinite, losses)):
+            raise ValueError(f"the training diverged at step {self.step}: its losses are {losses}")
+        return losses
+
+    def _parts(self) -> tuple[dict[str, torch.nn.Module], dict[str, torch.optim.Optimizer]]:
+        """The networks and the optimisers by their names in a checkpoint."""
+        optimizers = {f"optimizer{i}": one for i, one in enumerate(self.optimizers)}
+        return {"model": self.model, "token_head": self.token_head}, optimizers
 
     def save(self) -> None:
-        """Write everything that resuming exactly needs, in one atomic move."""
-        state = {
-            "format": CHECKPOINT_FORMAT, "step": self.step, "model": self.model.state_dict(),
-            "token_head": self.token_head.state_dict(), "optimizers": [one.state_dict() for one in self.optimizers],
-            "schedule": self.settings(),
-        }  # fmt: skip
-        self.out.mkdir(parents=True, exist_ok=True)
-        torch.save(state, self.out / "state.tmp")
-        os.replace(self.out / "state.tmp", self.out / "state.pt")
+        """Write everything that resuming exactly needs, in one atomic move. Errors: ValueError for a NaN."""
+        save_checkpoint(self.out, self.step, self.settings(), *self._parts())
 
     def settings(self) -> dict[str, Any]:
         """What decides the weights: the schedule, the labels and the policy."""
@@ -111,30 +114,27 @@ class RewardTraining:
         }  # fmt: skip
 
     def _load(self) -> None:
-        path = self.out / "state.pt"
-        state: dict[str, Any] = torch.load(path, map_location=self.model.device, weights_only=True)
-        if state.get("format") != CHECKPOINT_FORMAT:
-            raise ValueError(
-                f"{path} is a checkpoint of an older format and cannot be resumed; delete it, or give another --out, "
-                "to train anew"
-            )
-        saved, now = state["schedule"], self.settings()
-        if saved != now:
-            differs = [f"{name} {saved.get(name)!r}, now {now[name]!r}" for name in now if saved.get(name) != now[name]]
-            raise ValueError(f"the training in {self.out} is another ({', '.join(differs)}); give another --out")
-        self.model.load_state_dict(state["model"])
-        self.token_head.load_state_dict(state["token_head"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
-            optimizer.load_state_dict(saved)
-        self.step = state["step"]
+        if found := load_checkpoint(self.out, self.settings(), self.model.device):
+            found.restore(*self._parts())
+            self.step = found.step
 
 
-def train(training: RewardTraining, log: Callable[[str], None] = print, stop_at: int | None = None) -> Path:
-    """Train to the end of the schedule, or stop before the step `stop_at`; returns `out/model`, the model's folder."""
+def train(
+    training: RewardTraining,
+    log: Callable[[str], None] = print,
+    stop_at: int | None = None,
+    watch: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Train to the end of the schedule, or stop before the step `stop_at`; returns `out/model`, the model's folder.
+
+    watch: called after every step with the steps made and the steps in all.
+    """
     schedule, began, sums = training.schedule, time.perf_counter(), [0.0, 0.0]
     end = min(schedule.steps, schedule.steps if stop_at is None else stop_at)
     while training.step < end:
         sums = [a + b for a, b in zip(sums, training.advance())]
+        if watch is not None:
+            watch(training.step, end)
         if training.step % LOG_EVERY == 0:
             label, validity = (total / LOG_EVERY for total in sums)
             seconds = time.perf_counter() - began
@@ -146,10 +146,12 @@ def train(training: RewardTraining, log: Callable[[str], None] = print, stop_at:
 
 
 def export(training: RewardTraining) -> Path:
-    """Write the model and its tokenizer, in Hugging Face format."""
+    """Write the model and its tokenizer, in Hugging Face format. Errors: ValueError for weights that are NaN."""
     folder = training.out / "model"
-    training.model.save_pretrained(folder)
-    training.tokenizer.save_pretrained(folder)
+    check_finite(training.model.state_dict().items(), str(folder))
+    with whole_folder(folder, last="config.json") as beside:
+        training.model.save_pretrained(beside)
+        training.tokenizer.save_pretrained(beside)
     return folder
 
 
@@ -193,10 +195,11 @@ def text_loss(found: LabelLogits, model: Any) -> Tensor:
     return F.cross_entropy(model.lm_head(found.hidden[has_target]), found.targets[has_target])
 
 
-def fingerprint(model: Any) -> str:
+def policy_fingerprint(model: Any) -> str:
     """A hash of the policy's configuration and weights, the same wherever its folder is."""
     config = {name: value for name, value in model.config.to_dict().items() if name not in IGNORED_CONFIG}
-    digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode(), digest_size=8)
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(name.encode() + weight.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    weights = (
+        name.encode() + weight.detach().float().cpu().numpy().tobytes()
+        for name, weight in sorted(model.state_dict().items())
+    )
+    return fingerprint(chain([json.dumps(config, sort_keys=True, default=str)], weights), "blake2b")

@@ -28,7 +28,7 @@ _NUMBERED = re.compile(r"(?:\(?[0-9]{1,2}[.):]+|[-*•])\s+(?=\S)")
 _READING_CRITICS = (SelfCritique, Rating, Rollout)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class ProposedState(TextState):
     """A state whose last step comes from a list.
 

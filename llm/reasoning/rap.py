@@ -43,7 +43,7 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 """Worked solutions by sub-questions, written for this package in the form of the prompts in the paper's appendix."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class AnsweredState(TextState):
     """A state of sub-questions and answers. agreements: per step the share of sampled answers equal to the one kept."""
 

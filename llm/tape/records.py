@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ..engines.base import Sampling, Score, Tokens
-from ..engines.token_ids import shared_ids
 from ..text.steps import ENDINGS, Step, token_bytes
 
-FORMAT = 2
+FORMAT = 3
 """Version of keys, records and the file; it is part of every key."""
 
 _PERSON = b"tape%d" % FORMAT
@@ -51,10 +50,15 @@ def pack_step(step: Step) -> bytes:
 
 
 def unpack_step(record: bytes) -> Step:
-    """The step of a record."""
-    ended, n, seconds = struct.unpack_from("<BId", record)
-    numbers = struct.unpack_from(f"<{n}i{n}d", record, struct.calcsize("<BId"))
-    return Step(shared_ids(numbers[:n]), numbers[n:], ENDINGS[ended], seconds)
+    """The step of a record. Errors: ValueError for one that `pack_step` did not write."""
+    try:
+        ended, n, seconds = struct.unpack_from("<BId", record)
+        numbers = struct.unpack(f"<{n}i{n}d", record[struct.calcsize("<BId") :])
+        if min(numbers[:n], default=0) < 0:
+            raise ValueError("a token id is negative")
+        return Step(numbers[:n], numbers[n:], ENDINGS[ended], seconds)
+    except (struct.error, IndexError, OverflowError) as error:
+        raise ValueError(f"not the record of a step: {error}") from None
 
 
 def pack_score(score: Score) -> bytes:
@@ -64,7 +68,10 @@ def pack_score(score: Score) -> bytes:
 
 
 def unpack_score(record: bytes) -> Score:
-    """The score of a record."""
-    n, cached, computed, seconds = struct.unpack_from("<IQQd", record)
-    logprobs = struct.unpack_from(f"<{n}d", record, struct.calcsize("<IQQd"))
+    """The score of a record. Errors: ValueError for one that `pack_score` did not write."""
+    try:
+        n, cached, computed, seconds = struct.unpack_from("<IQQd", record)
+        logprobs = struct.unpack(f"<{n}d", record[struct.calcsize("<IQQd") :])
+    except (struct.error, OverflowError) as error:
+        raise ValueError(f"not the record of a score: {error}") from None
     return Score(logprobs, cached, computed, seconds)

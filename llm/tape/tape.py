@@ -27,6 +27,15 @@ class Store(Protocol):
         """Add records whose keys are new."""
         ...
 
+    def reject(self, key: bytes) -> None:
+        """Take the record of `key`, whose content cannot be read, for missing; the next one replaces it."""
+        ...
+
+    @property
+    def damaged(self) -> int:
+        """How many records were found damaged and not replaced since."""
+        ...
+
     def close(self) -> None:
         """Release what the store holds."""
         ...
@@ -54,6 +63,19 @@ class MemoryStore:
             if self._records.setdefault(key, record) is record:
                 self.size += len(record)
 
+    def reject(self, key: bytes) -> None:
+        """Forget the record of `key` here, or reject it in the fallback."""
+        record = self._records.pop(key, None)
+        if record is not None:
+            self.size -= len(record)
+        elif self._fallback is not None:
+            self._fallback.reject(key)
+
+    @property
+    def damaged(self) -> int:
+        """How many records of the fallback are damaged."""
+        return self._fallback.damaged if self._fallback is not None else 0
+
     def close(self) -> None:
         """Close the fallback."""
         if self._fallback is not None:
@@ -78,6 +100,11 @@ class Tape:
     def __len__(self) -> int:
         return len(self.store)
 
+    @property
+    def damaged(self) -> int:
+        """How many records of the store are damaged and were not asked again of an engine."""
+        return self.store.damaged
+
     def close(self) -> None:
         """Close the store, which already holds every record."""
         self.store.close()
@@ -95,10 +122,10 @@ class Tape:
         cancelled.
 
         to_records: from the engine's answer to records by key, `key` among them, and the content of that one.
-        unpack: from a record to its content.
+        unpack: from a record to its content; ValueError for bytes that are no such record, which count as missing.
         """
         joined = False
-        while (record := self.store.get(key)) is None:
+        while (recorded := self._recorded(key, unpack)) is None:
             loop = asyncio.get_running_loop()
             call_loop, waiting = self._running.get(key, (None, []))
             if call_loop is loop:
@@ -120,10 +147,22 @@ class Tape:
                 self._running.pop(key, None)
                 _wake(waiting, failure)
             stored = self.store.get(key)  # another process may have stored the key first
-            return (content if stored is None or stored is records[key] else unpack(stored)), made
+            other = None if stored is None or stored is records[key] else self._recorded(key, unpack)
+            return (content if other is None else other), made
         self.merged += joined
         self.hits += not joined
-        return unpack(record), None
+        return recorded, None
+
+    def _recorded(self, key: bytes, unpack: Callable[[bytes], T]) -> T | None:
+        """The content of a record, None where it is missing or damaged."""
+        record = self.store.get(key)
+        if record is None:
+            return None
+        try:
+            return unpack(record)
+        except ValueError:
+            self.store.reject(key)
+            return None
 
 
 def _wake(waiting: Sequence[asyncio.Future[None]], failure: Exception | None) -> None:

@@ -69,7 +69,11 @@ class AnswerCheck(NamedTuple):
 
 
 def read_answer(text: str) -> Answer | None:
-    """The answer that `text` gives, None where it holds none."""
+    """The answer that `text` gives, None where it holds none.
+
+    What follows the last `####` counts first, then what follows the last `\\boxed{` or "the answer is", then the last
+    number. Time is linear in the length of the text.
+    """
     for told, marked in _marked(text):
         number, meant = marked_number(told)
         if meant:
@@ -79,7 +83,7 @@ def read_answer(text: str) -> Answer | None:
 
 
 def extract_answer(text: str) -> Fraction | None:
-    """The number that `text` gives as its answer, None where it gives none."""
+    """The number that `text` gives as its answer, exactly; None where it gives none, or a pair or a formula."""
     answer = read_answer(text)
     return None if answer is None else answer.number
 

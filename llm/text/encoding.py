@@ -3,31 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from ..engines.base import Tokens
-
-
-def encode_prompt(tokenizer: Any, text: str) -> list[int]:
-    """`tokenizer.encode(text)`, with the special tokens that the tokenizer adds.
-
-    transformers' wrapper takes half of the time, so the tokenizers library is called directly where the wrapper would
-    change nothing: for classes that do not override `encode`, with neither truncation nor padding set.
-    """
-    if _has_default_encode(tokenizer.__class__):
-        library = tokenizer.backend_tokenizer
-        settings = library.truncation, library.padding, library.encode_special_tokens, tokenizer.split_special_tokens
-        if not any(settings):
-            return list(library.encode(text).ids)
-    return list(tokenizer.encode(text))
-
-
-@lru_cache
-def _has_default_encode(kind: type[Any]) -> bool:
-    """Whether this tokenizer class encodes with transformers' own methods on top of the tokenizers library."""
-    names = (getattr(getattr(kind, name, None), "__qualname__", "") for name in ("encode", "_encode_plus"))
-    return [*names] == ["PreTrainedTokenizerBase.encode", "TokenizersBackend._encode_plus"]
 
 
 def encode_text(tokenizer: Any, text: str) -> Tokens:

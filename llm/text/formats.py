@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...planning.files import write_whole
 from ..engines.base import Tokens
 from ..engines.stops import decode
-from .encoding import encode_prompt, encode_text, verdict_tokens
+from .encoding import encode_text, verdict_tokens
 from .prompts import CRITIQUE, ENDS, EXAMPLES, NO, SYSTEM, YES
 
 SETTINGS_FILE = "forethought.json"
@@ -89,7 +90,7 @@ class PlainFormat:
 
     def prompt_tokens(self, question: str) -> Tokens:
         """The prompt, with the tokenizer's begin of sequence and without its end of sequence."""
-        ids = encode_prompt(self._tokenizer, self._prompt.replace("{question}", question))
+        ids = self._tokenizer.encode(self._prompt.replace("{question}", question))
         if ids and ids[-1] == getattr(self._tokenizer, "eos_token_id", None):
             ids.pop()
         return tuple(ids)
@@ -215,7 +216,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         kind, version = settings["format"], settings.pop("format_version", None)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ValueError(f'{path}: not a JSON object with a "format": {error}') from None
     if version != FORMAT_VERSION:
         found = "has no format_version, so it is older" if version is None else f"has format_version {version!r}"
@@ -223,23 +224,39 @@ def read_settings(path: Path) -> dict[str, Any]:
             f"{path} {found}; this release reads format_version {FORMAT_VERSION}: train or export the model again, or "
             f'add "format_version": {FORMAT_VERSION} if you wrote the file yourself'
         )
-    if kind not in FORMATS:
+    if not isinstance(kind, str) or kind not in FORMATS:
         raise ValueError(f"{path}: no format {kind!r}; there are {', '.join(FORMATS)}")
     return dict(settings)
 
 
 def write_settings(path: Path, settings: dict[str, Any]) -> None:
     """Write a `forethought.json` with the current format version."""
-    path.write_text(json.dumps({"format_version": FORMAT_VERSION} | settings, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps({"format_version": FORMAT_VERSION} | settings, indent=1) + "\n")
 
 
 def _from_settings(tokenizer: Any, path: Path) -> Format:
     settings = read_settings(path)
     kind = FORMATS[settings.pop("format")]
+    for name, value in settings.items():
+        if not _fits(name, value):
+            raise ValueError(f"{path}: {name} cannot be {json.dumps(value)[:80]}")
     try:
         return kind(tokenizer, **settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a setting has the type of its name: a number, a list of texts, or a text."""
+    if name.startswith("max_"):
+        return type(value) is int and 0 < value < 1 << 31
+    if name == "examples":
+        pairs = value if isinstance(value, list) else [value]
+        return all(
+            isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, str) for x in pair) for pair in pairs
+        )
+    texts = value if isinstance(value, list) and name in ("yes", "no", "ends") else [value]
+    return all(isinstance(text, str) for text in texts) and (name != "ends" or texts is value)
 
 
 FORMATS: dict[str, type[PlainFormat] | type[ChatFormat]] = {"plain": PlainFormat, "chat": ChatFormat}

@@ -11,9 +11,9 @@ HASHED_TOKENS = 16
 """A state is hashed by its last tokens only, because those are the ones in which siblings differ."""
 
 
-@dataclass(slots=True)  # not frozen, because a frozen dataclass takes four times as long to construct
+@dataclass(frozen=True, slots=True)
 class TextState:
-    """A question and the steps written so far; immutable by convention. Equal when tokens and `ended` are equal.
+    """A question and the steps written so far; Equal when tokens and `ended` are equal.
 
     tokens: prompt and solution. A child's tokens are its parent's plus new ones; text is never tokenised again.
     ended: "" while open; "answer" when finished; otherwise a dead end: "end" (end of sequence without an answer),

@@ -22,12 +22,13 @@ from ..noise import coloured, normals
 from ..scoring import order_of, scores_of
 from ..shooting_settings import ShootingPlanner
 from ..vectors.base import (
+    NO_FINITE_RETURN,
     RowNumbers,
     Rows,
     SequenceSearch,
+    any_finite,
     checked_returns,
     empty_query,
-    require_finite,
 )
 from ..vectors.warm_start import SequenceWarmStart, initial_sequences, shifted
 from .weights import kernels_take, moments, refit, sample, update_best
@@ -192,9 +193,16 @@ class GaussianSearch(SequenceSearch):
             returns = torch.cat([self.kept_returns[index], returns], 1)
             if violation is not None and self.kept_violation is not None:
                 violation = torch.cat([self.kept_violation[index], violation], 1)
-        require_finite(rows, returns > -torch.inf)
-        self._refit(rows, samples, returns, violation)
         self._mark_told(rows)
+        valid = any_finite(returns > -torch.inf)
+        if not valid.all():
+            self._end_invalid(rows, valid, NO_FINITE_RETURN)
+            part = torch.from_numpy(np.flatnonzero(valid)).to(returns.device)
+            rows, samples, returns = rows[valid], samples[part], returns[part]
+            violation = None if violation is None else violation[part]
+            if not len(rows):
+                return
+        self._refit(rows, samples, returns, violation)
         self._stop_reason[rows[self.schedule.at(self.iteration[rows]) == 0]] = self.schedule.stop_reason
 
     def _violation(self, answer: Returns) -> Tensor | None:

@@ -28,6 +28,7 @@ from ..interface import (
     States,
 )
 from ..rollout import take
+from ..settings_checks import check_integer
 from ..trees.tree import as_numpy
 from ..usage import NODES
 from .check_search import SearchError, check_search
@@ -53,28 +54,39 @@ def check_model(
     against `model.cost`; that the same query has the same answer, and a row of a batch the same as alone; that states
     are not changed in place; and that `evaluate="none"` changes neither reward nor discount.
 
-    Errors: ModelError for a broken contract, ValueError for too few problems.
+    Errors: ModelError for a broken contract, ValueError for too few problems or steps.
     """
+    check_integer("steps", steps, 1)
+    _check_cost(model)
     draw = np.random.default_rng(seed)
-    states, said = model.start(problems)
-    rows = len(said.value)
+    states, expansion = model.start(problems)
+    rows = len(expansion.value)
     if rows < 2:
         raise ValueError(f"check_model needs at least two problems, got {rows}")
-    _check_start(model, states, said)
-    _same_answer(model.start(problems), (states, said), "start, asked twice,", 0.0)
+    _check_start(model, states, expansion)
+    _same_answer(model.start(problems), (states, expansion), "start, asked twice,", 0.0)
     for i in range(rows):
         alone = model.start(take(problems, _index(i)))
-        _same_answer(alone, _part(states, said, i), f"start of problem {i} alone", tolerance)
+        _same_answer(alone, _part(states, expansion, i), f"start of problem {i} alone", tolerance)
     for step in range(steps):
-        live = np.flatnonzero(as_numpy(said.discount, "discount", (rows,)) != 0)
+        live = np.flatnonzero(as_numpy(expansion.discount, "discount", (rows,)) != 0)
         if not len(live):
             return
-        states, said = _part(states, said, live)
-        actions = _random_actions(model.actions, said, len(live), draw)
+        states, expansion = _part(states, expansion, live)
+        actions = _random_actions(model.actions, expansion, len(live), draw)
         if gradients and isinstance(actions, torch.Tensor):
             _check_gradients(model, states, actions, draw)
-        states, said = _checked_step(model, states, actions, f"step {step}", tolerance)
+        states, expansion = _checked_step(model, states, actions, f"step {step}", tolerance)
         rows = len(live)
+
+
+def _check_cost(model: Model[States]) -> None:
+    try:
+        check_integer("the model's cost", model.cost, 1)
+    except AttributeError:
+        raise ModelError("the model has no cost, the nodes that one edge is charged") from None
+    except ValueError as error:
+        raise ModelError(str(error)) from None
 
 
 def _checked_step(
@@ -82,49 +94,52 @@ def _checked_step(
 ) -> tuple[States, Expansion]:
     rows = len(actions)
     before = take(states, torch.arange(rows))
-    reached, said = first = model.expand(states, actions)
+    reached, expansion = first = model.expand(states, actions)
     if not _close(before, states, 0.0):
         raise ModelError(f"states: expand changed in place the states it was given ({where})")
-    _check_expansion(model, reached, said, rows, where)
+    _check_expansion(model, reached, expansion, rows, where)
     _same_answer(model.expand(states, actions), first, f"{where}, asked twice,", 0.0)
     bare = model.expand(states, actions, evaluate="none")[1]
     for name in ("reward", "discount"):
-        if not _close(getattr(bare, name), getattr(said, name), tolerance):
+        if not _close(getattr(bare, name), getattr(expansion, name), tolerance):
             raise ModelError(f"{name} is another with evaluate='none' ({where})")
     for i in range(rows):
         alone = model.expand(take(states, _index(i)), actions[i : i + 1])
-        _same_answer(alone, _part(reached, said, i), f"row {i} alone in {where}", tolerance)
-    return reached, said
+        _same_answer(alone, _part(reached, expansion, i), f"row {i} alone in {where}", tolerance)
+    return reached, expansion
 
 
-def _check_start(model: Model[States], states: States, said: Expansion) -> None:
-    rows = len(said.value)
-    _check_expansion(model, states, said, rows, "start")
-    if (as_numpy(said.reward, "reward", (rows,)) != 0).any():
+def _check_start(model: Model[States], states: States, expansion: Expansion) -> None:
+    rows = len(expansion.value)
+    _check_expansion(model, states, expansion, rows, "start")
+    if (as_numpy(expansion.reward, "reward", (rows,)) != 0).any():
         raise ModelError("reward of start must be 0: no action was taken yet")
-    if not np.isin(as_numpy(said.discount, "discount", (rows,)), (0, 1)).all():
+    if not np.isin(as_numpy(expansion.discount, "discount", (rows,)), (0, 1)).all():
         raise ModelError("discount of start must be 1, or 0 where the problem is over before it began")
 
 
-def _check_expansion(model: Model[States], states: States, said: Expansion, rows: int, where: str) -> None:
+def _check_expansion(model: Model[States], states: States, expansion: Expansion, rows: int, where: str) -> None:
     """Check every field of an expansion by itself."""
     for name in ("reward", "discount", "value"):
-        given = getattr(said, name)
+        given = getattr(expansion, name)
         number = as_numpy(given, name, (rows,))
         if not torch.as_tensor(given).is_floating_point():
             raise ModelError(f"{name} must be floating point, got {given.dtype} ({where})")
         if not np.isfinite(number).all():
             raise ModelError(f"{name} is not finite in row {int(np.flatnonzero(~np.isfinite(number))[0])} ({where})")
-    over = as_numpy(said.discount, "discount", (rows,)) == 0
-    wrong = np.flatnonzero(over & (as_numpy(said.value, "value", (rows,)) != 0))
+    discount = as_numpy(expansion.discount, "discount", (rows,))
+    if (np.abs(discount) > 1).any():
+        raise ModelError(f"discount must be in [-1, 1], got {discount[np.abs(discount) > 1][0]:g} ({where})")
+    over = discount == 0
+    wrong = np.flatnonzero(over & (as_numpy(expansion.value, "value", (rows,)) != 0))
     if len(wrong):
-        worst = float(said.value[int(wrong[0])])
+        worst = float(expansion.value[int(wrong[0])])
         raise ModelError(f"value must be 0 where discount is 0, row {wrong[0]} has {worst} ({where})")
-    _check_logits(model.actions, said, over, where)
-    _check_usage(model, said, rows, where)
-    if said.dead_end is not None and (_dead_ends(said.dead_end, rows) & ~over).any():
+    _check_logits(model.actions, expansion, over, where)
+    _check_usage(model, expansion, rows, where)
+    if expansion.dead_end is not None and (_dead_ends(expansion.dead_end, rows) & ~over).any():
         raise ModelError(f"dead_end marks a state that goes on; only ends (discount 0) can be dead ends ({where})")
-    if said.duplicate_of is not None:
+    if expansion.duplicate_of is not None:
         raise ModelError(f"duplicate_of is set by the driver, a model leaves it None ({where})")
     if count_of(states) != rows:
         raise ModelError(f"states are {count_of(states)}, expected {rows} ({where})")
@@ -134,12 +149,12 @@ def _dead_ends(dead_end: Bool, rows: int) -> Bool:
     return np.asarray(as_numpy(dead_end, "dead_end", (rows,)) != 0)
 
 
-def _check_logits(space: ActionSpace, said: Expansion, over: Bool, where: str) -> None:
-    if said.logits is None:
+def _check_logits(space: ActionSpace, expansion: Expansion, over: Bool, where: str) -> None:
+    if expansion.logits is None:
         return
     if not isinstance(space, DiscreteActions):
         raise ModelError(f"logits must be None for {space} ({where})")
-    logits = as_numpy(said.logits, "logits", (len(over), space.n))
+    logits = as_numpy(expansion.logits, "logits", (len(over), space.n))
     if np.isnan(logits).any() or (logits == np.inf).any():
         raise ModelError(f"logits hold NaN or +inf; -inf says that there is no such action ({where})")
     no_action = np.flatnonzero(~over & (logits == -np.inf).all(1))
@@ -147,29 +162,31 @@ def _check_logits(space: ActionSpace, said: Expansion, over: Bool, where: str) -
         raise ModelError(f"logits of row {no_action[0]} leave no action, but its discount is not 0 ({where})")
 
 
-def _check_usage(model: Model[States], said: Expansion, rows: int, where: str) -> None:
+def _check_usage(model: Model[States], expansion: Expansion, rows: int, where: str) -> None:
     for name in ("usage", "spent"):
-        given = getattr(said, name)
+        given = getattr(expansion, name)
         if given is None:
             continue
         if np.shape(given) != (rows, len(UNITS)):
             raise ModelError(f"{name} has shape {np.shape(given)}, expected {(rows, len(UNITS))} ({where})")
         if not np.isfinite(given).all() or (given < 0).any():
             raise ModelError(f"{name} holds a number that is negative or not finite ({where})")
-    if where != "start" and said.usage is not None and (said.usage[:, NODES] > model.cost).any():
-        raise ModelError(f"usage charges {said.usage[:, NODES].max():g} nodes, more than cost = {model.cost} ({where})")
+    if where != "start" and expansion.usage is not None and (expansion.usage[:, NODES] > model.cost).any():
+        raise ModelError(
+            f"usage charges {expansion.usage[:, NODES].max():g} nodes, more than cost = {model.cost} ({where})"
+        )
 
 
-def _random_actions(space: ActionSpace, said: Expansion, rows: int, draw: np.random.Generator) -> Actions:
+def _random_actions(space: ActionSpace, expansion: Expansion, rows: int, draw: np.random.Generator) -> Actions:
     """One random action per state, of those it has."""
     if isinstance(space, BoxActions):
         share = torch.from_numpy(draw.random((rows, len(space.low)))).to(space.low)
         return space.low + share * (space.high - space.low)
     if isinstance(space, SampledActions):
         return draw.integers(0, 4, rows).astype(np.int32)
-    if said.logits is None:
+    if expansion.logits is None:
         return draw.integers(0, space.n, rows).astype(np.int32)
-    exists = np.isfinite(as_numpy(said.logits, "logits", (rows, space.n)))
+    exists = np.isfinite(as_numpy(expansion.logits, "logits", (rows, space.n)))
     return np.array([draw.choice(np.flatnonzero(row)) for row in exists], np.int32)
 
 
@@ -177,8 +194,8 @@ def _check_gradients(model: Model[States], states: States, actions: torch.Tensor
     """Derivative of reward + discount x value along a random direction, against central differences in float64."""
 
     def total(at: torch.Tensor) -> torch.Tensor:
-        said = model.expand(states, at)[1]
-        reward, discount, value = (torch.as_tensor(x) for x in (said.reward, said.discount, said.value))
+        expansion = model.expand(states, at)[1]
+        reward, discount, value = (torch.as_tensor(x) for x in (expansion.reward, expansion.discount, expansion.value))
         return (reward + discount * value).double().sum()
 
     with torch.enable_grad():
@@ -209,11 +226,11 @@ def _index(i: int | Indices) -> torch.Tensor:
     return torch.as_tensor(np.atleast_1d(i), dtype=torch.int64)
 
 
-def _part(states: States, said: Expansion, i: int | Indices) -> tuple[States, Expansion]:
+def _part(states: States, expansion: Expansion, i: int | Indices) -> tuple[States, Expansion]:
     """The rows `i` of an answer."""
     at = np.atleast_1d(i)
-    parts = {f.name: x[at] for f in fields(said) if (x := getattr(said, f.name)) is not None}
-    return take(states, _index(i)), replace(said, **parts)
+    parts = {f.name: x[at] for f in fields(expansion) if (x := getattr(expansion, f.name)) is not None}
+    return take(states, _index(i)), replace(expansion, **parts)
 
 
 def _same_answer(a: tuple[States, Expansion], b: tuple[States, Expansion], where: str, tolerance: float) -> None:

@@ -31,16 +31,18 @@ from ..interface import (
     WarmStartable,
 )
 from ..noise import coloured, normals
+from ..settings_checks import check_choices, check_flags, check_integers, check_numbers
 from ..vectors.base import (
+    NO_FINITE_RETURN,
     RowNumbers,
     Rows,
     SequenceSearch,
+    any_finite,
     checked_returns,
     empty_query,
-    require_finite,
 )
 from ..vectors.queries import Gradients, ReturnGradients, gradients_nodes
-from ..vectors.risk import Risk, at_risk, check_risk, check_setting
+from ..vectors.risk import Risk, at_risk, check_risk
 from ..vectors.warm_start import initial_sequences
 from .lbfgs import LBFGS
 
@@ -75,14 +77,11 @@ class GradientShooting:
     repeat_last: bool = True
 
     def __post_init__(self) -> None:
-        check_setting(self.optimiser in ("adam", "lbfgs"), "optimiser", "adam or lbfgs", self.optimiser)
-        counts = {
-            "horizon": self.horizon, "iterations": self.iterations, "starts": self.starts, "memory": self.memory
-        }  # fmt: skip
-        for name, count in counts.items():
-            check_setting(count >= 1, name, "at least 1", count)
-        for name, number in {"std": self.std, "tolerance": self.tolerance, "rate": self.rate}.items():
-            check_setting(0 <= number < math.inf, name, "at least 0 and finite", number)
+        check_choices(self, optimiser=("adam", "lbfgs"))
+        check_integers(self, 1, "horizon", "iterations", "starts", "memory")
+        check_numbers(self, "std", "tolerance", "rate", least=0)
+        check_numbers(self, "noise_beta")
+        check_flags(self, "repeat_last")
         check_risk(self.risk)
 
     def begin(
@@ -153,20 +152,30 @@ class GradientSearch(SequenceSearch):
         if not len(rows):
             return
         scores, gradients = self._scores(query, answer)
-        require_finite(rows, torch.isfinite(scores))
-        index = self._index(rows)
-        self._update_best(index, query.sequences, scores, gradients)
         self._mark_told(rows)
+        valid = any_finite(torch.isfinite(scores))
+        sequences = query.sequences
+        if not valid.all():
+            self._end_invalid(rows, valid, NO_FINITE_RETURN)
+            part = torch.from_numpy(np.flatnonzero(valid)).to(scores.device)
+            rows, sequences, scores, gradients = rows[valid], sequences[part], scores[part], gradients[part]
+            if not len(rows):
+                return
+        index = self._index(rows)
+        self._update_best(index, sequences, scores, gradients)
+        finite = torch.isfinite(gradients).flatten(2).all(-1)
+        gradients = torch.where(finite[..., None, None], gradients, 0)
         converged = self.gradient[index] <= self.planner.tolerance * (1 + self.best_return[index].abs())
         self._stop_reason[rows[converged.cpu().numpy()]] = "converged"
         ended = self.iteration[rows] >= self.iterations
         stop_reason = "exhausted" if self.iterations == self.planner.iterations else "budget"
         self._stop_reason[rows[ended & ~self.done[rows]]] = stop_reason
         stalled = self.optimizer.step(rows, self.iteration[rows], scores, gradients)
+        stalled |= ~finite.any(1).cpu().numpy()
         self._stop_reason[rows[stalled & ~self.done[rows]]] = "stalled"
 
     def _scores(self, query: SequenceQuery, answer: Returns) -> tuple[Tensor, Tensor]:
-        """Returns [M, K] reduced by `risk`, and their gradients [M, K, H, D] per half-range, 0 where not finite."""
+        """Returns [M, K] reduced by `risk`, and their gradients [M, K, H, D] per half-range."""
         with torch.enable_grad():
             returns = checked_returns(query, answer).detach().to(self.best_return).requires_grad_()
             scores = at_risk(returns, self.planner.risk)
@@ -175,9 +184,7 @@ class GradientSearch(SequenceSearch):
         shape = [*returns.shape, *query.sequences.shape[2:]]
         if gradients is None or list(gradients.shape) != shape:
             raise ModelError(f"gradients must have shape {shape}")
-        gradients = (by_particle[..., None, None] * gradients.to(returns)).sum(2) * self.half_range
-        finite = torch.isfinite(gradients).all(-1).all(-1)
-        return scores.detach(), torch.where(finite[..., None, None], gradients, 0)
+        return scores.detach(), (by_particle[..., None, None] * gradients.to(returns)).sum(2) * self.half_range
 
     def _update_best(self, index: Rows, sequences: Tensor, scores: Tensor, gradients: Tensor) -> None:
         """Keep the best sequence of each row with its certificate."""
@@ -185,7 +192,7 @@ class GradientSearch(SequenceSearch):
         row = torch.arange(len(top), device=top.device)
         better, found, gradient = top > self.best_return[index], sequences[row, which], gradients[row, which]
         held = ((found <= self.box.low) & (gradient < 0)) | ((found >= self.box.high) & (gradient > 0))
-        norm = torch.where(held, 0, gradient.abs()).amax((1, 2))
+        norm = torch.where(held, 0, gradient.abs()).amax((1, 2))  # NaN where a component is, so never converged
         self.best[index] = torch.where(better[:, None, None], found, self.best[index])
         self.gradient[index] = torch.where(better, norm, self.gradient[index])
         self.best_return[index] = torch.maximum(self.best_return[index], top)

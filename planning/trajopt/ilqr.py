@@ -21,23 +21,23 @@ from ..interface import (
     Expansion,
     Int,
     Keys,
-    ModelError,
     Plan,
     Returns,
     SequenceQuery,
     Size,
     WarmStartable,
 )
+from ..settings_checks import check_flags, check_integers, check_numbers
 from ..vectors.base import (
+    NO_FINITE_RETURN,
     RowNumbers,
     Rows,
     SequenceSearch,
+    any_finite,
     checked_returns,
     empty_query,
-    require_finite,
 )
 from ..vectors.queries import Linearization, Rollouts, StepDerivatives, Trajectories, linearization_nodes
-from ..vectors.risk import check_setting
 from ..vectors.warm_start import initial_sequences
 from .backward import LinearPolicy, QuadraticModel, backward_pass, certificate
 
@@ -82,9 +82,9 @@ class ILQR:
     repeat_last: bool = True
 
     def __post_init__(self) -> None:
-        check_setting(self.horizon >= 1, "horizon", "at least 1", self.horizon)
-        check_setting(self.iterations >= 1, "iterations", "at least 1", self.iterations)
-        check_setting(self.tolerance >= 0, "tolerance", "at least 0", self.tolerance)
+        check_integers(self, 1, "horizon", "iterations")
+        check_numbers(self, "tolerance", least=0)
+        check_flags(self, "second", "repeat_last")
 
     def begin(
         self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: WarmStartable | None = None
@@ -98,11 +98,15 @@ class ILQR:
 
 @dataclass(frozen=True, kw_only=True)
 class DDP(ILQR):
-    """Differential dynamic programming: `ILQR` with second derivatives of the dynamics, the term V_x . f_zz of Q_zz in
-    `backward.py`."""
+    """Differential dynamic programming (Jacobson and Mayne 1970; Tassa et al. 2014): `ILQR` with second derivatives of
+    the dynamics, the term V_x . f_zz of Q_zz in `backward.py`. Settings and errors are those of `ILQR`."""
 
     second: bool = True
 
+
+NO_DERIVATIVES = (
+    "derivatives are not finite; the model's functions have kinks or poles there, or its states have diverged"
+)
 
 ROLLOUT, LINEARIZE, LINE_SEARCH = range(3)
 """What a row asks next: the trajectory of its first plan, derivatives along its plan, or the trajectory of a step."""
@@ -182,11 +186,18 @@ class ILQRSearch(SequenceSearch):
         else:
             assert isinstance(answer, Trajectories) and answer.actions is not None and answer.states is not None
             if phase == ROLLOUT:
-                require_finite(rows, torch.isfinite(returns)[:, None])
-                self._accept(rows, index, returns, answer.actions, answer.states)
+                self._begin(rows, returns, answer.actions, answer.states)
             else:
                 self._line_search(rows, index, returns, answer.actions, answer.states)
         self._mark_told(rows)
+
+    def _begin(self, rows: RowNumbers, returns: Tensor, actions: Tensor, states: Tensor) -> None:
+        """Take the trajectories of the first plans, of those rows whose return is finite."""
+        valid = any_finite(torch.isfinite(returns)[:, None])
+        self._end_invalid(rows, valid, NO_FINITE_RETURN)
+        part, rows = torch.from_numpy(np.flatnonzero(valid)).to(returns.device), rows[valid]
+        if len(rows):
+            self._accept(rows, self._index(rows), returns[part], actions[part], states[part])
 
     def _accept(self, rows: RowNumbers, index: Rows, returns: Tensor, actions: Tensor, states: Tensor) -> None:
         """Make trajectories [M, 1, H, D] and [M, 1, H + 1, S] the best of these rows; linearize there next."""
@@ -200,15 +211,14 @@ class ILQRSearch(SequenceSearch):
         """Certify these rows by their derivatives, then stop or compute a policy."""
         found = QuadraticModel.of(answer, query.sequences[:, 0], self.box)
         norm = certificate(found)
-        if not bool(torch.isfinite(norm).any()):
-            raise ModelError(f"derivatives of row(s) {rows.tolist()} are not finite; the model's functions have kinks "
-                             "or poles there, or its states have diverged")  # fmt: skip
         if self.quadratic is None:
             every = torch.zeros(self.rows, dtype=torch.int64, device=norm.device)
             self.quadratic = found.take(every)
         self.quadratic.put(index, found)
         self.gradient[index] = norm.to(self.gradient)
-        self._stop_reason[rows[torch.isnan(norm).cpu().numpy()]] = "stalled"
+        finite = torch.isfinite(norm).cpu().numpy()
+        self._stop_reason[rows[~finite]] = "stalled"
+        self._end_invalid(rows, finite | (self.improvements[rows] > 0), NO_DERIVATIVES)
         self._stop_reason[rows[(norm <= self._tolerance_of(index)).cpu().numpy()]] = "converged"
         self._improve(rows[~self.done[rows]])
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ..event_log import Event, EventLog
 from ..interface import Bool, EdgeQuery, Evaluate, Expansion, Int, Plan
-from .leaves import answer_leaves, cancel_leaf
-from .nodes import RUNNING, STOP_REASONS
+from ..scoring import negative_discount
+from .leaves import NEGATIVE_DISCOUNT, answer_leaves, cancel_leaf
+from .nodes import INVALID, RUNNING, STOP_REASONS
 from .tree import Tree
 
 
@@ -24,6 +25,8 @@ class TreeSearch(ABC):
     def __init__(self, tree: Tree, log: EventLog | None = None) -> None:
         self.tree, self.rows = tree, tree.rows
         self.stop_codes = np.zeros(self.rows, np.int32)
+        if tree.faults:
+            self.stop_codes[list(tree.faults)] = INVALID
         self.log = EventLog() if log is None else log
 
     @property
@@ -55,6 +58,8 @@ class TreeSearch(ABC):
         Errors: ValueError for a leaf that is not awaited, ModelError for numbers of a wrong shape.
         """
         bad = self._write(query, answer)
+        if bad == NEGATIVE_DISCOUNT:
+            raise ValueError(negative_discount(type(self).__name__))
         if bad >= 0:
             raise ValueError(
                 f"node {query.node[bad]} of row {query.row[bad]} is not awaited: told twice, dropped, or never asked"
@@ -94,6 +99,7 @@ class TreeSearch(ABC):
             weights=self.weights(),
             finished=[tree.finished(b) for b in range(self.rows)],
             stop_reason=self.stop_reason,
+            faults=dict(tree.faults),
         )
 
     @abstractmethod

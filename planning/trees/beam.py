@@ -21,6 +21,9 @@ from ..interface import (
     Size,
     WarmStartable,
 )
+from ..messages import EVALUATIONS
+from ..settings_checks import check_choices, check_integers
+from ..spaces import indexed_only
 from .beam_kernels import BEAM_SETTINGS, PASS, next_layers, start_passes
 from .layers import LayeredSearch
 
@@ -69,10 +72,9 @@ class Beam:
     evaluate: Evaluate = "all"
 
     def __post_init__(self) -> None:
-        for name in ("beam", "children", "horizon", "trees"):
-            given = getattr(self, name)
-            if given is not None and given < 1:
-                raise ValueError(f"{name} is at least 1, got {given}")
+        check_integers(self, 1, "beam", "children", "horizon", optional=True)
+        check_integers(self, 1, "trees")
+        check_choices(self, evaluate=EVALUATIONS)
 
     def begin(
         self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: WarmStartable | None = None
@@ -81,11 +83,7 @@ class Beam:
 
         Errors: ValueError for `BoxActions`.
         """
-        if not isinstance(actions, IndexedActions):
-            raise ValueError(
-                "Beam wants indexed actions; offer the vectors of BoxActions one by one: DiscretizedActions(model, n)"
-            )
-        return BeamSearch(self, root, actions, size)
+        return BeamSearch(self, root, indexed_only(actions, "Beam"), size)
 
     def widths(self, actions: IndexedActions, size: Size) -> tuple[int, int, int]:
         """The first pass's beam and children, and the deepest layer (0: no limit)."""
@@ -134,3 +132,4 @@ class BeamSearch(LayeredSearch):
 
 
 BFS = Beam
+"""`Beam` by the name for its defaults: breadth-first search whose width grows until the budget is used up."""

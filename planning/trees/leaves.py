@@ -23,10 +23,14 @@ from .nodes import (
     find_next_action,
     free,
     resolve,
+    set_path,
     update_min_max,
     view_headers,
     view_nodes,
 )
+
+NEGATIVE_DISCOUNT = -2
+"""The result of `answer_leaves` for answers that a search without an opponent cannot take."""
 
 
 @njit
@@ -163,8 +167,7 @@ def evaluate_node(
     here.reward, here.discount = reward, discount
     here.prior_value, here.value = value, value
     here.q = here.reward + here.discount * here.value  # from the stored float32 numbers, as `backpropagate` computes it
-    here.path_return = above.path_return + above.path_discount * reward
-    here.path_discount = above.path_discount * discount
+    set_path(here, above)
     here.visits = 1
     update_min_max(header, here.q)
 
@@ -224,8 +227,14 @@ def write_answers(
 
 @njit
 def answer_leaves(block: Any, priors: Any, row: Any, node: Any, *numbers: Any) -> int:
-    """`write_answers` for searches that back nothing up; also removes the leaves' pending visits."""
+    """`write_answers` for searches that back nothing up; also removes the leaves' pending visits.
+
+    Returns NEGATIVE_DISCOUNT, and writes nothing, where a discount is negative: the next move is an opponent's.
+    """
     nodes, headers = view_nodes(block), view_headers(block)
+    for discount in numbers[1]:
+        if discount < 0:
+            return NEGATIVE_DISCOUNT
     bad = write_answers(nodes, headers, priors, row, node, *numbers)
     for k in range(len(node) if bad < 0 else bad):
         resolve(nodes[row[k]], headers[row[k]], node[k])

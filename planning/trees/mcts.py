@@ -28,6 +28,16 @@ from ..interface import (
     Size,
     WarmStartable,
 )
+from ..messages import EVALUATIONS
+from ..settings_checks import (
+    check_choices,
+    check_flags,
+    check_integers,
+    check_numbers,
+    check_setting,
+    is_pair,
+)
+from ..spaces import indexed_only
 from . import selection as rules
 from .base import TreeSearch, normalized
 from .kernel_call import (
@@ -58,8 +68,10 @@ class WideningSettings:
     progressive: tuple[float, float] | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"width is at least 1, got {self.width}")
+        check_integers(self, 1, "width")
+        given = self.progressive
+        holds = given is None or given == "auto" or (is_pair(given) and given[0] > 0 and given[1] >= 0)
+        check_setting(holds, "progressive", "auto, None or (C above 0, alpha at least 0)", given)
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,10 @@ class GumbelSettings:
     considered: int = 16
     value_scale: float = 0.1
     maxvisit_init: float = 50.0
+
+    def __post_init__(self) -> None:
+        check_integers(self, 1, "considered")
+        check_numbers(self, "value_scale", "maxvisit_init", least=0)
 
 
 @dataclass(frozen=True)
@@ -115,20 +131,27 @@ class MCTS:
     gumbel: GumbelSettings = GumbelSettings()
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("selection", ("puct", "uct", "gumbel")),
-            ("first_play", ("parent", "lowest")),
-            ("backup", ("mean", "max")),
-            ("terminal", (None, "close", "absorb")),
-            ("choose", (None, "visits", "value", "finished")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(map(str, allowed))}")
-        bounds = self.normalise
-        if bounds not in ("tree", "siblings") and not (isinstance(bounds, tuple) and bounds[0] < bounds[1]):
-            raise ValueError(f"normalise is {bounds!r}; there are tree, siblings and (low, high) with low < high")
-        if self.leaves < 1 or (self.simulations is not None and self.simulations < 1):
-            raise ValueError("leaves and simulations must be at least 1")
+        check_choices(
+            self,
+            selection=("puct", "uct", "gumbel"),
+            first_play=("parent", "lowest"),
+            backup=("mean", "max"),
+            terminal=(None, "close", "absorb"),
+            choose=(None, "visits", "value", "finished"),
+            evaluate=EVALUATIONS,
+        )
+        check_flags(self, "reuse")
+        check_setting(isinstance(self.widening, WideningSettings), "widening", "WideningSettings", self.widening)
+        check_setting(isinstance(self.gumbel, GumbelSettings), "gumbel", "GumbelSettings", self.gumbel)
+        check_integers(self, 1, "leaves")
+        check_integers(self, 1, "simulations", optional=True)
+        check_numbers(self, "c_init", "c_uct", least=0)
+        check_numbers(self, "c_base", above=0)
+        bounds, noise = self.normalise, self.dirichlet
+        holds = bounds in ("tree", "siblings") if isinstance(bounds, str) else is_pair(bounds) and bounds[0] < bounds[1]
+        check_setting(holds, "normalise", "tree, siblings or (low, high) with low < high", bounds)
+        holds = noise is None or (is_pair(noise) and noise[0] > 0 and 0 <= noise[1] <= 1)
+        check_setting(holds, "dirichlet", "None or (alpha above 0, fraction in [0, 1])", noise)
         if self.reuse and self.selection == "gumbel":
             raise ValueError("reuse is for puct and uct: Gumbel's sequential halving needs a fresh root")
 
@@ -140,11 +163,8 @@ class MCTS:
         Errors: ValueError for `BoxActions`, whose vectors must first be offered one by one, or if `after`
         has another number of rows.
         """
-        if not isinstance(actions, IndexedActions):
-            raise ValueError(
-                "MCTS wants indexed actions; offer the vectors of BoxActions one by one: DiscretizedActions(model, n)"
-            )
-        return MCTSSearch(self, root, actions, size, keys, after if isinstance(after, MCTSSearch) else None)
+        before = after if isinstance(after, MCTSSearch) else None
+        return MCTSSearch(self, root, indexed_only(actions, "MCTS"), size, keys, before)
 
 
 @lru_cache(maxsize=256)
@@ -193,7 +213,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
         )
         new, begun = min(limit, size.nodes), 1
         if after is not None and planner.reuse:
-            tree = _reused(after.tree, root)
+            tree = _reused(after.tree, root, n_actions)
             begun = int(tree.nodes["visits"][np.arange(tree.rows), tree.root].max(initial=1))
         else:
             tree = Tree(root, (2 if planner.reuse else 1) * new + 1, n_actions)
@@ -269,7 +289,7 @@ class MCTSSearch(TreeSearch, WarmStartable):
         """
         in_flight = int(self.tree.headers["in_flight"].sum())
         if in_flight:
-            raise ValueError(f"advance wants all answers told or dropped; {in_flight} are awaited")
+            raise ValueError(f"advance needs all answers told or dropped; {in_flight} are awaited")
         for b, action in enumerate(actions.tolist()):
             advance_root(self.tree.block, b, action)
 
@@ -321,11 +341,14 @@ class MCTSSearch(TreeSearch, WarmStartable):
         return normalized(weights)
 
 
-def _reused(tree: Tree, root: Expansion) -> Tree:
+def _reused(tree: Tree, root: Expansion, n_actions: int) -> Tree:
     """The tree of an earlier search after `advance`, with new roots in the rows that start anew."""
+    if tree.n_actions != n_actions:
+        raise ValueError(f"after was a search over {tree.n_actions} actions, this is one over {n_actions}; 0: sampled")
     if tree.rows != len(root.value):
         raise ValueError(f"after was a search over {tree.rows} rows, this is one over {len(root.value)}")
     lost = (tree.root < 0) | (as_numpy(root.discount, "discount", (tree.rows,)) == 0)
+    tree.faults = {}
     if lost.any():
         tree.restart(root, np.flatnonzero(lost))
     tree.headers["simulations"] = 0

@@ -25,6 +25,7 @@ from .nodes import (
     find_next_action,
     free,
     resolve,
+    set_path,
     view_headers,
     view_nodes,
 )
@@ -270,10 +271,15 @@ def advance_root(block: Any, b: int, action: int) -> None:
 
 @njit
 def reroot(nodes: Any, header: Any, child: int) -> None:
-    """Make `child` the root and free all nodes that are not below it; no id changes."""
-    keep = subtree(nodes, child)
+    """Make `child` the root and free all nodes that are not below it; no id changes.
+
+    Path returns and path discounts are computed anew from this root: relative to the first one their differences would
+    lose all digits after many decisions.
+    """
     header.root = child
     nodes[child].parent, nodes[child].next_sibling = -1, -1
+    nodes[child].path_return, nodes[child].path_discount = 0.0, 1.0
+    keep = subtree(nodes, child)
     header.free_list = -1
     for node in range(header.next_id - 1, -1, -1):
         if not keep[node]:
@@ -282,7 +288,7 @@ def reroot(nodes: Any, header: Any, child: int) -> None:
 
 @njit
 def subtree(nodes: Any, top: int) -> Any:
-    """Which nodes of a row are `top` or below it, bool [N]."""
+    """Which nodes of a row are `top` or below it, bool [N]; sets path return and path discount of those below."""
     below = np.zeros(len(nodes) - 1, np.bool_)
     below[top] = True
     node = top
@@ -296,3 +302,4 @@ def subtree(nodes: Any, top: int) -> Any:
                 return below
             node = nodes[node].next_sibling
         below[node] = True
+        set_path(nodes[node], nodes[nodes[node].parent])

@@ -43,13 +43,13 @@ NODE = record_type(
         ("open_children", "i4"),  # distinct children that are not exhausted
         ("children", "i4"),  # distinct children, those in flight included
         ("samples", "i4"),  # actions opened, those that led to duplicates included
-        ("depth", "i4"),  # steps from the first root
+        ("depth", "i4"),  # steps from the first root, also after `reroot`
         ("event_index", "i4"),  # place of the evaluation in the order of the row's evaluations, 0 at the first root
         ("multiplicity", "i4"),  # how many opened actions lead to this state: 1 + its duplicates
         ("opened_out_of_order", "i4"),  # 1: the opened actions are not those of the highest priors
         ("prior_value", "f4"),  # the model's own value of the state
-        ("path_return", "f4"),  # discounted sum of rewards from the first root to here
-        ("path_discount", "f4"),  # product of discounts from the first root to here
+        ("path_return", "f4"),  # discounted sum of rewards from the root to here
+        ("path_discount", "f4"),  # product of discounts from the root to here
         ("terminal", "i4"),  # ONGOING, SOLVED or DEAD_END
         ("duplicate_of", "i4"),  # id of the earlier sibling that is the same state, -1: none
         ("padding", "i4", 5),
@@ -81,8 +81,8 @@ UNUSED, AWAITED, EVALUATED, DUPLICATE = range(4)
 ONGOING, SOLVED, DEAD_END = range(3)
 """Values of `terminal`: the episode goes on, ends in a solution, ends without one."""
 
-RUNNING, BUDGET, EXHAUSTED, CONVERGED, STALLED = range(5)
-STOP_REASONS = ("", "budget", "exhausted", "converged", "stalled")
+RUNNING, BUDGET, EXHAUSTED, CONVERGED, STALLED, INVALID = range(6)
+STOP_REASONS = ("", "budget", "exhausted", "converged", "stalled", "invalid")
 """Why the search of a row has ended, as a stop code and as the word for it."""
 
 
@@ -191,6 +191,13 @@ def update_min_max(header: Any, q: float) -> None:
 
 
 @inlined
+def set_path(node: Any, above: Any) -> None:
+    """Set path return and path discount of a node from those of its parent `above`."""
+    node.path_return = above.path_return + above.path_discount * node.reward
+    node.path_discount = above.path_discount * node.discount
+
+
+@inlined
 def path_value(node: Any) -> float:
-    """Return from the first root to a node plus the discounted value there."""
+    """Return from the root to a node plus the discounted value there."""
     return node.path_return + node.path_discount * node.prior_value

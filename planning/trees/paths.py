@@ -165,7 +165,7 @@ class PathsSearch(TreeSearch):
 
     def _write(self, query: EdgeQuery, answer: Expansion) -> int:
         bad = super()._write(query, answer)
-        if bad < 0:
+        if bad == -1:
             mark_exhausted(self.tree.block, self.settings.view(np.int64), query.row, query.node)
         return bad
 

@@ -24,6 +24,9 @@ from ..interface import (
     Size,
     WarmStartable,
 )
+from ..messages import EVALUATIONS
+from ..settings_checks import check_choices, check_integers, check_numbers
+from ..spaces import indexed_only
 from .layers import LayeredSearch
 from .nodes import BUDGET, EXHAUSTED, ONGOING, RUNNING, STALLED
 from .rebase_kernels import open_children
@@ -51,12 +54,9 @@ class Rebase:
     evaluate: Evaluate = "all"
 
     def __post_init__(self) -> None:
-        for name in ("width", "horizon"):
-            given = getattr(self, name)
-            if given is not None and given < 1:
-                raise ValueError(f"{name} is at least 1, got {given}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is above 0, got {self.temperature}")
+        check_integers(self, 1, "width", "horizon", optional=True)
+        check_numbers(self, "temperature", above=0)
+        check_choices(self, evaluate=EVALUATIONS)
 
     def begin(
         self, root: Expansion, actions: ActionSpace, size: Size, *, keys: Keys, after: WarmStartable | None = None
@@ -65,11 +65,7 @@ class Rebase:
 
         Errors: ValueError for `BoxActions`.
         """
-        if not isinstance(actions, IndexedActions):
-            raise ValueError(
-                "Rebase wants indexed actions; offer the vectors of BoxActions one by one: DiscretizedActions(model, n)"
-            )
-        return RebaseSearch(self, root, actions, size)
+        return RebaseSearch(self, root, indexed_only(actions, "Rebase"), size)
 
 
 class RebaseSearch(LayeredSearch):

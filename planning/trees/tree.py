@@ -54,10 +54,22 @@ def address_of(x: Any, shape: tuple[int, ...]) -> int:
     return 0
 
 
+def root_faults(logits: NDArray[np.float32], discount: NDArray[np.float32]) -> dict[int, str]:
+    """For each row whose root cannot be planned from what is wrong with its logits [B, A] ([0, 0]: none)."""
+    if not logits.size:
+        return {}
+    ongoing = discount != 0
+    missing = np.flatnonzero(ongoing & ~np.isfinite(logits).any(1))
+    wrong = np.flatnonzero(ongoing & np.isnan(logits).any(1))
+    faults = dict.fromkeys(missing.tolist(), "the root has no action")
+    return faults | dict.fromkeys(wrong.tolist(), "the root's logits are NaN")
+
+
 class Tree:
     """B trees of at most `capacity` nodes each, roots included, with `n_actions` actions a node (0: unbounded).
 
     block: int32 [B, capacity + 1, WORDS], what kernels take. priors: float32 [B, capacity, n_actions].
+    faults: what is wrong with the roots that cannot be planned from.
     nodes, headers: the same memory as structured arrays, `tree.nodes["visits"][row, node]`.
     """
 
@@ -67,7 +79,9 @@ class Tree:
         self.block = np.zeros((rows, capacity + 1, WORDS), np.int32)
         self.priors = np.zeros((rows, capacity, n_actions), np.float32)
         discount, value = as_numpy(root.discount, "discount", (rows,)), as_numpy(root.value, "value", (rows,))
-        finite = init_roots(self.block, self.priors, discount, value, self.logits_of(root, rows))
+        logits = self.logits_of(root, rows)
+        finite = init_roots(self.block, self.priors, discount, value, logits)
+        self.faults = root_faults(logits, discount)
         if finite < min(rows, 1):
             raise ModelError("the model's start has no finite value, or a discount that is not finite")
 
@@ -88,6 +102,7 @@ class Tree:
     def restart(self, root: Expansion, rows: Any) -> None:
         """Make new trees in the rows at these places (int [M]) from their part of `root` [B]."""
         fresh = Tree(root, 1, self.n_actions)
+        self.faults = {row: fault for row, fault in fresh.faults.items() if row in rows}
         self.block[rows], self.priors[rows] = 0, 0
         self.block[rows, 0], self.block[rows, self.capacity] = fresh.block[rows, 0], fresh.block[rows, 1]
         self.priors[rows, 0] = fresh.priors[rows, 0]
@@ -176,14 +191,13 @@ class Tree:
         """Every solution with its discounted return from the root, in the order of their answers."""
         if self.headers["solutions"][row] == 0:
             return []
-        nodes, root = self.nodes[row], int(self.root[row])
-        base, scale = float(nodes["path_return"][root]), float(nodes["path_discount"][root])
+        nodes = self.nodes[row]
         ids = solutions(self.block, row)
         returns, visits = nodes["path_return"][ids].tolist(), nodes["visits"][ids].tolist()
-        return [Finished(n, (r - base) / scale, v) for n, r, v in zip(ids.tolist(), returns, visits)]
+        return [Finished(n, r, v) for n, r, v in zip(ids.tolist(), returns, visits)]
 
     def path_value(self, row: Any, node: Any) -> Any:
-        """Return from the first root to `node` plus the discounted value there, float32; works on arrays too."""
+        """Return from the root to `node` plus the discounted value there, float32; works on arrays too."""
         nodes = self.nodes[row, node]
         return nodes["path_return"] + nodes["path_discount"] * nodes["prior_value"]
 

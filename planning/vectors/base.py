@@ -30,6 +30,7 @@ class SequenceSearch(SequenceWarmStart):
     root: rows with `discount` 0 are over before they began; `value` is the plan's value until an answer was told.
     keys: int64 [B], on the device of the box, as are all tensors of the search; its counters are numpy arrays.
     iteration: [B] answers told. pending: [B] candidates that await an answer. query_keys: [B] keys of the latest query.
+    faults: what was wrong with the answers about rows that ended as "invalid".
     most_nodes: the most nodes per row that the search can use, where it is known before it begins.
     """
 
@@ -44,6 +45,7 @@ class SequenceSearch(SequenceWarmStart):
         self.query_keys = np.zeros(self.rows, dtype=np.uint64)
         over = np.broadcast_to(torch.as_tensor(root.discount).cpu().numpy() == 0, self.rows)
         self._stop_reason = np.where(over, "exhausted", "").astype(object)
+        self.faults: dict[int, str] = {}
 
     @property
     def done(self) -> Bool:
@@ -66,8 +68,10 @@ class SequenceSearch(SequenceWarmStart):
     def tell(self, query: SequenceQuery, answer: Returns) -> None:
         """The answer to a query or to some of its rows, in any order.
 
-        Errors: ValueError for rows told twice or never asked, ModelError for a wrong shape or a row without a finite
-        return; after an error the search is unchanged.
+        A row without a finite return ends as "invalid", and the others go on.
+
+        Errors: ValueError for rows told twice or never asked, ModelError for a wrong shape; after an error the search
+        is unchanged.
         """
 
     @abstractmethod
@@ -108,6 +112,12 @@ class SequenceSearch(SequenceWarmStart):
         self.pending[rows] = 0
         self.iteration[rows] += 1
 
+    def _end_invalid(self, rows: RowNumbers, valid: Bool, fault: str) -> None:
+        """End those of `rows` [M] that are not `valid` [M], because of this fault in the model's answers."""
+        ended = rows[~valid]
+        self._stop_reason[ended] = "invalid"
+        self.faults |= dict.fromkeys(ended.tolist(), fault)
+
     def _index(self, rows: RowNumbers) -> Rows:
         """`rows` as an index into tensors; the full slice where these are all rows, because it copies nothing."""
         if len(rows) == self.rows and (self.rows == 1 or bool((rows == np.arange(self.rows)).all())):
@@ -124,6 +134,7 @@ class SequenceSearch(SequenceWarmStart):
             finished=[[] for _ in range(self.rows)],
             stop_reason=self.stop_reason,
             gradient=None if gradient is None else gradient.cpu().numpy().astype(np.float32),
+            faults=dict(self.faults),
         )
 
 
@@ -141,8 +152,10 @@ def checked_returns(query: SequenceQuery, answer: Returns) -> Tensor:
     return returns
 
 
-def require_finite(rows: RowNumbers, finite: Tensor) -> None:
-    """Errors: ModelError naming those of `rows` [M] for which `finite` [M, K] is nowhere true."""
-    some = finite.cpu().numpy().any(1)
-    if not some.all():
-        raise ModelError(f"no return of row(s) {rows[~some].tolist()} is finite")
+NO_FINITE_RETURN = "the model gave no candidate a finite return"
+
+
+def any_finite(finite: Tensor) -> Bool:
+    """[M] rows of which `finite` [M, K] is true somewhere."""
+    found: Bool = finite.any(1).cpu().numpy()
+    return found

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..settings_checks import check_setting, is_number
+
 Risk = Literal["mean", "worst"] | tuple[Literal["cvar"], float]
 """The mean, the worst, or ("cvar", alpha): the conditional value at risk, the mean of the worst fraction alpha."""
 
@@ -51,11 +53,6 @@ def tail_mean(returns: Tensor, alpha: float) -> Tensor:
 
 def check_risk(risk: object) -> None:
     """Errors: ValueError for anything that is not a `Risk`."""
-    cvar = isinstance(risk, tuple) and len(risk) == 2 and risk[0] == "cvar" and 0 < risk[1] <= 1
-    check_setting(cvar or risk in ("mean", "worst"), "risk", "mean, worst or ('cvar', 0 < alpha <= 1)", risk)
-
-
-def check_setting(holds: bool, name: str, allowed: str, given: object) -> None:
-    """Errors: ValueError with the setting's name, its allowed values and the given one, unless the condition holds."""
-    if not holds:
-        raise ValueError(f"{name} is {allowed}, got {given!r}")
+    named = isinstance(risk, str) and risk in ("mean", "worst")
+    cvar = isinstance(risk, tuple) and len(risk) == 2 and risk[0] == "cvar" and is_number(risk[1]) and 0 < risk[1] <= 1
+    check_setting(named or cvar, "risk", "mean, worst or ('cvar', 0 < alpha <= 1)", risk)

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..interface import Actions, Bool, Constrained, Evaluate, Expansion, Float, Model, States
+from ..interface import Actions, Constrained, Evaluate, Expansion, Float, Model, States
+from ..settings_checks import check_integer
 from ..usage import Usage, no_usage, usage_or_one_step
 from .base import ModelWrapper, constraint_of
 
@@ -21,8 +22,7 @@ class ActionRepeat(ModelWrapper[States], Constrained[States]):
 
     def __init__(self, model: Model[States], k: int) -> None:
         super().__init__(model)
-        if k < 1:
-            raise ValueError(f"an action is repeated for at least 1 step, got {k}")
+        check_integer("k", k, 1)
         self.k = k
 
     @property
@@ -38,7 +38,8 @@ class ActionRepeat(ModelWrapper[States], Constrained[States]):
     ) -> tuple[States, Expansion]:
         total = _RepeatedStep(len(actions))
         for steps_left in reversed(range(self.k)):
-            now: Evaluate = "none" if steps_left else evaluate
+            # an end may come at any of the steps, and its reward is its score
+            now: Evaluate = "finished" if steps_left and evaluate != "none" else evaluate
             states, step = self.model.expand(states, actions, to_end=to_end, evaluate=now)
             total.add(step)
         return states, total.expansion()
@@ -69,7 +70,7 @@ class _RepeatedStep:
         self.spent: Usage = no_usage(rows)
         self.value: Float = np.zeros(0, np.float32)
         self.logits: Float | None = None
-        self.dead_end: Bool | None = None
+        self.dead_end: Tensor | None = None
 
     def add(self, step: Expansion) -> None:
         reward, discount = torch.as_tensor(step.reward), torch.as_tensor(step.discount)
@@ -77,10 +78,10 @@ class _RepeatedStep:
         # where and not a product: a model's numbers after an end may be NaN
         self.reward = self.reward + torch.where(alive, self.discount * reward, 0.0)
         self.discount = torch.where(alive, self.discount * discount, 0.0)
-        self.value, self.logits = step.value, step.logits
         if step.dead_end is not None:
-            died: Bool = alive.cpu().numpy() & np.asarray(step.dead_end, bool)
-            self.dead_end = died if self.dead_end is None else self.dead_end | died
+            here = alive & torch.as_tensor(step.dead_end)
+            self.dead_end = here if self.dead_end is None else self.dead_end | here
+        self.value, self.logits = step.value, step.logits
         charged = usage_or_one_step(step.usage, len(reward))
         self.charged = self.charged + charged
         self.spent = self.spent + (charged if step.spent is None else step.spent)
@@ -88,4 +89,5 @@ class _RepeatedStep:
     def expansion(self) -> Expansion:
         reward, discount = torch.as_tensor(self.reward), torch.as_tensor(self.discount)
         value = torch.where(discount > 0, torch.as_tensor(self.value), 0.0)
-        return Expansion(reward, discount, value, self.logits, self.charged, self.spent, dead_end=self.dead_end)
+        dead_end = None if self.dead_end is None else self.dead_end.numpy(force=True)
+        return Expansion(reward, discount, value, self.logits, self.charged, self.spent, dead_end=dead_end)

@@ -29,6 +29,7 @@ from ..interface import (
     Stochastic,
 )
 from ..rollout import take, violation_of
+from ..settings_checks import check_setting, is_number
 from .base import ModelWrapper, constraint_of
 
 
@@ -43,8 +44,8 @@ class Penalised(ModelWrapper[States]):
 
     def __init__(self, model: Model[States], weight: float, power: int = 1) -> None:
         super().__init__(model)
-        if not weight >= 0 or power not in (1, 2):
-            raise ValueError(f"weight is at least 0 and power 1 or 2, got {weight} and {power}")
+        check_setting(is_number(weight) and weight >= 0, "weight", "at least 0 and finite", weight)
+        check_setting(power in (1, 2), "power", "1 or 2", power)
         self.constrained = constraint_of(model)
         self.weight, self.power = weight, power
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..interface import Actions, BoxActions, Constrained, DiscreteActions, Evaluate, Expansion, Model, States
+from ..settings_checks import check_integer
 from ..spaces import action_indices
 from .base import ModelWrapper, constraint_of
 
@@ -25,8 +26,7 @@ class DiscretizedActions(ModelWrapper[States], Constrained[States]):
         box = model.actions
         if not isinstance(box, BoxActions):
             raise ValueError(f"DiscretizedActions needs a model over BoxActions, this one has {box}")
-        if n < 2:
-            raise ValueError(f"DiscretizedActions needs at least 2 values per component, got {n}")
+        check_integer("n, the values per component,", n, 2)
         axes = [torch.linspace(low, high, n).tolist() for low, high in zip(box.low.tolist(), box.high.tolist())]
         self.table = torch.tensor(list(itertools.product(*axes)), dtype=box.low.dtype, device=box.low.device)
 

@@ -27,6 +27,7 @@ from ..interface import (
 )
 from ..noise import fold, normals
 from ..rollout import particles_of, take
+from ..settings_checks import check_integer, check_setting, is_number
 from .base import ModelWrapper, constraint_of
 
 
@@ -53,8 +54,8 @@ class NoisyActions(ModelWrapper[object], Stochastic[object], Constrained[object]
         super().__init__(cast("Model[object]", model))
         if particles_of(model) > 1 or not isinstance(model.actions, BoxActions):
             raise ValueError("NoisyActions needs a model over vectors that has no particles of its own")
-        if not std >= 0 or particles < 2:
-            raise ValueError(f"std is at least 0 and particles at least 2, got {std} and {particles}")
+        check_setting(is_number(std) and std >= 0, "std", "at least 0 and finite", std)
+        check_integer("particles", particles, 2)
         self.std, self.particles, self.box = std, particles, model.actions
 
     @property

@@ -19,6 +19,7 @@ from dataclasses import replace
 import torch
 
 from ..interface import Actions, Evaluate, Expansion, Model, States
+from ..settings_checks import check_setting, is_number
 from .base import ModelWrapper
 
 
@@ -33,8 +34,8 @@ class LambdaReturn(ModelWrapper[States]):
 
     def __init__(self, model: Model[States], lambda_: float) -> None:
         super().__init__(model)
-        if not 0 < lambda_ <= 1:
-            raise ValueError(f"lambda_ is above 0 and at most 1, got {lambda_}; for one step alone plan with horizon=1")
+        allowed = "above 0 and at most 1 (for one step alone plan with horizon=1)"
+        check_setting(is_number(lambda_) and 0 < lambda_ <= 1, "lambda_", allowed, lambda_)
         self.lambda_ = lambda_
 
     def expand(

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..interface import (
     Actions,
     BoxActions,
+    Constrained,
     Evaluate,
     Expansion,
     Float,
@@ -24,6 +25,7 @@ from ..interface import (
 )
 from ..noise import fold, uniforms
 from ..rollout import ReturnSum, take
+from ..settings_checks import check_integer
 from ..usage import usage_or_one_step
 from .base import ModelWrapper
 
@@ -41,12 +43,11 @@ class RolloutValue(ModelWrapper[States]):
     ones are compared under common random numbers. Therefore states must hold tensors unless the policy is a callable.
     """
 
-    passed_on = (Remembering, Observed)
+    passed_on = (Constrained, Remembering, Observed)
 
     def __init__(self, model: Model[States], horizon: int, policy: Policy[States] = "logits", *, seed: int = 0) -> None:
         super().__init__(model)
-        if horizon < 1:
-            raise ValueError(f"horizon is at least 1, got {horizon}")
+        check_integer("horizon", horizon, 1)
         if not callable(policy) and policy not in ("logits", "uniform"):
             raise ValueError(f"policy is 'logits', 'uniform' or a callable, got {policy!r}")
         self.horizon, self.policy, self.seed = horizon, policy, seed
@@ -56,43 +57,43 @@ class RolloutValue(ModelWrapper[States]):
         return self.model.cost * (1 + self.horizon)
 
     def start(self, problems: object) -> tuple[States, Expansion]:
-        states, said = self.model.start(problems)
-        return states, self._with_values(states, said)
+        states, expansion = self.model.start(problems)
+        return states, self._with_values(states, expansion)
 
     def expand(
         self, states: States, actions: Actions, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[States, Expansion]:
-        reached, said = self.model.expand(states, actions, to_end=to_end, evaluate=evaluate)
-        return reached, self._with_values(reached, said) if evaluate == "all" else said
+        reached, expansion = self.model.expand(states, actions, to_end=to_end, evaluate=evaluate)
+        return reached, self._with_values(reached, expansion) if evaluate == "all" else expansion
 
     @torch.no_grad()
-    def _with_values(self, states: States, said: Expansion) -> Expansion:
-        """`said` with the values of its live states replaced and the cost of their rollouts added."""
-        discount = torch.as_tensor(said.discount)
+    def _with_values(self, states: States, expansion: Expansion) -> Expansion:
+        """`expansion` with the values of its live states replaced and the cost of their rollouts added."""
+        discount = torch.as_tensor(expansion.discount)
         live = torch.nonzero(discount != 0)[:, 0]
         value = torch.zeros_like(discount)
-        usage = usage_or_one_step(said.usage, len(discount)).copy()
-        spent = usage.copy() if said.spent is None else said.spent.copy()
+        usage = usage_or_one_step(expansion.usage, len(discount)).copy()
+        spent = usage.copy() if expansion.spent is None else expansion.spent.copy()
         if len(live):
             run = ReturnSum(len(live), value)
-            logits = None if said.logits is None else torch.as_tensor(said.logits)[live]
+            logits = None if expansion.logits is None else torch.as_tensor(expansion.logits)[live]
             value[live] = self._rollout(take(states, live), logits, run)
             more_usage, more_spent = run.usage_per_problem(len(live))
             rows = live.cpu().numpy()
             usage[rows] += more_usage
             spent[rows] += more_usage if more_spent is None else more_spent
-        return replace(said, value=value, usage=usage, spent=spent)
+        return replace(expansion, value=value, usage=usage, spent=spent)
 
     def _rollout(self, states: States, logits: Float | None, run: ReturnSum) -> Tensor:
         """Returns [K] of following the policy from K states."""
         for step in range(self.horizon):
             last = step == self.horizon - 1
             actions = self._sampled(states, logits, step)
-            states, said = self.model.expand(states, actions, evaluate="all" if last else "none")
-            run.add_usage(said)
-            run.add(said.reward, said.discount)
-            logits = said.logits
-        return run.bootstrapped("value", said.value)
+            states, expansion = self.model.expand(states, actions, evaluate="all" if last else "finished")
+            run.add_usage(expansion)
+            run.add(expansion.reward, expansion.discount)
+            logits = expansion.logits
+        return run.bootstrapped("value", expansion.value)
 
     def _sampled(self, states: States, logits: Float | None, step: int) -> Actions:
         if not isinstance(self.policy, str):
@@ -107,6 +108,16 @@ class RolloutValue(ModelWrapper[States]):
             return _uniform_index(space, logits, uniforms(bits, 0, dtype=torch.float64))
         cumulative = torch.softmax(torch.as_tensor(logits).to(bits.device, torch.float64), -1).cumsum(-1)
         return _inverse_cdf(cumulative, uniforms(bits, 0, dtype=torch.float64))
+
+
+def rollout_value(
+    model: Model[States], horizon: int, policy: Policy[States] = "logits", *, seed: int = 0
+) -> RolloutValue[States]:
+    """The model with values by rollouts of `horizon` steps under a policy; the arguments are those of `RolloutValue`.
+
+    Errors: ValueError for a horizon below 1 and for an unknown policy.
+    """
+    return RolloutValue(model, horizon, policy, seed=seed)
 
 
 def _uniform_index(space: IndexedActions, logits: Float | None, uniform: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..interface import Actions, Evaluate, Expansion, Model, Observed, States, Valued, offered
+from ..settings_checks import check_setting, is_number
 from .base import ModelWrapper
 
 ValueFn = Callable[[Tensor], Tensor]
@@ -34,8 +35,7 @@ class TerminalValue(ModelWrapper[States], Valued[States]):
 
     def __init__(self, model: Model[States], value: ValueFn, gamma: float = 1.0) -> None:
         super().__init__(model)
-        if not 0.0 < gamma <= 1.0:
-            raise ValueError(f"gamma is in (0, 1], got {gamma}")
+        check_setting(is_number(gamma) and 0 < gamma <= 1, "gamma", "in (0, 1]", gamma)
         self.value, self.gamma = value, gamma
 
     def start(self, problems: object) -> tuple[States, Expansion]:
@@ -46,7 +46,7 @@ class TerminalValue(ModelWrapper[States], Valued[States]):
     def expand(
         self, states: States, actions: Actions, *, to_end: bool = False, evaluate: Evaluate = "all"
     ) -> tuple[States, Expansion]:
-        inner: Evaluate = "none" if evaluate == "all" else evaluate
+        inner: Evaluate = "finished" if evaluate == "all" else evaluate  # ends keep their scores
         reached, step = self.model.expand(states, actions, to_end=to_end, evaluate=inner)
         step.discount = torch.as_tensor(step.discount) * self.gamma
         step.value = value_of(self.state_value, reached, step.discount, evaluate)

@@ -13,6 +13,7 @@ from forethought.control import PENDULUM, AnalyticModel, MLPConfig, MLPModel, MP
 from forethought.control.world_models.mlp.net import MLPNet
 from forethought.planning import CEM, DDP, ICEM, ILQR, Budget, GradientShooting, WarmStarted, plan
 from forethought.planning.testing.check_model import check_model
+from forethought.planning.usage import NODES
 from forethought.planning.wrappers.action_repeat import ActionRepeat
 from forethought.planning.wrappers.terminal_value import TerminalValue
 
@@ -43,7 +44,7 @@ def test_a_network_is_differentiable_by_states_and_actions_and_not_by_its_weight
 def test_they_improve_on_doing_nothing_on_every_model_of_vectors(planner: Any, model: Any) -> None:
     idle = plan(CEM(horizon=15, population=1, iterations=1), model, SEEN, Budget(nodes=10_000)).plan
     outcome = plan(planner, model, SEEN, Budget(nodes=6000))
-    assert (outcome.plan.value > idle.value).all() and (outcome.charged[:, 0] <= 6000).all()
+    assert (outcome.plan.value > idle.value).all() and (outcome.charged[:, NODES] <= 6000).all()
     assert (outcome.plan.actions.abs() <= 2).all() and outcome.plan.gradient is not None
 
 
@@ -64,7 +65,7 @@ def test_they_hold_the_pendulum_up_under_model_predictive_control(planner: Any) 
     for _ in range(25):
         actions, outcome = agent.decide(states)
         states, _, _ = Pendulum().step(states, torch.tensor(np.array(actions)))
-        assert (outcome.charged[:, 0] <= 1024).all()
+        assert (outcome.charged[:, NODES] <= 1024).all()
     assert (states.abs() < 0.05).all()
 
 

@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 
 from forethought.control import (
     CARTPOLE,
     PENDULUM,
-    ActionRepeat,
     AnalyticModel,
-    DiscretizedActions,
     MPCPolicy,
     Pendulum,
     collect,
@@ -20,17 +17,13 @@ from forethought.control import (
     view,
     view_of,
 )
-from forethought.planning import CEM, MCTS, BestOfN, Budget
+from forethought.planning import CEM, MCTS, ActionRepeat, BestOfN, Budget, DiscretizedActions, GaussianSettings
+from forethought.planning.usage import NODES
 from forethought.planning.wrappers.base import steps_per_action, to_environment
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def test_mcts_balances_the_real_cartpole_where_random_actions_do_not():
-    model = view(CARTPOLE, CARTPOLE.analytic(), "mcts")
+    model = view(CARTPOLE, CARTPOLE.analytic(), "trees")
     played = run_episodes(MCTS(leaves=4), model, CARTPOLE, [0, 1], 8, max_episode_steps=100)
     assert played.returns.tolist() == [100.0, 100.0]
     assert played.lengths.tolist() == [100, 100]
@@ -39,7 +32,11 @@ def test_mcts_balances_the_real_cartpole_where_random_actions_do_not():
 
 def test_cem_swings_the_real_pendulum_up():
     played = run_episodes(
-        CEM(**PENDULUM.settings["cem"]), view(PENDULUM, PENDULUM.analytic(), "cem"), PENDULUM, [0, 1, 2], 240
+        CEM(horizon=20, smoothing=0.1, vectors=GaussianSettings(std=1.0)),
+        view(PENDULUM, PENDULUM.analytic(), "sequences"),
+        PENDULUM,
+        [0, 1, 2],
+        240,
     )
     assert played.returns.mean() > -300 > -700 > random_episodes(PENDULUM, [0, 1, 2]).mean()
     per = played.per_decision()
@@ -64,8 +61,8 @@ def test_an_episode_that_is_over_is_neither_stepped_nor_charged():
     played = run_episodes(MCTS(leaves=2), model, CARTPOLE, [0, 1, 2, 3], 3, max_episode_steps=80)
     assert len(set(played.lengths.tolist())) > 1
     assert played.returns.tolist() == played.lengths.tolist()
-    assert (played.charged[:, 0] <= 3 * played.lengths).all()
-    assert (played.charged[:, 0] > 0).all()
+    assert (played.charged[:, NODES] <= 3 * played.lengths).all()
+    assert (played.charged[:, NODES] > 0).all()
 
 
 def test_the_environment_is_given_vectors_one_step_at_a_time_under_action_repeat():
@@ -73,7 +70,7 @@ def test_the_environment_is_given_vectors_one_step_at_a_time_under_action_repeat
     assert steps_per_action(model) == 4 and not MCTS().reuse
     assert to_environment(model, np.array([2])).tolist() == [[2.0]]
     played = run_episodes(MCTS(), model, PENDULUM, [0], 24, max_episode_steps=5)
-    assert played.lengths[0] == 5 and played.charged[0, 0] == 5 * 24
+    assert played.lengths[0] == 5 and played.charged[0, NODES] == 5 * 24
     agent = MPCPolicy(CEM(), ActionRepeat(AnalyticModel(Pendulum()), 2), 8)
     assert not agent.warm
 
@@ -106,17 +103,17 @@ def test_caps_and_names_are_checked():
         run_episodes(CEM(), PENDULUM.analytic(), PENDULUM, [0])
     with pytest.raises(ValueError, match="there are pendulum, cartpole"):
         task_named("acrobot")
-    with pytest.raises(ValueError, match="there are cem, mppi"):
-        view(PENDULUM, PENDULUM.analytic(), "dfs")
+    with pytest.raises(ValueError, match="no view for planners of graphs; it has trees, sequences, derivatives"):
+        view(PENDULUM, PENDULUM.analytic(), "graphs")
     with pytest.raises(ValueError, match="discrete"):
-        view_of(CARTPOLE, "mcts", bins=3)
+        view_of(CARTPOLE, "trees", bins=3)
 
 
 def test_views_are_described():
     assert (
-        describe(PENDULUM, "mcts", terminal_value=False, action_repeat=4)
+        describe(PENDULUM, "trees", terminal_value=False, action_repeat=4)
         == "5 values a component, action repeat 4, no terminal value"
     )
-    assert describe(CARTPOLE, "cem").startswith("the environment's actions, terminal value BalanceValue")
-    assert view(PENDULUM, PENDULUM.analytic(), "bfs", action_repeat=4, terminal_value=False).cost == 4
+    assert describe(CARTPOLE, "sequences").startswith("the environment's actions, terminal value BalanceValue")
+    assert view(PENDULUM, PENDULUM.analytic(), "trees", action_repeat=4, terminal_value=False).cost == 4
     assert not PENDULUM.discrete and CARTPOLE.discrete

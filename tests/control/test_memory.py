@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import AnalyticModel, DiscretizedActions, MLPConfig, MLPModel, MPCPolicy, Pendulum
+from forethought.control import AnalyticModel, MLPConfig, MLPModel, MPCPolicy, Pendulum
 from forethought.control.world_models.mlp.net import MLPNet
-from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, GaussianSettings, plan
+from forethought.planning import CEM, ILQR, MCTS, MPPI, Beam, Budget, DiscretizedActions, GaussianSettings, plan
 from forethought.planning.testing.problems import TargetProblem
+from forethought.planning.usage import NODES
 
 STATM = Path("/proc/self/statm")
 MIB = 2**20
@@ -64,26 +65,25 @@ def test_a_budget_in_nodes_is_not_cut_however_large():
     outcome = plan(
         CEM(horizon=10, iterations=2), TargetProblem(torch.tensor([0.6])), [0.0, 0.0, 0.0], Budget(nodes=200_000)
     )
-    assert (outcome.charged[:, 0] == 200_000).all()
+    assert (outcome.charged[:, NODES] == 200_000).all()
     tree = plan(Beam(), DiscretizedActions(AnalyticModel(Pendulum()), 5), SEEN, Budget(nodes=70_000))
-    assert tree.charged[0, 0] == 70_000
+    assert tree.charged[0, NODES] == 70_000
 
 
 LARGE = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30,) * 2)
 import torch
-torch.set_num_threads(1)
 from forethought.evals.bench.mpc import OBSERVATION, models
 from forethought.planning import CEM, Budget, plan
+from forethought.planning.usage import NODES
 nodes = 16_384 * 50
 outcome = plan(CEM(horizon=50, population=16_384, iterations=1), models()["mlp"], OBSERVATION, Budget(nodes=nodes))
-assert outcome.charged[0, 0] == nodes, outcome.charged
+assert outcome.charged[0, NODES] == nodes, outcome.charged
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_16384_candidates_of_50_steps_fit_in_4_gib():
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

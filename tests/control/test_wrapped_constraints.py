@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.control import ActionRepeat, AnalyticModel, CartPole, DiscretizedActions, Pendulum, TerminalValue
-from forethought.planning import CEM, MCTS, Budget, Masked, Penalised, SequenceQuery, plan
+from forethought.control import AnalyticModel, CartPole, Pendulum
+from forethought.planning import (
+    CEM,
+    MCTS,
+    ActionRepeat,
+    Budget,
+    DiscretizedActions,
+    Masked,
+    Penalised,
+    SequenceQuery,
+    TerminalValue,
+    plan,
+)
 from forethought.planning.interface import Constrained, offered
 from forethought.planning.rollout import rollout
 

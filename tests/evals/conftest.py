@@ -153,3 +153,9 @@ def faked(monkeypatch):
 
     monkeypatch.setattr("forethought.evals.runners.text_runner.load", load)
     return made, settings
+
+
+@pytest.fixture
+def fake_engine():
+    """The class of the engine that `faked` puts in place of the real one."""
+    return FakeEngine

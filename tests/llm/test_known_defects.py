@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import LineEngine, text_model
 
-from forethought.evals.planners import TEXT_PLANNERS
+from forethought.evals.planners import TextSettings, planner_named, planners_for_text
 from forethought.evals.records.summary import summarize
 from forethought.evals.runners.grid import Job, failed_row, usage_dicts
 from forethought.evals.runners.text_solver import TextSolver
@@ -60,10 +60,10 @@ class Task:
         return grade_numeric(text, problem.answer)
 
 
-@pytest.mark.parametrize("name", TEXT_PLANNERS)
+@pytest.mark.parametrize("name", planners_for_text())
 async def test_unfinished_candidates_are_never_reported_as_answers(name):
     text = model(("c is 4\n",), steps=3)
-    solver = TextSolver(text, Task(), {name: TEXT_PLANNERS[name](4, 3)})
+    solver = TextSolver(text, Task(), {name: planner_named(name).for_text(TextSettings(4, 3))})
     solved = await solver(Job(name, 9, Problem("p", "How many?", "4"), 0))
     assert solved.fields["answer"] is None and not solved.fields["correct"] and not solved.fields["finished"]
     assert all(told == {"answer": None, "correct": False} for told in solved.fields["by_rule"].values())

@@ -6,11 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 
 from forethought.planning.testing.problems import Table
-
-torch.set_num_threads(1)
 
 
 def make_table(

@@ -24,9 +24,9 @@ from forethought.planning.testing.problems import Table, TargetProblem, bandit, 
 from forethought.planning.trees.beam import Beam
 from forethought.planning.trees.mcts import WideningSettings
 from forethought.planning.trees.nodes import AWAITED
+from forethought.planning.usage import GENERATED_TOKENS, MODEL_CALLS, NODES
 
 MakeTable = Callable[..., Table]
-NODES, CALLS, TOKENS = (UNITS.index(u) for u in ("nodes", "model_calls", "generated_tokens"))
 
 
 @dataclass
@@ -74,8 +74,8 @@ class Awaited:
         reached, said = self.model.expand(batch, actions, to_end=to_end, evaluate=evaluate)
         if self.usage:
             said.usage = np.zeros((len(actions), len(UNITS)))
-            said.usage[:, [NODES, CALLS]] = 1
-            said.usage[:, TOKENS] = [self.draw.randint(1, self.most_tokens) for _ in actions]
+            said.usage[:, [NODES, MODEL_CALLS]] = 1
+            said.usage[:, GENERATED_TOKENS] = [self.draw.randint(1, self.most_tokens) for _ in actions]
         return list(reached), said
 
 
@@ -107,7 +107,7 @@ def test_caps_hold_under_any_concurrency(seed: int, leaves: int, cap: int, unit:
     column = UNITS.index(unit)
     assert done.charged[0, column] <= cap
     assert done.charged[0, column] > cap - (3 if unit == "generated_tokens" else 1) or done.search.done[0]
-    assert done.charged[0, CALLS] == model.opened
+    assert done.charged[0, MODEL_CALLS] == model.opened
     assert not done.search.tree.nodes["pending"][0].any()
     assert model.most_flying <= leaves or not isinstance(planner, MCTS)
     np.testing.assert_allclose(sum(done.node_usage.values()), done.charged[0])
@@ -147,11 +147,11 @@ def test_seconds_are_a_stop_time_after_which_nothing_starts(leaves: int, monkeyp
 def test_a_plan_always_answers_and_closing_is_outside_the_cap_inside_the_ledger(charges: bool) -> None:
     model = Awaited(chain(12, sampled=True), most_tokens=3, usage=charges)
     done = asyncio.run(aplan(MCTS(), model, 0, Budget(nodes=1)))
-    assert done.charged[0, NODES] == 1 and model.calls == 1 + done.completion[0, CALLS]
+    assert done.charged[0, NODES] == 1 and model.calls == 1 + done.completion[0, MODEL_CALLS]
     np.testing.assert_allclose(done.spent, done.charged + done.completion)
     [end] = done.ends
     assert end.number == 12  # the state after the last
-    assert (done.completion[0, TOKENS] > 0) == charges or done.completion[0, CALLS] == 0
+    assert (done.completion[0, GENERATED_TOKENS] > 0) == charges or done.completion[0, MODEL_CALLS] == 0
 
 
 def test_what_is_finished_already_needs_no_closing() -> None:
@@ -164,7 +164,7 @@ def test_closing_gives_up_on_a_world_without_an_end(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("forethought.planning.driver.MAX_COMPLETION_STEPS", 7)
     endless = Table(np.zeros((1, 2), int), np.zeros((1, 2)), np.ones((1, 2)))
     done = asyncio.run(aplan(MCTS(), Awaited(endless), 0, Budget(nodes=3)))
-    assert done.completion[0, CALLS] == 7
+    assert done.completion[0, MODEL_CALLS] == 7
 
 
 # failures

@@ -39,6 +39,7 @@ from forethought.planning.interface import (
 )
 from forethought.planning.testing.linear_quadratic import LinearQuadratic
 from forethought.planning.testing.problems import Table, TargetProblem, chain
+from forethought.planning.usage import NODES
 from forethought.planning.wrappers.action_repeat import ActionRepeat
 from forethought.planning.wrappers.base import ModelWrapper, steps_per_action, to_environment
 from forethought.planning.wrappers.discretized_actions import DiscretizedActions
@@ -225,9 +226,9 @@ def test_a_policy_keeps_the_memory_of_a_model_that_remembers() -> None:
 def test_a_number_is_a_budget_in_nodes() -> None:
     with_number, with_budget = (plan(MCTS(), random_table(), [0, 1], b) for b in (50, Budget(nodes=50)))
     np.testing.assert_array_equal(with_number.charged, with_budget.charged)
-    assert with_number.plan.path == with_budget.plan.path and with_number.charged[0, 0] == 50
+    assert with_number.plan.path == with_budget.plan.path and with_number.charged[0, NODES] == 50
     steps = receding_horizon(MCTS(), random_table(), [0, 1], lambda a: ([1, 2], np.ones(2, bool)), 20, 2)
-    assert [o.charged[0, 0] for o in steps] == [20, 20]
+    assert [o.charged[0, NODES] for o in steps] == [20, 20]
 
 
 async def test_a_number_is_a_budget_in_nodes_when_awaited() -> None:
@@ -241,7 +242,7 @@ async def test_a_number_is_a_budget_in_nodes_when_awaited() -> None:
             return self.table.expand(states, actions, **how)
 
     outcome = await aplan(MCTS(), Awaited(), 0, 7, close=False)
-    assert outcome.charged[0, 0] <= 7
+    assert outcome.charged[0, NODES] <= 7
     assert outcome.plan.path == (await aplan(MCTS(), Awaited(), 0, Budget(nodes=7), close=False)).plan.path
 
 

@@ -61,9 +61,9 @@ def test_what_is_asked_beyond_the_first_buffer_is_in_the_journal_too(table: Call
         reached, told = model.expand(torch.stack([known[k] for k in zip(query.row, query.parent)]), query.action)
         known.update(zip(zip(query.row, query.node), reached))
         search.tell(query, told)
-    asks = [event for event in search.journal if event[0] == "ask"]
+    asks = [(held, asked) for what, held, asked in search.journal if what == "ask"]
     assert len(search.log.buffers) > 2 and len(asks) == len(seen) + 1
-    for (_, held, asked), (before, query) in zip(asks, seen):
+    for (held, asked), (before, query) in zip(asks, seen):
         np.testing.assert_array_equal(held, before)
         for name in ("row", "parent", "action", "node"):
             np.testing.assert_array_equal(getattr(asked, name), getattr(query, name))

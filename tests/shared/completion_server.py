@@ -57,6 +57,8 @@ class CompletionServer:
                 trick = self.tricks.pop(0) if self.tricks and line.startswith(b"POST") else None
                 if trick is not None:
                     wire = await trick(wire) if asyncio.iscoroutinefunction(trick) else trick(wire)
+                    # else a client that is quicker than `close` below would try this connection once more
+                    wire = wire.replace(b" X\r\n", b" X\r\nConnection: close\r\n", 1)
                 writer.write(wire or b"")
                 await writer.drain()
                 if trick is not None:
@@ -118,12 +120,9 @@ def status(code, extra=b""):
     return lambda wire: b"HTTP/1.1 %d X\r\n%sContent-Length: 4\r\n\r\nnope" % (code, extra)
 
 
-def slow(seconds):
-    async def trick(wire):
-        await asyncio.sleep(seconds)
-        return wire
-
-    return trick
+async def silence(wire):
+    """No answer until the server stops."""
+    await asyncio.Event().wait()
 
 
 TRICKS = {
@@ -138,6 +137,5 @@ TRICKS = {
     "no choices": lambda wire: wire.replace(b'"choices"', b'"chances"'),
     "no finish": lambda wire: wire.replace(b'"finish_reason"', b'"finish_raison"'),
     "not HTTP": lambda wire: b"\x16\x03\x01\x02garbage",
-    "slow": slow(1.0),
     "wrong encoding": lambda wire: wire.replace(b"HTTP/1.1 200 X\r\n", b"HTTP/1.1 200 X\r\nContent-Encoding: gzip\r\n"),
 }

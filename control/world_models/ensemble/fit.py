@@ -36,7 +36,13 @@ class EnsembleReport:
 def fit_ensemble(
     data: Transitions, config: EnsembleConfig, fit: Fit = DEFAULT_FIT
 ) -> tuple[EnsembleModel, EnsembleReport]:
-    """Train new networks on `data`. The same data, settings and seed give the same weights on one machine."""
+    """Train an ensemble, each member on a bootstrap sample of the steps (Chua et al. 2018, section 4).
+
+    data: N steps; a share of them is held out for early stopping. The same data, settings and seed give the same
+    weights on one machine. Returns the model and how well its members predict the held-out steps.
+
+    Errors: ValueError for fewer than 2 steps, and for a training that diverges.
+    """
     train, held_out = data.split(fit.held_out, fit.seed)
     pairs = [(network_inputs(config, part.obs, part.action), training_targets(part)) for part in (train, held_out)]
     net = StackedNet(config, fit.seed)
@@ -92,6 +98,8 @@ def train_members(
         best, best_epoch = torch.where(better, now, best), torch.where(better, epoch, best_epoch)
         for kept, parameter in zip(best_weights, parameters):
             kept[better] = parameter.detach()[better]
+        if fit.watch is not None:
+            fit.watch(epoch, fit.epochs)
         if bool((epoch - best_epoch >= fit.patience).all()):
             break
     with torch.no_grad():

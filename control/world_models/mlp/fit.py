@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import gymnasium
@@ -29,7 +29,7 @@ class Fit:
 
     epochs: the most passes over the data. patience: passes without a lower held-out loss after which training stops.
     batch_size: steps in a minibatch. learning_rate: of AdamW, annealed to a tenth by a cosine. weight_decay: of AdamW.
-    held_out: share of the steps, in (0, 1).
+    held_out: share of the steps, in (0, 1). watch: called after every pass with its number and the most passes.
     """
 
     epochs: int = 300
@@ -39,6 +39,7 @@ class Fit:
     weight_decay: float = 1e-5
     held_out: float = 0.1
     seed: int = 0
+    watch: Callable[[int, int], None] | None = field(default=None, repr=False, compare=False)
 
 
 DEFAULT_FIT = Fit()
@@ -84,7 +85,15 @@ def config_for(
 
 
 def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = DEFAULT_FIT) -> tuple[MLPModel, MLPReport]:
-    """Train a new network on `data`. The same data, settings and seed give the same weights on one machine."""
+    """Train a new network to predict the change of the observation (Nagabandi et al. 2018, section IV-A).
+
+    It also predicts the reward and the termination where they are not given.
+
+    data: N steps; a share of them is held out for early stopping. The same data, settings and seed give the same
+    weights on one machine. Returns the model and how well it predicts the held-out steps.
+
+    Errors: ValueError for fewer than 2 steps, and for a training that diverges.
+    """
     train, held_out = data.split(fit.held_out, fit.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fit.seed)
@@ -177,5 +186,7 @@ def train_network(
             best, without_progress, weights = now, 0, copy.deepcopy(net.state_dict())
         else:
             without_progress += 1
+        if fit.watch is not None:
+            fit.watch(epoch, fit.epochs)
     net.load_state_dict(weights)
     return epoch

@@ -6,9 +6,9 @@ const COLORS = { greedy: "#6b7280", self_consistency: "#b7791f", best_of_n: "#0d
 const SPARE = ["#be185d", "#4338ca", "#15803d", "#a16207", "#0e7490"];
 const color = p => COLORS[p] || SPARE[PLANNERS.indexOf(p) % SPARE.length];
 const $ = id => document.getElementById(id);
-const esc = s => String(s ?? "").replace(/[&<>"]/g, c => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" }[c]));
+const esc = s => String(s ?? "").replace(/[&<>"']/g, c => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" }[c]));
 const num = (x, d = 3) => x == null || !isFinite(x) ? "–" : Math.abs(x) >= 1000 ? Math.round(x).toLocaleString("en") : Math.abs(x) >= 100 ? x.toFixed(0) : x === 0 ? "0" : String(+x.toPrecision(d));
-const fix = x => CONTROL ? x.toFixed(1) : x.toFixed(3);
+const fix = x => x == null ? "–" : CONTROL ? x.toFixed(1) : x.toFixed(3);
 const sign = x => (x > 0 ? "+" : "") + fix(x);
 const brief = x => (x > 0 ? "+" : "") + (CONTROL ? x.toFixed(0) : x.toFixed(2));
 const short = x => x >= 1e12 ? +(x / 1e12).toPrecision(3) + "T" : x >= 1e9 ? +(x / 1e9).toPrecision(3) + "G" : x >= 1e6 ? x / 1e6 + "M" : x >= 1e3 ? x / 1e3 + "k" : String(+x.toPrecision(2));
@@ -43,7 +43,7 @@ function logTicks(low, high) {
 function panel(axis) {
   const W = 390, H = 310, left = 46, right = 12, top = 10, bottom = 42;
   const at = r => DATA.axes[r.planner + "|" + r.budget][axis];
-  const shown = ROWS.filter(r => at(r) > 0);
+  const shown = ROWS.filter(r => r.low != null && at(r) > 0);  // a row without an interval has nothing but failures
   if (!shown.length) return "";
   const xs = shown.map(at), x0 = Math.min(...xs) / 1.25, x1 = Math.max(...xs) * 1.25;
   let y0 = Math.min(...shown.map(r => r.low)), y1 = Math.max(...shown.map(r => r.high));
@@ -103,12 +103,12 @@ function drawRows() {
   $("ledgers").innerHTML = names.map(n => `<button class="${n === ledger ? "on" : ""}" data-n="${n}">${titles[n]}</button>`).join("");
   const units = ["nodes", "model_calls", "generated_tokens", "prompt_tokens", "cached_tokens", "value_tokens", "seconds", "flops"].filter(u => ROWS.some(r => names.some(n => r[n][u])));
   const counts = [["unanswered", r => r.n - r.answered - r.failed], ["failed", r => r.failed], ["wrong format", r => r.wrong_format]].filter(([, f]) => ROWS.some(f));
-  const low = Math.min(...ROWS.map(r => r.low)), high = Math.max(...ROWS.map(r => r.high)), S = x => 4 + 64 * (x - low) / (high - low || 1);
-  const bar = r => `<svg width="72" height="14"><line x1="${S(r.low)}" x2="${S(r.high)}" y1="7" y2="7" stroke="${color(r.planner)}" stroke-opacity=".4" stroke-width="5"/><circle cx="${S(r.score)}" cy="7" r="4" fill="${color(r.planner)}"/></svg>`;
+  const measured = ROWS.filter(r => r.low != null), low = Math.min(...measured.map(r => r.low)), high = Math.max(...measured.map(r => r.high)), S = x => 4 + 64 * (x - low) / (high - low || 1);
+  const bar = r => r.low == null ? "" : `<svg width="72" height="14"><line x1="${S(r.low)}" x2="${S(r.high)}" y1="7" y2="7" stroke="${color(r.planner)}" stroke-opacity=".4" stroke-width="5"/><circle cx="${S(r.score)}" cy="7" r="4" fill="${color(r.planner)}"/></svg>`;
   let out = `<tr><th>planner</th><th>budget</th><th>n</th><th>score</th><th>95 % interval</th><th></th><th>against</th><th>p</th>${units.map(u => `<th data-tip="${u}">${NAMES[u] || u}</th>`).join("")}${counts.map(([n]) => `<th>${n}</th>`).join("")}</tr>`, before = "";
   for (const r of ROWS) {
     const d = r.paired, kind = !d || !d.clear ? "" : d.difference > 0 ? "win" : "lose";
-    out += `<tr class="${r.planner !== before ? "first" : ""}"><td><b style="color:${color(r.planner)}">${esc(r.planner)}</b></td><td${r.note ? ` data-tip="${esc(r.note)}"` : ""}>${r.budget.toLocaleString("en")}${r.note ? "<sup>†</sup>" : ""}</td><td>${r.n}</td><td><b>${fix(r.score)}</b></td><td>${fix(r.low)} – ${fix(r.high)}</td><td>${bar(r)}</td>` +
+    out += `<tr class="${r.planner !== before ? "first" : ""}"><td><b style="color:${color(r.planner)}">${esc(r.planner)}</b></td><td${r.note ? ` data-tip="${esc(r.note)}"` : ""}>${r.budget.toLocaleString("en")}${r.note ? "<sup>†</sup>" : ""}</td><td>${r.n}</td><td><b>${r.low == null ? "–" : fix(r.score)}</b></td><td>${fix(r.low)} – ${fix(r.high)}</td><td>${bar(r)}</td>` +
       `<td class="${kind}">${d ? `${sign(d.difference)} <small>[${sign(d.low)}, ${sign(d.high)}]</small>` : "<small>–</small>"}</td><td>${d ? (d.p < 0.001 ? "&lt;0.001" : d.p.toFixed(3)) : ""}</td>` +
       units.map(u => `<td>${u === "flops" ? short(+r[ledger][u].toPrecision(3)) : num(r[ledger][u])}</td>`).join("") + counts.map(([, f]) => `<td>${f(r) || ""}</td>`).join("") + `</tr>`;
     before = r.planner;

@@ -73,7 +73,7 @@ function drawTree() {
     const r = 3.5 + 5.5 * Math.sqrt(n.visits / most), done = n.terminal === 1, twin = n.duplicate_of >= 0, root = n === view.tree[0];
     const text = root ? "" : !n.text ? "(empty line)" : n.text.length > 23 ? n.text.slice(0, 22) + "…" : n.text;
     const extra = view.folded.has(n.node) && n.children.length ? " +" : "";
-    dots += `<g class="node" data-node="${n.node}" data-tip="${esc(root ? "the question" : n.text)}"><circle cx="${n.x}" cy="${n.y}" r="${Math.min(9, r)}" fill="${root ? "#1b2330" : twin || n.terminal === 2 ? "#fff" : shadeOf(shownValue(n), low, high)}" stroke="${n.node === view.picked ? "#1b2330" : done ? "#0d9488" : "#8d99a8"}" stroke-width="${done || n.node === view.picked ? 2.4 : 0.8}"${twin ? ' stroke-dasharray="2 2"' : ""}/>${n.terminal === 2 && !twin ? `<path d="M${n.x - 3},${n.y - 3} l6,6 m0,-6 l-6,6" stroke="#c2410c" stroke-width="1.6"/>` : ""}` +
+    dots += `<g class="node" data-node="${esc(n.node)}" data-tip="${esc(root ? "the question" : n.text)}"><circle cx="${n.x}" cy="${n.y}" r="${Math.min(9, r)}" fill="${root ? "#1b2330" : twin || n.terminal === 2 ? "#fff" : shadeOf(shownValue(n), low, high)}" stroke="${n.node === view.picked ? "#1b2330" : done ? "#0d9488" : "#8d99a8"}" stroke-width="${done || n.node === view.picked ? 2.4 : 0.8}"${twin ? ' stroke-dasharray="2 2"' : ""}/>${n.terminal === 2 && !twin ? `<path d="M${n.x - 3},${n.y - 3} l6,6 m0,-6 l-6,6" stroke="#c2410c" stroke-width="1.6"/>` : ""}` +
       `<text x="${n.x + 12}" y="${n.y - (n.drawn.length && !root ? 8 : -4)}" style="paint-order:stroke;stroke:#fff;stroke-width:3px;font-weight:${n.best ? 600 : 400}${twin ? ";fill:#8d99a8" : ""}">${esc(text)}${extra}</text></g>`;
   };
   drawSubtree(view.tree[0]);
@@ -94,7 +94,7 @@ function detail(id) {
   for (let at = n; at && at.up; at = at.up) path.unshift(at);
   const facts = [["model's value", num(n.prior_value)], ["reward", num(n.reward)], ["mean return", num(n.value)], ["visits", n.visits], ["slot", n.slot], ["evaluated as", `${n.order}.`], ["node", n.node]];
   if (n.tokens != null) facts.push(["tokens", num(n.tokens)]);
-  $("detail").innerHTML = `<h3>${path.length ? "From the question to this step" : "The question"}</h3><ol>${path.map(s => `<li>${esc(s.text)} <small style="color:var(--soft)">${num(shownValue(s), 2)}</small></li>`).join("")}</ol><dl>${facts.map(([k, v]) => `<dt>${k}</dt><dd>${v}</dd>`).join("")}</dl>`;
+  $("detail").innerHTML = `<h3>${path.length ? "From the question to this step" : "The question"}</h3><ol>${path.map(s => `<li>${esc(s.text)} <small style="color:var(--soft)">${num(shownValue(s), 2)}</small></li>`).join("")}</ol><dl>${facts.map(([k, v]) => `<dt>${k}</dt><dd>${esc(v)}</dd>`).join("")}</dl>`;
 }
 
 if (BLOBS.size && typeof DecompressionStream !== "undefined") {

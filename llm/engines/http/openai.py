@@ -7,18 +7,20 @@ split here. A server accepts no random numbers per token, so only a tape makes a
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
+from ....planning.fingerprint import fingerprint
 from ..base import Engine, EngineCounters, EngineGone, Generation, Sampling, Score, Tokens
 from ..model_files import tokenizer_text
 from ..stops import StepEndsCache, decode
+from .replies import Choice, CompletionReply, Logprobs, ModelList, ServedModel, reply_of
 from .servers import Answer, Parse, ServerError, Servers
 
 EXTRAS = {
@@ -32,6 +34,9 @@ EXTRAS = {
 
 TOP_LOGPROBS = 20
 """Most likely next tokens to request where a server cannot return the log-probabilities of given ones."""
+
+MAX_TOKEN_LENGTH = 512
+"""Characters that a token may have at most; a text that is longer than its tokens allow is not tokenised."""
 
 
 class NoLogprobs(ServerError, EngineGone):
@@ -85,10 +90,10 @@ class OpenAIEngine(Engine):
         key = key or os.environ.get("OPENAI_API_KEY")
         self.servers = Servers([url.strip() for url in urls if url.strip()], key, **options)
         self.tokenizer, self.counters = tokenizer, EngineCounters()
-        served = [_served_model(url, listing, model) for url, listing in self.servers.get("/models")]
-        self.model = served[0]["id"]
-        if any(entry["id"] != self.model for entry in served):
-            raise ValueError(f"the servers serve different models: {', '.join(entry['id'] for entry in served)}")
+        served = [_served_model(address, listing, model) for address, listing in self.servers.get("/models")]
+        self.model = served[0].id
+        if any(entry.id != self.model for entry in served):
+            raise ValueError(f"the servers serve different models: {', '.join(entry.id for entry in served)}")
         self.context = context or _context(served, tokenizer)
         self.fingerprint = _fingerprint(self.model, tokenizer)
         self._extras, self._use_stop = dict(EXTRAS), True
@@ -138,7 +143,7 @@ class OpenAIEngine(Engine):
         await self.servers.close()
 
     async def _complete(self, prompt: Sequence[int], body: dict[str, Any]) -> Completion:
-        return await self._send(prompt, body, self._parse_completion)
+        return await self._send(prompt, body, partial(self._parse_completion, body["max_tokens"]))
 
     async def _send(self, prompt: Sequence[int], body: dict[str, Any], parse: Parse[Answer]) -> Answer:
         """Post a completion request, and once more without the extra fields if a server refuses them."""
@@ -153,38 +158,42 @@ class OpenAIEngine(Engine):
             body.pop("logprob_token_ids", None)
             return await self.servers.post("/completions", body, parse)
 
-    def _parse_completion(self, answer: Any) -> Completion:
-        choice = answer["choices"][0]
-        text, finish = choice["text"], choice["finish_reason"]
-        if finish not in ("stop", "length") or not isinstance(text, str):
-            raise ValueError(f"finish_reason {finish!r}")
-        received = choice.get("logprobs") or {}
-        names, given = received.get("tokens") or [], received.get("token_logprobs") or []
-        ids = self._ids(choice, names, text)
-        logprobs = tuple(math.nan if x is None else float(x) for x in given)
-        self.gives_logprobs = not ids or bool(given)
+    def _parse_completion(self, max_tokens: int, received: Any) -> Completion:
+        reply = reply_of(CompletionReply, received)
+        choice, given = reply.choices[0], reply.choices[0].logprobs or Logprobs()
+        if len(choice.text) > MAX_TOKEN_LENGTH * (max_tokens + 1) or len(choice.token_ids or ()) > max_tokens + 1:
+            raise ValueError(f"a completion of more than {max_tokens} tokens")
+        ids = self._ids(choice, given.tokens or [])
+        logprobs = tuple(math.nan if x is None else x for x in given.token_logprobs or ())
+        self.gives_logprobs = not ids or bool(logprobs)
         if len(logprobs) != len(ids):
             logprobs = (math.nan,) * len(ids)
         special = set(self.tokenizer.all_special_ids)
-        while finish == "stop" and ids and ids[-1] in special:
+        while choice.finish_reason == "stop" and ids and ids[-1] in special:
             ids, logprobs = ids[:-1], logprobs[:-1]
-        reason = choice.get("stop_reason", choice.get("matched_stop"))
-        reported = "stop_reason" in choice or "matched_stop" in choice
+        reported = choice.model_fields_set & {"stop_reason", "matched_stop"}
+        reason = choice.stop_reason if "stop_reason" in reported else choice.matched_stop
         stopped = reason if isinstance(reason, str) else "" if reported else None
-        return Completion(ids, logprobs, finish, stopped, *_token_usage(answer))
+        return Completion(ids, logprobs, choice.finish_reason, stopped, *reply.processed)
 
-    def _ids(self, choice: Any, names: Sequence[str], text: str) -> Tokens:
+    def _ids(self, choice: Choice, names: Sequence[str]) -> Tokens:
         """The ids where the server returns them, as such or as token names, else the tokenised text."""
-        if choice.get("token_ids") is not None:
-            return tuple(map(int, choice["token_ids"]))
+        if choice.token_ids is not None:
+            return self._known(choice.token_ids)
         if names and all(name.startswith("token_id:") for name in names):
-            return tuple(int(name.removeprefix("token_id:")) for name in names)
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+            return self._known([int(name.removeprefix("token_id:")) for name in names])
+        return tuple(self.tokenizer.encode(choice.text, add_special_tokens=False))
 
-    def _parse_top_logprobs(self, answer: Any) -> tuple[dict[str, float] | None, int, int]:
-        received = answer["choices"][0].get("logprobs") or {}
-        top = received.get("top_logprobs") or [None]
-        return None if top[0] is None else {k: float(v) for k, v in top[0].items()}, *_token_usage(answer)
+    def _known(self, ids: Sequence[int]) -> Tokens:
+        if ids and not 0 <= min(ids) <= max(ids) < len(self.tokenizer):
+            raise ValueError(f"a token id outside the vocabulary of {len(self.tokenizer)}")
+        return tuple(ids)
+
+    def _parse_top_logprobs(self, received: Any) -> tuple[dict[str, float] | None, int, int]:
+        reply = reply_of(CompletionReply, received)
+        logprobs = reply.choices[0].logprobs or Logprobs()
+        top = (logprobs.top_logprobs or [None])[0]
+        return top, *reply.processed
 
     def _look_up(self, top: dict[str, float], token: int) -> float:
         if (name := f"token_id:{token}") in top:
@@ -216,30 +225,24 @@ class OpenAIEngine(Engine):
         return steps + ([tuple(step)] if step else []), ended
 
 
-def _token_usage(answer: Any) -> tuple[int, int]:
-    """Prompt tokens from the server's cache, and positions that it computed, as far as it reports them."""
-    usage = answer.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
-    cached = int(details.get("cached_tokens") or 0)
-    return cached, int(usage.get("prompt_tokens") or 0) - cached + max(int(usage.get("completion_tokens") or 0) - 1, 0)
-
-
-def _served_model(url: str, listing: Any, model: str) -> dict[str, Any]:
+def _served_model(address: str, listing: Any, model: str) -> ServedModel:
     """The server's entry for the model; ValueError that lists the models it has."""
-    entries = listing.get("data") if isinstance(listing, dict) else None
-    entries = [entry for entry in entries or [] if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
-    named = [entry for entry in entries if entry["id"] == model]
+    try:
+        entries = reply_of(ModelList, listing).data
+    except ValueError as error:
+        raise ValueError(f"the server at {address} lists no models ({error})") from None
+    named = [entry for entry in entries if entry.id == model]
     if not named and len(entries) != 1:
-        there = ", ".join(entry["id"] for entry in entries) or "none"
-        raise ValueError(f"the server at {url} has no model {model!r}; there are {there}")
+        there = ", ".join(entry.id for entry in entries[:20]) or "none"
+        raise ValueError(f"the server at {address} has no model {model!r}; there are {there}")
     return (named or entries)[0]
 
 
-def _context(served: Sequence[dict[str, Any]], tokenizer: Any) -> int:
-    reported = [entry["max_model_len"] for entry in served if isinstance(entry.get("max_model_len"), int)]
+def _context(served: Sequence[ServedModel], tokenizer: Any) -> int:
+    reported = [entry.max_model_len for entry in served if entry.max_model_len is not None]
     return min([*reported, int(min(getattr(tokenizer, "model_max_length", 4096), 1 << 17))])
 
 
 def _fingerprint(model: str, tokenizer: Any) -> str:
     """16 hex digits of the model's name and its tokenizer, since a server does not show its weights."""
-    return hashlib.sha256(f"openai\0{model}\0{tokenizer_text(tokenizer)}".encode()).hexdigest()[:16]
+    return fingerprint([f"openai\0{model}\0{tokenizer_text(tokenizer)}"])

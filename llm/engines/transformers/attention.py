@@ -76,14 +76,13 @@ def _attend_in_place(query: Tensor, key: Tensor, value: Tensor, scale: float, me
 def _kernel(query: Any, keys: Any, values: Any, block_tables: Any, row_ids: Any, positions: Any, out: Any) -> None:
     """query [T, H, D], keys and values [blocks, heads, D]; the loops are split so that LLVM vectorises each."""
     weights = np.empty(positions.max() + 1, dtype=np.float32)
-    bits = weights.view(np.int32)
     per_key = query.shape[1] // keys.shape[1]
     for t in range(query.shape[0]):
         count = positions[t] + 1
         blocks = block_tables[row_ids[t], :count]
         for h in range(query.shape[1]):
             _dot_products(query[t, h], keys, h // per_key, blocks, weights)
-            mass = exponentials(weights[:count], bits[:count])
+            mass = exponentials(weights[:count])
             _weighted_sum(weights, values, h // per_key, blocks, out[t, h])
             for d in range(out.shape[2]):
                 out[t, h, d] /= mass

@@ -33,6 +33,8 @@ class TransformersEngine(Engine):
     The event loop is blocked during a step, as long as one forward pass takes. Use it from one event loop at a time.
     """
 
+    replicable = True
+
     def __init__(
         self,
         model: str | Path | Any,
@@ -43,20 +45,24 @@ class TransformersEngine(Engine):
         max_batch: int = 64,
         cache_tokens: int | None = None,
         cache_bytes: int | None = None,
+        load_format: str = "auto",
+        trust_remote_code: bool = False,
     ) -> None:
         """Load or take over a model.
 
         model: a folder, a hub id, or a loaded causal model, whose attention is replaced and which needs `tokenizer`.
         device: "cpu", "cuda", "cuda:1", ... dtype: a torch type or its name; None means float32 on a CPU and the stored
         type elsewhere. max_batch: sequences that run at once. cache_tokens: positions in the key-value cache; None
-        means as many as fit into `cache_bytes`, by default 1 GiB, on a GPU half of its free memory.
+        means as many as fit into `cache_bytes`, by default 1 GiB, on a GPU half of its free memory. load_format:
+        "dummy" for random weights, so that the folder needs none; "auto" loads them. trust_remote_code: run code in the
+        model's folder.
 
         Errors: ValueError for a folder that is no model, or a model whose attention cannot be paged.
         """
         if max_batch < 1 or (cache_tokens is not None and cache_tokens < 2):
             raise ValueError(f"max_batch is {max_batch} and cache_tokens {cache_tokens}; at least 1 and 2 are needed")
         if isinstance(model, (str, Path)):
-            model, tokenizer = load_model(model, device, dtype)
+            model, tokenizer = load_model(model, device, dtype, trust_remote_code, dummy=load_format == "dummy")
         elif tokenizer is None:
             raise ValueError("a loaded model needs its tokenizer")
         self.tokenizer = tokenizer
@@ -87,6 +93,12 @@ class TransformersEngine(Engine):
         """Log-probabilities of single next tokens `choices` after `prompt`."""
         score: Score = await self._submit(prompt, 0, choices=tuple(map(int, choices)))
         return score
+
+    async def clear_cache(self) -> None:
+        """Empty the prefix cache. Errors: RuntimeError while requests are running."""
+        if self._scheduler.busy:
+            raise RuntimeError("the prefix cache cannot be emptied while requests are running")
+        self._scheduler.clear_cache()
 
     async def close(self) -> None:
         """Stop; running and later requests fail with RuntimeError."""

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ....planning.compiled import HAVE_NUMBA, forget_stale, vectorised
+from ....planning.compiled import vectorised
+from ....planning.exp2 import LOG2E, exp2
 
-if HAVE_NUMBA:
-    forget_stale(Path(__file__).parent)
+_LOG2E = np.float32(LOG2E)
 
 
 @vectorised
-def exponentials(x: Any, bits: Any) -> Any:
-    """Replace finite x, float32 [N], by exp(x - max x) in place and return the sum. bits: the same memory as int32.
-
-    The power of two goes into the exponent bits; the rest, at most 2^(1/2), is its Taylor series. The least is e^-87.
-    """
+def exponentials(x: Any) -> Any:
+    """Replace finite x, float32 [N], by exp(x - max x) in place and return the sum. The least is e^-87."""
     top = np.float32(-np.inf)
     for j in range(x.shape[0]):
         top = max(top, x[j])
     for j in range(x.shape[0]):
-        log2 = max((x[j] - top) * np.float32(1.4426950408889634), np.float32(-126))
-        whole = np.floor(log2 + np.float32(0.5))
-        f = (log2 - whole) * np.float32(0.6931471805599453)
-        series = np.float32(1 / 24) + f * (np.float32(1 / 120) + f * np.float32(1 / 720))
-        series = np.float32(0.5) + f * (np.float32(1 / 6) + f * series)
-        x[j] = np.float32(1) + f * (np.float32(1) + f * series)
-        bits[j] += np.int32(whole) << 23
+        x[j] = exp2(max((x[j] - top) * _LOG2E, np.float32(-126)))
     mass = np.float32(0)
     for j in range(x.shape[0]):
         mass += x[j]

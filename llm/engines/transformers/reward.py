@@ -85,7 +85,12 @@ def load_head_model(source: str | Path, device: str, dtype: torch.dtype | str | 
     """The decoder of a folder or hub id with the head stored among its weights; no code from there is run."""
     dtype = dtype or (torch.float32 if torch.device(device).type == "cpu" else "auto")
     folder = _folder(source)
-    head = head_of(_tensors(folder), str(source))
+    try:
+        head = head_of(_tensors(folder), str(source))
+    except ValueError:
+        raise
+    except Exception as error:  # a damaged file raises what its parser raises
+        raise ValueError(f"the weights in {source} cannot be read: {type(error).__name__}: {error}") from error
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # transformers would warn about the head's tensors, which are loaded here
     try:
@@ -94,7 +99,7 @@ def load_head_model(source: str | Path, device: str, dtype: torch.dtype | str | 
         logging.set_verbosity(verbosity)
     if missing := sorted(loaded["missing_keys"]):
         raise ValueError(f"{source} lacks weights of its decoder, such as {missing[0]}")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     weight = base.get_input_embeddings().weight
     return HeadModel(base, head.to(weight.dtype)).to(device), tokenizer
 

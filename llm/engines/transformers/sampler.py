@@ -14,25 +14,17 @@ import torch
 from torch import Tensor
 
 from ....planning.compiled import HAVE_NUMBA, njit
+from ....planning.noise import GOLDEN, mixed
 from .exponentials import exponentials
 
-_WEYL = np.uint64(0x9E3779B97F4A7C15)  # splitmix64, Steele, Lea and Flood 2014
-_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX2 = np.uint64(0x94D049BB133111EB)
+_GOLDEN = np.uint64(GOLDEN)
 _MASK = (1 << 64) - 1
 _LOWEST = np.float32(-1e30)
 
 
 @njit
-def _mix(x: Any) -> Any:
-    x = (x ^ (x >> np.uint64(30))) * _MIX1
-    x = (x ^ (x >> np.uint64(27))) * _MIX2
-    return x ^ (x >> np.uint64(31))
-
-
-@njit
 def _hash(stream: Any, position: Any) -> Any:
-    return _mix(_mix(stream + _WEYL) + (position + np.uint64(1)) * _WEYL) >> np.uint64(11)
+    return mixed(mixed(stream + _GOLDEN) + (position + np.uint64(1)) * _GOLDEN) >> np.uint64(11)
 
 
 def uniforms(streams: list[int], positions: list[int]) -> np.ndarray:
@@ -116,7 +108,7 @@ def _unnormalised(logits: Any, scale: Any, weights: Any) -> int:
             best = v
     if weights[best] == _LOWEST:
         return -1
-    exponentials(weights, weights.view(np.int32))
+    exponentials(weights)
     for v in range(len(weights)):
         if logits[v] == -np.inf:
             weights[v] = 0

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..messages import EngineCounters, Generation, Score
-from ..token_ids import check_known, shared_ids
+from ..token_ids import check_known
 from .attention import AttentionMetadata
 from .block_manager import ROOT, BlockManager
 from .generation_request import GenerationRequest
@@ -66,6 +66,10 @@ class Scheduler:
     def unfinished(self) -> int:
         """Requests that are waiting or running, and the blocks reserved for them; 0 once everything is released."""
         return len(self.sequences) + len(self.waiting) + self._reserved
+
+    def clear_cache(self) -> None:
+        """Free all blocks; no request may be running."""
+        self.block_manager = BlockManager(self.block_manager.num_blocks)
 
     def step(self) -> None:
         """Start requests, run the model, sample. An error fails the running sequences and not the waiting requests."""
@@ -197,7 +201,7 @@ class Scheduler:
         u = uniforms([request.stream for request in requests], [request.length for request in requests])
         settings = [request.sampling for request in requests if request.sampling]
         tokens, logprobs = sample_tokens(logits, [s.temperature for s in settings], [s.top_p for s in settings], u)
-        for request, token, logprob in zip(requests, shared_ids(tokens), logprobs):
+        for request, token, logprob in zip(requests, tokens, logprobs):
             self._accept(request, token, logprob)
 
     def _finish_scores(self, requests: list[GenerationRequest], logits: Tensor) -> None:

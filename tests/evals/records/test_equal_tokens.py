@@ -16,7 +16,9 @@ def compared(**runs):
             charged = dict.fromkeys(UNITS, 0.0) | {"generated_tokens": float(tokens)}
             completion = dict.fromkeys(UNITS, 0.0)
             table.append({"planner": planner, "budget": budget, "charged": charged, "completion": completion})
-            by_cell[planner, budget] = [{"problem": i, "score": float(i < correct)} for i in range(PROBLEMS)]
+            by_cell[planner, budget] = [
+                {"problem": i, "score": float(i < correct), "failed": None} for i in range(PROBLEMS)
+            ]
     found = [c for c in comparisons(table, by_cell) if c["unit"] == "equal charged tokens"]
     assert len(found) <= 1
     return found[0] if found else None

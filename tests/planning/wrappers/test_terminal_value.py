@@ -40,8 +40,8 @@ def test_reached_states_have_the_value_given_and_ends_have_none() -> None:
     assert said.value.tolist() == [100.0, 102.0, 0.0]
 
 
-@pytest.mark.parametrize(("evaluate", "inner"), [("all", "none"), ("none", "none"), ("finished", "finished")])
-def test_the_model_is_not_asked_for_the_value_that_is_replaced(evaluate: Any, inner: str) -> None:
+@pytest.mark.parametrize(("evaluate", "inner"), [("all", "finished"), ("none", "none"), ("finished", "finished")])
+def test_the_model_is_asked_to_judge_ends_only_because_other_values_are_replaced(evaluate: Any, inner: str) -> None:
     model = Count()
     said = TerminalValue(model, lambda x: x + 1).expand(torch.tensor([0.0]), np.array([1]), evaluate=evaluate)[1]
     assert model.asked == [inner]
