@@ -56,7 +56,7 @@ def plain(text: str) -> str:
     text = re.sub(r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))", "~", text)
     text = re.sub(r"\\[,;: ]", "~", text)
     text = re.sub(r"\\(?:times|cdot)(?![A-Za-z])", "*", _IGNORED.sub(" ", _WRAPPER.sub("", text)))
-    return re.sub(r"(?<=[^0-9]10)\*\*(?=-?[0-9])", "^", text).replace("**", " ")
+    return re.sub(r"(?<![0-9])10\*\*(?=-?[0-9])", "10^", text).replace("**", " ")
 
 
 def _vulgar(found: re.Match[str]) -> str:
