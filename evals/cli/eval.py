@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from inspect import Parameter
 from math import isfinite
@@ -87,15 +88,19 @@ def _solved(
 
 
 def _drawn(record: Mapping[str, Any]) -> Tree:
-    """A search tree as indented lines with each node's value."""
+    """A search tree as indented lines with the model's value of each node; equal siblings share a line."""
     nodes = [dict(zip(record["columns"], node)) for node in record["nodes"]]
+    times = Counter(node["duplicate_of"] for node in nodes[1:])
     root = Tree("question")
     drawn = {nodes[0]["node"]: root}
     for node in sorted(nodes[1:], key=lambda node: node["order"]):
+        if node["duplicate_of"] >= 0:
+            continue
         end = {1: " (solution)", 2: " (dead end)"}.get(node["terminal"], "")
-        mark = "bold" if node["node"] in record["path"] else ""
+        again = f" (drawn {times[node['node']] + 1} times)" if times[node["node"]] else ""
         value = f"{node['prior_value']:.2f} " if isfinite(node["prior_value"]) else ""
-        drawn[node["node"]] = drawn[node["parent"]].add(plain(f"{value}{node['text']}{end}", mark))
+        style = "bold" if node["node"] in record["path"] else ""
+        drawn[node["node"]] = drawn[node["parent"]].add(plain(f"{value}{node['text']}{end}{again}", style))
     return root
 
 
