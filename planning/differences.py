@@ -36,7 +36,9 @@ def listed(changes: Sequence[str]) -> str:
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=repr)
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    # characters that end a line or hide would break the message
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _shortened(old: str, new: str) -> tuple[str, str]:

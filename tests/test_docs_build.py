@@ -19,7 +19,6 @@ pytestmark = [
         find_spec("mkdocs") is None or find_spec("mkdocstrings") is None or find_spec("material") is None,
         reason="mkdocs is not installed: pip install 'forethought[docs]'",
     ),
-    pytest.mark.slow,
 ]
 
 

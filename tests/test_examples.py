@@ -40,13 +40,11 @@ def test_there_are_five_short_examples():
     assert not [path.name for path in EXAMPLES if len(path.read_text(encoding="utf-8").splitlines()) > 40]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
 def test_an_example_runs(path, tmp_path):
     assert run([str(path)], tmp_path)
 
 
-@pytest.mark.slow
 def test_the_python_blocks_of_the_pages_run(tmp_path):
     printed = run(["-c", RUN_BLOCKS, *map(str, PAGES)], tmp_path)
     assert printed.count(", block ") == sum(page.read_text(encoding="utf-8").count("```python") for page in PAGES) > 5

@@ -84,7 +84,6 @@ def test_a_python_block_runs_in_an_empty_file(block, tmp_path):
     check_output(block, run([sys.executable, str(file)], tmp_path))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("block", [b for b in BLOCKS if command_lines(b)], ids=lambda block: block.heading)
 def test_the_commands_of_a_block_run(block, tmp_path):
     for name, text in FILES.items():

@@ -10,7 +10,7 @@ from forethought.llm.importing.import_trees import import_trees
 from forethought.llm.load import load_text_model
 
 PLAIN = {"value": "self", "model": "builtin", "reasoning": "steps", "engine": "transformers", "tape": None}
-MODEL = SimpleNamespace(engine=object())
+MODEL = SimpleNamespace(engine=object(), tape=SimpleNamespace(damaged=0))
 
 
 @pytest.mark.parametrize(

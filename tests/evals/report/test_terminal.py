@@ -20,8 +20,8 @@ def test_every_row_shows_its_planner_budget_score_and_interval(summary_of):
     text = printed(lambda console: show(summary, console))
     assert "40 problems" in text and "note: read [this] first" in text and "bfs: as it is" in text
     for row in summary["rows"]:
-        for number in (row["score"], row["low"], row["high"]):
-            assert f"{number:.3f}" in text
+        low, high = (f"{row[end]:.2f}".removeprefix("0") for end in ("low", "high"))
+        assert f"{row['score']:.3f} [{low} {high}]" in text
         assert f"{row['planner']} {row['budget']}" in text
     best = max(summary["rows"], key=lambda row: row["score"])["planner"]
     texts = [v["text"] for v in summary["comparisons"] if best in (v["first"][0], v["second"][0])]

@@ -56,7 +56,7 @@ def test_a_run_leaves_rows_trees_summary_and_report(questions, tmp_path, faked):
     assert summary["rows"][-1]["score"] > summary["rows"][0]["score"]
     assert "What does a larger search budget buy?" in (out / "report.html").read_text()
     log = (tmp_path / "log").read_text()
-    assert "mcts" in log and "report.html" in log
+    assert "mcts" in log and result.report == out / "report.html"
 
 
 def test_budgets_are_kept_and_the_ledger_adds_up(questions, tmp_path, faked):

@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 
 from forethought.control.episodes import run_episodes
+from forethought.evals.report.terminal import show
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput
@@ -34,10 +35,10 @@ def run(stepping_llama, tmp_path):
         text = {"model": str(stepping_llama), "data": data} if task == "gsm8k" else {}
         flags = {"quiet": True, "in_flight": 2} | text | flags
         with (tmp_path / f"log-{out}").open("w") as log:
-            found = run_evaluation(
-                EvalSettings(task=task, planners=planner, budgets=budgets, out=tmp_path / out, **flags),
-                Console(file=log, width=200),
-            )
+            console = Console(file=log, width=200)
+            settings = EvalSettings(task=task, planners=planner, budgets=budgets, out=tmp_path / out, **flags)
+            found = run_evaluation(settings, console)
+            show(found, console)
         return found
 
     return start
@@ -83,6 +84,7 @@ import gc, os, resource, sys
 from pathlib import Path
 import torch
 from rich.console import Console
+from forethought.evals.report.terminal import show
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
 from forethought.evals.tasks.base import BadInput

@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -113,7 +114,8 @@ def test_a_replay_charges_the_operations_of_the_model_on_the_tape(stepping_llama
 def test_an_engine_of_unknown_size_in_another_process_gets_the_sizes_of_its_folder(monkeypatch):
     hidden = ReplayEngine(None, "", 1)
     hidden.flops = pickle.loads(pickle.dumps(UNKNOWN_FLOPS))
-    monkeypatch.setitem(load.ENGINES, "openai", lambda spec: (hidden, None))
+    row = replace(load.ENGINES["openai"], make=lambda engine, spec: (hidden, None))
+    monkeypatch.setitem(load.ENGINES, "openai", row)
     monkeypatch.setattr(load, "flops_of_folder", lambda source: DecoderFlops(7, 1, 2))
     made, _ = load._make_engine("openai", load.EngineSpec("builtin"), 1)
     assert made.flops == DecoderFlops(7, 1, 2)

@@ -53,7 +53,7 @@ def test_constraints_and_environments_are_given_the_vectors() -> None:
 
 
 def test_what_cannot_be_discretized_is_named() -> None:
-    with pytest.raises(ValueError, match="at least 2 values per component, got 1"):
+    with pytest.raises(ValueError, match="the values per component, is an integer, at least 2, got 1"):
         DiscretizedActions(Line(), 1)
     with pytest.raises(ValueError, match="needs a model over BoxActions"):
         DiscretizedActions(DiscretizedActions(Line(), 2), 2)

@@ -40,7 +40,7 @@ def test_rewards_are_summed_with_their_discounts_up_to_the_end() -> None:
     torch.testing.assert_close(reached[:2], STARTS[:2] + 3 * PUSHES[:2])
 
 
-def test_all_steps_are_charged_and_only_the_last_is_evaluated() -> None:
+def test_all_steps_are_charged_and_only_ends_are_evaluated_before_the_last() -> None:
     asked = []
 
     class Noted(Line):
@@ -54,7 +54,7 @@ def test_all_steps_are_charged_and_only_the_last_is_evaluated() -> None:
     model = ActionRepeat(ActionRepeat(Noted(), 2), 2)
     assert model.cost == model.steps_per_action == 4
     _, said = model.expand(STARTS, PUSHES, evaluate="solutions")
-    assert asked == ["none"] * 3 + ["solutions"]
+    assert asked == ["finished"] * 3 + ["solutions"]
     assert (said.usage == 4 * np.arange(1.0, 1 + len(UNITS))).all() and (said.spent == said.usage / 2).all()
     _, plain = ActionRepeat(Line(), 5).expand(STARTS, PUSHES)
     assert (plain.usage[:, [NODES, MODEL_CALLS]] == 5).all() and (plain.spent == plain.usage).all()
@@ -77,5 +77,5 @@ def test_the_constraint_of_every_step_up_to_the_end_stands_in_a_column() -> None
 
 
 def test_less_than_one_step_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 step, got 0"):
+    with pytest.raises(ValueError, match="k is an integer, at least 1, got 0"):
         ActionRepeat(Line(), 0)
