@@ -21,7 +21,7 @@ from forethought.evals.cli.main import app
 from forethought.evals.cli.panels import examples
 from forethought.evals.studies import NAMES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def call(*words, columns="80"):
