@@ -8,14 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
-from ..llm.text_model import TextModel
 from ..planning import Outcome
 from ..planning.trees.tree import Tree
 from .records.tree_records import state_at, tree_record
 from .runners.evaluate import run_evaluation
 from .runners.grid import Job, usage_dicts
 from .runners.results import Summary
-from .runners.text_runner import load, run_sync, solver_of
+from .runners.text_runner import load, release, run_sync, solver_of
 from .runners.text_solver import TextSolver
 from .settings import EvalSettings
 from .tasks.question import Question
@@ -88,12 +87,12 @@ def solve(question: str, model: Any = "builtin", planner: Any = "bfs", budget: i
 
 
 async def _solve(solver: TextSolver, job: Job, owned: bool) -> Solved:
-    """owned: whether the model was loaded for this question and is closed after it."""
+    """Search and read the answer. owned: whether the model was loaded for this question and is closed after it."""
     try:
         outcome = await solver.search(job)
     finally:
         if owned:
-            await _close(solver.model)
+            await release(solver.model)
     planner, question = solver.planners[job.planner], job.problem.question
     state, found, _ = solver.chosen(outcome, planner, job.problem)
     text = solver.model.text(state) if state is not None and solver.model.answered(state) else ""
@@ -102,8 +101,3 @@ async def _solve(solver: TextSolver, job: Job, owned: bool) -> Solved:
     answer = solver.task.grade(job.problem, text).answer
     record = tree_record(outcome, solver.model.step_text)
     return Solved(question, text, answer, value, outcome.tree, cost, outcome, record)
-
-
-async def _close(model: TextModel) -> None:
-    await model.close()
-    model.tape.close()

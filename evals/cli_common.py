@@ -33,7 +33,7 @@ LONGEST_ERROR = 1000
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Print known errors as one line on stderr: bad input exits with 2, a stopped run with 1, Ctrl-C with 130."""
-    from .tasks.base import BadInput, RunStopped
+    from .errors import BadInput, RunStopped
 
     try:
         yield
@@ -78,7 +78,7 @@ def check_output(out: Path | None, *, file: bool = False) -> None:
     file: whether `out` is a file, or an existing folder in which a file is written. None is always allowed.
     Errors: BadInput that names `out` and the reason.
     """
-    from .tasks.base import BadInput
+    from .errors import BadInput
 
     if out is None:
         return
@@ -130,7 +130,7 @@ def training_errors(
     steps: the number that was asked for, None for the default number.
     Errors: BadInput where `out` cannot be written to, `steps` is below `least`, or one of `errors` is raised inside.
     """
-    from .tasks.base import BadInput
+    from .errors import BadInput
 
     check_output(out)
     if steps is not None and steps < least:
@@ -148,7 +148,7 @@ def printer(console: Console | None) -> Callable[[str], None]:
 
 def load_module(name: str) -> Any:
     """Import a module of `evals`. Errors: BadInput where a package that it needs is not installed."""
-    from .tasks.base import BadInput
+    from .errors import BadInput
 
     try:
         return import_module(f".{name}", __package__)

@@ -110,16 +110,16 @@ def _bar(total: float, label: str, console: Console) -> Iterator[Advance]:
 
 
 def _lines(total: float, label: str, console: Console) -> Advance:
-    begun = told = time.monotonic()
+    begun = printed = time.monotonic()
     done = 0.0
 
     def advance(amount: float = 1.0, text: str = "") -> None:
-        nonlocal done, told
+        nonlocal done, printed
         done += amount
         now = time.monotonic()
-        if not amount or done >= total or now - told < max(LINE_SECONDS, LINE_SHARE * (now - begun)):
+        if not amount or done >= total or now - printed < max(LINE_SECONDS, LINE_SHARE * (now - begun)):
             return
-        told = now
+        printed = now
         left = duration(remaining(done, total, now - begun))
         say(console, f"{label}: {done / total:.0%}, about {left} left" + (f"  {text}" if text else ""))
 

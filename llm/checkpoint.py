@@ -86,8 +86,7 @@ def load_checkpoint(folder: Path, settings: Mapping[str, Any], device: str | tor
         raise ValueError(_other_format(path, f"the newer format {number}" if newer else f"an older format ({number})"))
     if not isinstance(before, dict) or not isinstance(more, dict) or type(step) is not int or step < 0:
         raise ValueError(f"{path} is damaged: its header has no settings")
-    now = {name: value for name, value in json.loads(json.dumps(settings)).items() if name != LENGTH}
-    if changes := differences({name: value for name, value in before.items() if name != LENGTH}, now):
+    if changes := differences(before, json.loads(json.dumps(settings)), ignored=[LENGTH]):
         raise ValueError(f"the training in {folder} belongs to another schedule: {listed(changes)}; give another --out")
     if step > settings[LENGTH]:
         raise ValueError(f"the training in {folder} has taken {step} steps already, more than {settings[LENGTH]}")

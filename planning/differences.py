@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 SHOWN = 80
 """Characters of a value that are shown."""
@@ -15,10 +15,13 @@ CONTEXT = 20
 """Characters that are shown before the first difference of two long values."""
 
 
-def differences(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """Each setting that differs as "NAME was OLD, is NEW"; nested settings are named by a path, `planners.bfs`."""
+def differences(before: Mapping[str, object], now: Mapping[str, object], ignored: Collection[str] = ()) -> list[str]:
+    """Each setting that differs as "NAME was OLD, is NEW"; nested settings are named by a path, `planners.bfs`.
+
+    ignored: names of settings that may differ.
+    """
     found = []
-    for name in sorted(before.keys() | now.keys()):
+    for name in sorted((before.keys() | now.keys()) - set(ignored)):
         old, new = before.get(name), now.get(name)
         if old == new:
             continue

@@ -84,6 +84,5 @@ def check_header(path: Path, header: Mapping[str, Any], settings: Mapping[str, s
         raise ValueError(
             f"{path} has the {age} format {number}, this version reads format {FORMAT}; train in another folder"
         )
-    same = [{name: value for name, value in each.items() if name != LENGTH} for each in (before, settings)]
-    if changes := differences(*same):
+    if changes := differences(before, settings, ignored=[LENGTH]):
         raise ValueError(f"{path} was trained with other settings: {listed(changes)}; use those or another folder")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..cli_common import Json, Out, load_module, plain_errors, run_command
+from ..settings import option
 from .completion import complete_studies
 from .panels import MEASUREMENT, OUTPUT, PLANNING, STUDY, TASK, TRAINING, Ordered, examples
 
@@ -20,18 +21,12 @@ bench = typer.Typer(help="Measure speed and quality of the parts.", no_args_is_h
 app.add_typer(train, name="train", rich_help_panel=STUDY)
 app.add_typer(bench, name="bench", rich_help_panel=STUDY)
 
-Env = Annotated[
-    str, typer.Option(help="Environment id of gymnasium, module:Env-id, or FILE.py:Name.", rich_help_panel=TASK)
-]
-Steps = Annotated[int, typer.Option(help="Environment steps to learn from.", rich_help_panel=TASK)]
-Members = Annotated[
-    int, typer.Option(help="Networks, each trained on a bootstrap sample of the steps.", rich_help_panel=TRAINING)
-]
-Seed = Annotated[int, typer.Option(help="Seed of the data and of the training.", rich_help_panel=TRAINING)]
-ModelFolder = Annotated[Path, typer.Option(help="Folder to write the model to.", rich_help_panel=OUTPUT)]
-Training = Annotated[
-    Path, typer.Option(help="Folder for the state of the training and the model.", rich_help_panel=OUTPUT)
-]
+Env = Annotated[str, option(TASK, "Environment id of gymnasium, module:Env-id, or FILE.py:Name.")]
+Steps = Annotated[int, option(TASK, "Environment steps to learn from.")]
+Members = Annotated[int, option(TRAINING, "Networks, each trained on a bootstrap sample of the steps.")]
+Seed = Annotated[int, option(TRAINING, "Seed of the data and of the training.")]
+ModelFolder = Annotated[Path, option(OUTPUT, "Folder to write the model to.")]
+Training = Annotated[Path, option(OUTPUT, "Folder for the state of the training and the model.")]
 
 
 @train.command("mlp", epilog=examples(
@@ -59,7 +54,7 @@ def train_ensemble(
     members: Members = 5,
     probabilistic: Annotated[
         bool,
-        typer.Option(help="Whether each member predicts a Gaussian or only a mean.", rich_help_panel=TRAINING),
+        option(TRAINING, "Whether each member predicts a Gaussian or only a mean."),
     ] = True,
     seed: Seed = 0,
 ) -> None:
@@ -73,12 +68,10 @@ def train_ensemble(
 @train.command("pets", epilog=examples("forethought train pets --env Pendulum-v1 --steps 1000 --out runs/pets"))
 def train_pets(
     env: Env = "Pendulum-v1",
-    steps: Annotated[int, typer.Option(help="Environment steps in total.", rich_help_panel=TASK)] = 1000,
-    first: Annotated[int, typer.Option(help="How many of them use random actions.", rich_help_panel=TASK)] = 200,
-    envs: Annotated[
-        int, typer.Option(help="Environments that are stepped in parallel.", min=1, rich_help_panel=TASK)
-    ] = 1,
-    nodes: Annotated[int, typer.Option(help="Model evaluations per decision.", min=1, rich_help_panel=PLANNING)] = 4096,
+    steps: Annotated[int, option(TASK, "Environment steps in total.")] = 1000,
+    first: Annotated[int, option(TASK, "How many of them use random actions.")] = 200,
+    envs: Annotated[int, option(TASK, "Environments that are stepped in parallel.", min=1)] = 1,
+    nodes: Annotated[int, option(PLANNING, "Model evaluations per decision.", min=1)] = 4096,
     out: Training = Path("runs/pets"),
     members: Members = 5,
     seed: Seed = 0,
@@ -96,15 +89,13 @@ def train_pets(
 ))  # fmt: skip
 def train_residual(
     env: Annotated[
-        str, typer.Option(help="An environment whose equations of motion are included.", rich_help_panel=TASK)
+        str, option(TASK, "An environment whose equations of motion are included.")
     ] = "forethought/Bouncer-v0",
     steps: Steps = 300,
     out: ModelFolder = Path("runs/residual"),
     physics: Annotated[
         str,
-        typer.Option(
-            help="Constants to assume instead of the true ones: mass=1.4,length=0.9.", rich_help_panel=TRAINING
-        ),
+        option(TRAINING, "Constants to assume instead of the true ones: mass=1.4,length=0.9."),
     ] = "",
     seed: Seed = 0,
 ) -> None:
@@ -119,10 +110,8 @@ def train_residual(
 def train_baseline(
     algorithm: Annotated[str, typer.Argument(help="sac, ppo or dqn, by stable-baselines3.")],
     env: Env = "Pendulum-v1",
-    steps: Annotated[int, typer.Option(help="Environment steps.", min=1, rich_help_panel=TASK)] = 5000,
-    out: Annotated[Path, typer.Option(help="Folder to write progress.csv to.", rich_help_panel=OUTPUT)] = Path(
-        "runs/baseline"
-    ),
+    steps: Annotated[int, option(TASK, "Environment steps.", min=1)] = 5000,
+    out: Annotated[Path, option(OUTPUT, "Folder to write progress.csv to.")] = Path("runs/baseline"),
     seed: Seed = 0,
 ) -> None:
     """Train a model-free baseline with the same log as `train pets`; needs the extra `baselines`."""
@@ -133,11 +122,9 @@ def train_baseline(
 @bench.command("mpc", epilog=examples("forethought bench mpc --candidates 512 --horizon 20"))
 def bench_mpc(
     out: Out = None,
-    candidates: Annotated[
-        int, typer.Option(help="K, action sequences per decision.", min=1, rich_help_panel=PLANNING)
-    ] = 512,
-    horizon: Annotated[int, typer.Option(help="H, steps per sequence.", min=1, rich_help_panel=PLANNING)] = 20,
-    repeats: Annotated[int, typer.Option(help="Measured decisions.", min=1, rich_help_panel=MEASUREMENT)] = 15,
+    candidates: Annotated[int, option(PLANNING, "K, action sequences per decision.", min=1)] = 512,
+    horizon: Annotated[int, option(PLANNING, "H, steps per sequence.", min=1)] = 20,
+    repeats: Annotated[int, option(MEASUREMENT, "Measured decisions.", min=1)] = 15,
     as_json: Json = False,
 ) -> None:
     """Milliseconds per decision in learned models, beside other libraries where they are installed."""
@@ -153,10 +140,10 @@ def bench_mpc(
 @bench.command("certificates", epilog=examples("forethought bench certificates --nodes 1024 --seeds 3"))
 def bench_certificates(
     out: Out = None,
-    nodes: Annotated[int, typer.Option(help="Model evaluations per plan.", min=1, rich_help_panel=PLANNING)] = 4096,
+    nodes: Annotated[int, option(PLANNING, "Model evaluations per plan.", min=1)] = 4096,
     seeds: Annotated[
         int,
-        typer.Option(help="Seeds of the initial states and of the planners.", min=1, rich_help_panel=MEASUREMENT),
+        option(MEASUREMENT, "Seeds of the initial states and of the planners.", min=1),
     ] = 5,
     as_json: Json = False,
 ) -> None:
@@ -179,15 +166,11 @@ def study(
             autocompletion=complete_studies,
         ),
     ],
-    full: Annotated[
-        bool, typer.Option("--full", help="More seeds, sizes and episodes.", rich_help_panel=MEASUREMENT)
-    ] = False,
-    seed: Annotated[
-        int, typer.Option(help="Seed of data, training, episodes and planning.", rich_help_panel=MEASUREMENT)
-    ] = 0,
-    out: Annotated[
-        Path, typer.Option(help="Folder for the table (Markdown and CSV) and the figure.", rich_help_panel=OUTPUT)
-    ] = Path("runs/studies"),
+    full: Annotated[bool, option(MEASUREMENT, "More seeds, sizes and episodes.", "--full")] = False,
+    seed: Annotated[int, option(MEASUREMENT, "Seed of data, training, episodes and planning.")] = 0,
+    out: Annotated[Path, option(OUTPUT, "Folder for the table (Markdown and CSV) and the figure.")] = Path(
+        "runs/studies"
+    ),
     as_json: Json = False,
 ) -> None:
     """Answer one question about planning with models: a table and a figure."""

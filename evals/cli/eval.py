@@ -33,8 +33,7 @@ NAMED = (
     "named",
     Annotated[
         str | None,
-        typer.Option("--task", "--env", help="The task, in place of the argument.", rich_help_panel=TASK,
-                     autocompletion=complete_tasks),
+        option(TASK, "The task, in place of the argument.", "--task", "--env", autocompletion=complete_tasks),
     ],
     None,
 )  # fmt: skip

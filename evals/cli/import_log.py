@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..console import say
-from ..tasks.base import BadInput
+from ..errors import BadInput
 
 
 def import_log(log: Path, out: Path, console: Console | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from ..console import Column, show_table
-from ..tasks.base import BadInput
+from ..errors import BadInput
 from .completion import KINDS, RUNS, model_folders
 
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from ..cli_common import Json, Out, check_output, load_module, plain_errors, run_command
+from ..settings import option
 from .completion import complete_engines, complete_kinds, complete_models, complete_planners, complete_values
 from .control import Seed, Training, app, bench, train
 from .eval import add_commands
@@ -21,7 +22,7 @@ add_commands(app)
 Questions = Annotated[Path | None, typer.Option(help="gsm8k: a JSON-lines file with question and answer.")]
 TrainingSteps = Annotated[
     int | None,
-    typer.Option(help="Optimiser steps; by default those of the shipped model.", rich_help_panel=TRAINING),
+    option(TRAINING, "Optimiser steps; by default those of the shipped model."),
 ]
 
 
@@ -33,7 +34,7 @@ def import_log(
     log: Annotated[
         Path, typer.Argument(help="Trees as JSON lines with the fields problem, path, step, value, correct.")
     ],
-    out: Annotated[Path, typer.Option(help="The tape to write.", rich_help_panel=OUTPUT)],
+    out: Annotated[Path, option(OUTPUT, "The tape to write.")],
 ) -> None:
     """Make a tape from search trees of another program, for `eval recorded --engine replay --tape FILE`."""
     with plain_errors():
@@ -51,13 +52,13 @@ def pool(
     runs: Annotated[list[Path], typer.Argument(help="Folders of eval runs over text that differ only in --seed.")],
     compare_with: Annotated[
         list[Path] | None,
-        typer.Option(help="Runs to compare with, such as on another engine; repeatable.", rich_help_panel="Comparison"),
+        option("Comparison", "Runs to compare with, such as on another engine; repeatable."),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(
-            help="The planner that others are compared with; by default greedy, or else the first.",
-            rich_help_panel="Comparison",
+        option(
+            "Comparison",
+            "The planner that others are compared with; by default greedy, or else the first.",
             autocompletion=complete_planners,
         ),
     ] = None,
@@ -94,42 +95,30 @@ def train_reasoner(
 def train_prm(
     model: Annotated[
         str,
-        typer.Option(
-            help="The policy: builtin, a folder or a hub id.", rich_help_panel=MODEL, autocompletion=complete_models
-        ),
+        option(MODEL, "The policy: builtin, a folder or a hub id.", autocompletion=complete_models),
     ] = "builtin",
-    task: Annotated[str, typer.Option(help="stories or gsm8k.", rich_help_panel=TASK)] = "stories",
+    task: Annotated[str, option(TASK, "stories or gsm8k.")] = "stories",
     labels: Annotated[
         str,
-        typer.Option(help="exact (for a task with a checker of steps) or rollouts.", rich_help_panel=TRAINING),
+        option(TRAINING, "exact (for a task with a checker of steps) or rollouts."),
     ] = "exact",
     rollouts: Annotated[
         int,
-        typer.Option(
-            help="Completions that are sampled from each step for its label.", min=1, rich_help_panel=TRAINING
-        ),
+        option(TRAINING, "Completions that are sampled from each step for its label.", min=1),
     ] = 8,
-    reward_format: Annotated[
-        str, typer.Option(help="builtin, math_shepherd or rlhflow.", rich_help_panel=MODEL)
-    ] = "builtin",
+    reward_format: Annotated[str, option(MODEL, "builtin, math_shepherd or rlhflow.")] = "builtin",
     out: Training = Path("runs/prm"),
     steps: TrainingSteps = None,
     rate: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate; by default that of the shipped model.", rich_help_panel=TRAINING),
+        option(TRAINING, "Peak learning rate; by default that of the shipped model."),
     ] = None,
     held_out: Annotated[
         int,
-        typer.Option(
-            help="Held-out problems for the evaluation of the model; 0 for none.", min=0, rich_help_panel=TASK
-        ),
+        option(TASK, "Held-out problems for the evaluation of the model; 0 for none.", min=0),
     ] = 400,
-    data: Annotated[
-        Path | None, typer.Option(help="gsm8k: a JSON-lines file with question and answer.", rich_help_panel=TASK)
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="Device of the training, such as cpu or cuda.", rich_help_panel=MODEL)
-    ] = "cpu",
+    data: Annotated[Path | None, option(TASK, "gsm8k: a JSON-lines file with question and answer.")] = None,
+    device: Annotated[str, option(MODEL, "Device of the training, such as cpu or cuda.")] = "cpu",
     seed: Seed = 0,
 ) -> None:
     """Train a process reward model on labelled steps of a policy; the same command continues a training."""
@@ -147,7 +136,7 @@ def bench_search(
     out: Out = None,
     repeats: Annotated[
         int,
-        typer.Option(help="Measurements; their median is reported.", min=1, rich_help_panel=MEASUREMENT),
+        option(MEASUREMENT, "Measurements; their median is reported.", min=1),
     ] = 5,
     as_json: Json = False,
 ) -> None:
@@ -157,52 +146,34 @@ def bench_search(
 
 @bench.command("engine", epilog=examples("forethought bench engine --problems 64 --nodes 16"))
 def bench_engine(
-    engine: Annotated[
-        str, typer.Option(help="transformers or vllm.", rich_help_panel=MODEL, autocompletion=complete_engines)
-    ] = "transformers",
+    engine: Annotated[str, option(MODEL, "transformers or vllm.", autocompletion=complete_engines)] = "transformers",
     model: Annotated[
         str,
-        typer.Option(help="builtin, a folder or a hub id; a shape with --dummy-weights.", rich_help_panel=MODEL),
+        option(MODEL, "builtin, a folder or a hub id; a shape with --dummy-weights."),
     ] = "builtin",
     dummy_weights: Annotated[
         bool,
-        typer.Option(
-            "--dummy-weights",
-            help="Random weights for a shape: tiny, small-30m, qwen2.5-1.5b or qwen2.5-7b.",
-            rich_help_panel=MODEL,
-        ),
+        option(MODEL, "Random weights for a shape: tiny, small-30m, qwen2.5-1.5b or qwen2.5-7b.", "--dummy-weights"),
     ] = False,
-    problems: Annotated[int, typer.Option(help="Problems in flight.", min=1, rich_help_panel=PLANNING)] = 64,
+    problems: Annotated[int, option(PLANNING, "Problems in flight.", min=1)] = 64,
     rounds: Annotated[
         int,
-        typer.Option(
-            help="Total number of problems, as a multiple of those in flight.", min=1, rich_help_panel=MEASUREMENT
-        ),
+        option(MEASUREMENT, "Total number of problems, as a multiple of those in flight.", min=1),
     ] = 4,
-    nodes: Annotated[int, typer.Option(help="Budget of each problem.", min=1, rich_help_panel=PLANNING)] = 16,
-    planner: Annotated[
-        str, typer.Option(help="The tree search.", rich_help_panel=PLANNING, autocompletion=complete_planners)
-    ] = "bfs",
+    nodes: Annotated[int, option(PLANNING, "Budget of each problem.", min=1)] = 16,
+    planner: Annotated[str, option(PLANNING, "The tree search.", autocompletion=complete_planners)] = "bfs",
     value: Annotated[
         str,
-        typer.Option(
-            help="The critic: self, rating, logprob or none.", rich_help_panel=VALUES, autocompletion=complete_values
-        ),
+        option(VALUES, "The critic: self, rating, logprob or none.", autocompletion=complete_values),
     ] = "self",
     repeats: Annotated[
         int,
-        typer.Option(
-            help="Measurements of each workload; mean and interval are reported.",
-            min=1,
-            rich_help_panel=MEASUREMENT,
-        ),
+        option(MEASUREMENT, "Measurements of each workload; mean and interval are reported.", min=1),
     ] = 5,
-    device: Annotated[
-        str, typer.Option(help="Device of the model, such as cpu or cuda.", rich_help_panel=MODEL)
-    ] = "cpu",
+    device: Annotated[str, option(MODEL, "Device of the model, such as cpu or cuda.")] = "cpu",
     machine: Annotated[
         str | None,
-        typer.Option(help="Name of the device in the result; by default torch's.", rich_help_panel=MEASUREMENT),
+        option(MEASUREMENT, "Name of the device in the result; by default torch's."),
     ] = None,
     out: Out = None,
     as_json: Json = False,
@@ -254,7 +225,7 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command(rich_help_panel=EVALUATE, epilog=examples("forethought demo --out runs/demo"))
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder to write to.", rich_help_panel=OUTPUT)] = Path("runs/demo"),
+    out: Annotated[Path, option(OUTPUT, "Folder to write to.")] = Path("runs/demo"),
 ) -> None:
     """Measure score against budget for a language model and a pendulum with the same planners."""
     with plain_errors():

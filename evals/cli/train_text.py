@@ -12,8 +12,8 @@ from rich.console import Console
 
 from ...planning.files import whole_folder
 from ..cli_common import printer, training_errors
+from ..errors import BadInput
 from ..progress import step_progress
-from ..tasks.base import BadInput
 
 
 def reasoner(out: Path, *, seed: int = 0, steps: int | None = None, console: Console | None = None) -> Path:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from ..cli_common import write_json
 from ..console import Column, say, show_table
-from ..tasks.base import BadInput
+from ..errors import BadInput
 from .run_store import read_run
 from .statistics import LEVEL, Paired, holm, paired
 from .summary import power

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...planning.differences import differences, listed
-from ..tasks.base import BadInput
+from ..errors import BadInput
 from .row_checks import header_fault, plain_json, row_fault, tree_fault
 
 FORMAT = 2

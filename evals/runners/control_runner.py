@@ -23,12 +23,13 @@ from ...control.world_models.load import load_model
 from ...planning import Budget, ModelError, plan
 from ...planning.fingerprint import fingerprint
 from ...planning.usage import SECONDS, no_usage
+from ..errors import BadInput
 from ..planners import PLANNERS, UNITS_OF_BUDGET, PlannerRow, planners_for
 from ..plugins import described, fingerprint_of
 from ..records.run_store import Row, RunStore
 from ..report.terminal import Live
 from ..settings import EvalSettings
-from ..tasks import BadInput, EpisodeTask
+from ..tasks import EpisodeTask
 from .grid import JobGrid, failed_row, usage_dicts
 from .results import Summary, summary_head, write_results
 

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 from ...llm.engines.base import EngineGone
 from ...planning.interface import UNITS, ModelError, Usage
 from ...planning.redaction import redact
+from ..errors import RunStopped
 from ..records.run_store import Row, RowKey, RunStore
-from ..tasks.base import Problem, RunStopped
+from ..tasks.base import Problem
 
 PERMANENT_ERRORS = (ValueError, ModelError)
 """Errors caused by a problem or a setting, which would fail again. All others, such as those of an engine that died or

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ...planning.files import write_whole
+from ..errors import RunStopped
 from ..records.run_store import REPORT, SUMMARY, RunStore, write_errors
 from ..records.summary import all_failed, summarize
 from ..report.report import write_report
 from ..settings import EvalSettings
 from ..tasks import EpisodeTask, TextTask
-from ..tasks.base import RunStopped
 from .grid import JobGrid
 
 

@@ -13,13 +13,14 @@ from rich.console import Console
 from ...llm.critics import CriticDeps, make_critic
 from ...llm.load import load_text_model
 from ...llm.text_model import TextModel
+from ..errors import BadInput
 from ..planners import PLANNERS, PlannerRow, TextSettings
 from ..records.run_store import RunStore
 from ..records.summary import total
 from ..report.caveats import caveats_of
 from ..report.terminal import Live
 from ..settings import EvalSettings
-from ..tasks import BadInput, Problem, TextTask
+from ..tasks import Problem, TextTask
 from ..tasks.base import checked_problems, graded, problems_fingerprint
 from .grid import JobGrid, run_grid
 from .results import Summary, summary_head, write_results
@@ -150,8 +151,13 @@ async def _run(grid: JobGrid, store: RunStore, solver: TextSolver, settings: Eva
             await _run_missing(grid, store, solver, settings, console)
     finally:
         if settings.parts.model is None:
-            await solver.model.close()
-            solver.model.tape.close()
+            await release(solver.model)
+
+
+async def release(model: TextModel) -> None:
+    """Close a model that was loaded for a run, and its tape."""
+    await model.close()
+    model.tape.close()
 
 
 async def _run_missing(

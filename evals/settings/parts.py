@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from ...llm.critics import Critic
     from .eval_settings import EvalSettings
 
-EPISODES = 10
-"""Episodes of a control task given as an object, where no limit is given."""
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -75,6 +72,7 @@ def _task(settings: EvalSettings) -> tuple[Task, str]:
     if isinstance(given, TextTask | EpisodeTask):
         return given, given.name
     from ...control.tasks import ControlTask
+    from ..tasks.environments import EPISODES  # imports gymnasium, which text tasks do not need
 
     if not isinstance(given, ControlTask):
         raise BadInput(f"a task is a name, a TextTask or a ControlTask, got {type(given).__name__}")

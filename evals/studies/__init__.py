@@ -19,7 +19,7 @@ from rich.console import Console
 
 from ..cli_common import check_output
 from ..console import say
-from ..tasks import BadInput
+from ..errors import BadInput
 from ..threads import one_thread
 from .study_table import Study, StudyTable
 

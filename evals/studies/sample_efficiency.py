@@ -27,10 +27,10 @@ from ...planning import MPPI
 from ...planning.files import write_whole
 from ..baselines import train
 from ..console import say
+from ..errors import BadInput
 from ..planners import cem_for_environment, planner_for
 from ..progress import progress
 from ..records.statistics import Estimate, student
-from ..tasks import BadInput
 from .study_table import Row, StudyTable, format_estimate, plot_lines
 
 TARGETS = {"Pendulum-v1": -160.0, "CartPole-v1": 475.0}

@@ -72,7 +72,7 @@ CONTROL = tuple(name for name, row in TASKS.items() if row.kind == "control")
 TEXT = tuple(name for name, row in TASKS.items() if row.kind == "text")
 
 __all__ = [
-    "CONTROL", "GRADERS", "TASKS", "TEXT", "BadInput", "EpisodeTask", "GradedAnswer", "Problem", "Task", "TaskRow",
+    "CONTROL", "GRADERS", "TASKS", "TEXT", "EpisodeTask", "GradedAnswer", "Problem", "Task", "TaskRow",
     "TextTask", "kind_of_task", "make_task", "task_name",
 ]  # fmt: skip
 

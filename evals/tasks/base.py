@@ -11,13 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ...planning.fingerprint import fingerprint
-from ..errors import BadInput, RunStopped
+from ..errors import BadInput
 from ..plugins import described
-
-__all__ = [
-    "BadInput", "EpisodeTask", "GradedAnswer", "Problem", "RunStopped", "TextTask", "checked_problems", "graded",
-    "interleave_groups", "problems_fingerprint", "read_json_lines",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)

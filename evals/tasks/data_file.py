@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from ...llm.text.markers import MARK
 from ..errors import BadInput
 from .base import GradedAnswer, Problem, TextTask, read_json_lines
-from .graders import GRADERS, MARK
+from .graders import GRADERS
 
 
 class DataFile(TextTask):

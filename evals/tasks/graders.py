@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...llm.text.markers import MAX_ANSWER, texts_after_markers
 from .base import GradedAnswer, Problem
 from .numeric import grade_numeric, is_gold
 
-MARK = "####"
-MAX_ANSWER, MAX_MARKERS = 400, 20
-"""Characters after a marker that are read, and markers that are looked at from the end of the text."""
-
-_BOXED = re.compile(r"\\boxed\s{0,3}\{")
 _SAID = re.compile(
     r"\b(?:answer|choice|option)\b[*_]{0,3}(?:\s{1,3}(?:is|would be|will be|must be)\b\s{0,3}:?|\s{0,3}:)",
     re.IGNORECASE,
@@ -45,31 +41,8 @@ class Grader:
     summary: str
 
 
-def told_answers(text: str) -> Iterator[tuple[str, bool]]:
-    """What stands after each marker, and whether that is `####`: first those after `####`, the last one first."""
-    end = len(text)
-    for _ in range(MAX_MARKERS):
-        if (start := text.rfind(MARK, 0, end)) < 0:
-            break
-        yield _line(text[start + len(MARK) : end]), True
-        end = start
-    found = [(one.start(), one.end(), True) for one in _BOXED.finditer(text)]
-    found += [(one.start(), one.end(), False) for one in _SAID.finditer(text)]
-    for _, begin, boxed in sorted(found, reverse=True)[:MAX_MARKERS]:
-        yield _braced(text, begin) if boxed else _line(text[begin : begin + MAX_ANSWER]), False
-
-
 def _line(text: str) -> str:
     return text.lstrip("\n *:")[:MAX_ANSWER].partition("\n")[0].strip()
-
-
-def _braced(text: str, begin: int) -> str:
-    depth = 1
-    for i in range(begin, min(len(text), begin + MAX_ANSWER)):
-        depth += {"{": 1, "}": -1}.get(text[i], 0)
-        if depth == 0:
-            return text[begin:i]
-    return ""
 
 
 def letter_of(text: str, letters: str) -> str | None:
@@ -95,8 +68,8 @@ def read_choice(text: str, question: str) -> tuple[str | None, bool]:
     """
     letters = "".join(dict.fromkeys(_OPTION.findall(question)))
     letters = letters if len(letters) > 1 else "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    for told, marked in told_answers(text):
-        if (letter := letter_of(told, letters)) is not None:
+    for given, marked in texts_after_markers(text, _SAID, _line):
+        if (letter := letter_of(given, letters)) is not None:
             return letter or None, marked
     options = [letter for letter in re.findall(r"\(([A-Z])\)", text) if letter in letters]
     if options:
@@ -111,8 +84,8 @@ def read_choice(text: str, question: str) -> tuple[str | None, bool]:
 
 def read_exact(text: str) -> tuple[str | None, bool]:
     """The text that a solution gives, normalised, and whether it stood after `####`; otherwise its last line."""
-    for told, marked in told_answers(text):
-        if answer := normalised(told):
+    for given, marked in texts_after_markers(text, _SAID, _line):
+        if answer := normalised(given):
             return answer, marked
     lines = [line for line in text.splitlines() if line.strip()]
     return (normalised(lines[-1]) or None if lines else None), False

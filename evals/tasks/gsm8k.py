@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ...llm.text.markers import MARK
 from ..errors import BadInput
 from .base import GradedAnswer, Problem, TextTask, read_json_lines
 from .numeric import grade_numeric, is_gold
 
 HUB = "openai/gsm8k"
-MARK = "####"
 
 
 class Gsm8k(TextTask):

@@ -5,6 +5,7 @@
 `prompts.py`   the texts that prompt a model which was not trained by this package.
 `encoding.py`  texts to token ids.
 `formats.py`   `Format`: how one model is prompted and asked for a verdict, read from its `forethought.json`.
+`markers.py`   where a solution gives its answer: `####`, `\\boxed{}`, "the answer is".
 `numbers.py`   numbers in running text, after answer markers and as gold answers.
 `answers.py`   the answer that a solution gives, and whether it equals the gold answer.
 """

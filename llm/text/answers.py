@@ -12,18 +12,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from .markers import MARK, MAX_ANSWER, texts_after_markers
 from .numbers import MAX_LENGTH, last_number, marked_number, plain, strict_number
-
-MARK = "####"
-MAX_ANSWER = 400
-"""Characters after a marker that are read as the answer."""
-
-MAX_MARKERS = 20
-"""Markers of a kind that are looked at, from the end of the text."""
 
 _SAID = re.compile(
     r"answer(?:\s(?:is|would be|will be|must be))?\s?:?"
@@ -74,10 +67,10 @@ def read_answer(text: str) -> Answer | None:
     What follows the last `####` counts first, then what follows the last `\\boxed{` or "the answer is", then the last
     number. Time is linear in the length of the text.
     """
-    for told, marked in _marked(text):
-        number, meant = marked_number(told)
+    for given, marked in texts_after_markers(text, _SAID, _first_line):
+        number, meant = marked_number(given)
         if meant:
-            return Answer(number, "" if number is not None else _expression(told), marked)
+            return Answer(number, "" if number is not None else _expression(given), marked)
     number = last_number(text)
     return None if number is None else Answer(number, "", False)
 
@@ -110,34 +103,13 @@ def check_answer(prediction: str, gold: object) -> AnswerCheck:
     return AnswerCheck(answer.number, correct, answer.marked, answer.expression)
 
 
-def _marked(text: str) -> Iterator[tuple[str, bool]]:
-    """What stands after each marker, and whether that is `####`: first those after `####`, the last one first."""
-    end = len(text)
-    for _ in range(MAX_MARKERS):
-        if (start := text.rfind(MARK, 0, end)) < 0:
-            break
-        yield text[start + len(MARK) : end].partition("\n")[0].strip()[:MAX_ANSWER], True
-        end = start
-    others = [(found.end(), found.end()) for found in _SAID.finditer(text)]
-    others += [(found.start(), found.end()) for found in re.finditer(r"\\boxed\s{0,3}\{", text)]
-    for start, begin in sorted(others, reverse=True)[:MAX_MARKERS]:
-        boxed = start != begin
-        yield _braced(text, begin) if boxed else text[begin : begin + MAX_ANSWER].partition("\n")[0].strip(), False
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0].strip()[:MAX_ANSWER]
 
 
-def _braced(text: str, begin: int) -> str:
-    """What stands from `begin` to the brace that closes the one before it; "" where none does within the limit."""
-    depth = 1
-    for i in range(begin, min(len(text), begin + MAX_ANSWER)):
-        depth += {"{": 1, "}": -1}.get(text[i], 0)
-        if depth == 0:
-            return text[begin:i]
-    return ""
-
-
-def _expression(told: str) -> str:
+def _expression(given: str) -> str:
     """A formula in a form in which equal spellings are equal: without blanks, dollar signs and a final full stop."""
-    return re.sub(r"[\s$~]|\\(?:left|right)(?![A-Za-z])", "", plain(told)).rstrip(".").casefold()
+    return re.sub(r"[\s$~]|\\(?:left|right)(?![A-Za-z])", "", plain(given)).rstrip(".").casefold()
 
 
 def _verified(true: Fraction, expression: str) -> bool:

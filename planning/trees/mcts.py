@@ -29,14 +29,7 @@ from ..interface import (
     WarmStartable,
 )
 from ..messages import EVALUATIONS
-from ..settings_checks import (
-    check_choices,
-    check_flags,
-    check_integers,
-    check_numbers,
-    check_setting,
-    is_pair,
-)
+from ..settings_checks import check_choices, check_flags, check_integers, check_numbers, check_setting, is_pair
 from ..spaces import indexed_only
 from . import selection as rules
 from .base import TreeSearch, normalized

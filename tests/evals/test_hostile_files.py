@@ -19,6 +19,7 @@ from forethought.control.world_models.load import load_model
 from forethought.evals.cli.main import app
 from forethought.evals.cli_common import check_output
 from forethought.evals.console import say, visible
+from forethought.evals.errors import BadInput
 from forethought.evals.records.pool import scores_of
 from forethought.evals.records.run_store import RunStore, read_run
 from forethought.evals.records.tree_records import COLUMNS
@@ -26,7 +27,6 @@ from forethought.evals.report.report import write_report
 from forethought.evals.report.terminal import show
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput
 from forethought.llm.builtin.tokenizer import story_tokenizer
 from forethought.planning.files import csv_cell, whole_file, whole_folder, write_whole
 from forethought.planning.interface import UNITS

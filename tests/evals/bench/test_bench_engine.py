@@ -13,7 +13,7 @@ from scipy import stats
 from forethought.evals.bench.engine import main, ratio, run, show, summarize
 from forethought.evals.bench.engine_shapes import SHAPES, write_shape
 from forethought.evals.bench.engine_workloads import Call, Measurement, RecordingEngine, Workloads
-from forethought.evals.tasks.base import BadInput
+from forethought.evals.errors import BadInput
 from forethought.llm.engines.base import Generation, Sampling, Score
 from forethought.llm.engines.flops import flops_of_folder
 from forethought.llm.engines.stops import decode

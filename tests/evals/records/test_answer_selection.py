@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from forethought.evals.errors import BadInput
 from forethought.evals.planners import ANSWER_RULES
 from forethought.evals.records.answer_selection import (
     most_visited,
@@ -16,7 +17,6 @@ from forethought.evals.records.answer_selection import (
 from forethought.evals.report.terminal import rule_lines
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput
 from forethought.planning import MCTS, Budget, aplan
 from forethought.planning.trees.nodes import DUPLICATE, EVALUATED, NODE
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from forethought.evals.cli.main import app
+from forethought.evals.errors import BadInput
 from forethought.evals.records.pool import main, scores_of
 from forethought.evals.records.run_store import RunStore
 from forethought.evals.records.statistics import paired
-from forethought.evals.tasks.base import BadInput
 
 PROBLEMS = 60
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
+from forethought.evals.errors import BadInput
 from forethought.evals.records.run_store import RunStore, read_run
 from forethought.evals.records.tree_records import COLUMNS
-from forethought.evals.tasks.base import BadInput
 from forethought.planning.interface import UNITS
 
 SETTINGS = {"model": "m", "seed": 0, "planners": {"bfs": "BFS()"}}

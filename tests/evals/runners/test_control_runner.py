@@ -11,9 +11,9 @@ from rich.console import Console
 from forethought.control import MLPConfig, MLPModel, config_for
 from forethought.control.episodes import run_episodes
 from forethought.control.world_models.mlp.net import MLPNet
+from forethought.evals.errors import BadInput
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput
 
 STEPS, WORST = 6, -3255.0
 EPISODES = "forethought.evals.runners.control_runner.run_episodes"

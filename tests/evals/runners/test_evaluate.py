@@ -6,11 +6,11 @@ import signal
 import pytest
 from rich.console import Console
 
+from forethought.evals.errors import BadInput
 from forethought.evals.records.run_store import RunStore
 from forethought.evals.report.terminal import show
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput
 
 PLANNERS = "greedy,bfs,mcts"
 

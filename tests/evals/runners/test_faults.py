@@ -9,10 +9,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from forethought.evals.cli.main import app
+from forethought.evals.errors import BadInput, RunStopped
 from forethought.evals.records.run_store import RunStore
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput, RunStopped
 from forethought.llm.engines.base import EngineGone
 from forethought.planning import ModelError
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from forethought.evals.errors import BadInput
 from forethought.evals.report.terminal import show
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.base import Engine, Generation, Score
 from forethought.llm.importing.import_trees import byte_tokenizer
 from forethought.llm.load import ENGINES

@@ -7,9 +7,9 @@ import sys
 import pytest
 from rich.console import Console
 
+from forethought.evals.errors import BadInput
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput
 
 
 def test_without_vllm_the_error_names_the_installation_command(tmp_path, monkeypatch):

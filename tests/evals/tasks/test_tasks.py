@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from forethought.evals.errors import BadInput
 from forethought.evals.tasks import make_task
-from forethought.evals.tasks.base import BadInput, Problem, interleave_groups, problems_fingerprint, read_json_lines
+from forethought.evals.tasks.base import Problem, interleave_groups, problems_fingerprint, read_json_lines
 from forethought.evals.tasks.gsm8k import Gsm8k
 from forethought.evals.tasks.numeric import grade_numeric, number_of
 from forethought.evals.tasks.recorded import RecordedTrees

@@ -15,10 +15,10 @@ import torch
 from rich.console import Console
 
 from forethought.control.episodes import run_episodes
+from forethought.evals.errors import BadInput
 from forethought.evals.report.terminal import show
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines.transformers.model_runner import ModelRunner
 
 FORK = multiprocessing.get_context("fork")
@@ -87,7 +87,7 @@ from rich.console import Console
 from forethought.evals.report.terminal import show
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput
+from forethought.evals.errors import BadInput
 
 model, data, out = sys.argv[1:]
 

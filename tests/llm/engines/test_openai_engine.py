@@ -12,9 +12,9 @@ from plain import flat
 from rich.console import Console
 from time_limits import ATTEMPT, DEADLINE
 
+from forethought.evals.errors import RunStopped
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import RunStopped
 from forethought.llm.critics import CriticDeps, make_critic
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.http.openai import OpenAIEngine

@@ -9,9 +9,9 @@ import sys
 import pytest
 from rich.console import Console
 
+from forethought.evals.errors import BadInput
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput
 from forethought.llm.engines import replicas
 from forethought.llm.engines.base import Engine, Generation, Sampling, Score
 from forethought.llm.engines.replicas import ReplicaRouter, ReplicasGone, ReplicatedEngine

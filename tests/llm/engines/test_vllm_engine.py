@@ -13,8 +13,8 @@ from rich.console import Console
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
+from forethought.evals.errors import RunStopped
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import RunStopped
 from forethought.llm.engines.base import Sampling
 from forethought.llm.engines.stops import decode
 from forethought.llm.engines.transformers.engine import TransformersEngine

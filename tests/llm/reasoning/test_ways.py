@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from fakes import Letters, letters_format
 
+from forethought.evals.errors import BadInput
 from forethought.evals.planners import ANSWER_RULES
 from forethought.evals.runners.evaluate import run_evaluation
 from forethought.evals.settings import EvalSettings
-from forethought.evals.tasks.base import BadInput
 from forethought.llm.critics import LogProb, NoCritic, SelfCritique, make_critic
 from forethought.llm.engines.base import Engine, EngineCounters, Generation, Sampling, Score
 from forethought.llm.engines.flops import DecoderFlops
