@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..engines.base import Engine, Generation, Sampling, Score, Tokens
-from ..engines.stops import decode
+from ..engines.step_splitter import decode
 from ..text.steps import Step, split_generation
 from .records import pack_score, pack_step, score_key, step_key, unpack_score, unpack_step
 from .tape import Tape

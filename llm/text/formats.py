@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ...planning.files import write_whole
 from ..engines.base import Tokens
-from ..engines.stops import decode
+from ..engines.step_splitter import decode
 from .encoding import encode_text, verdict_tokens
 from .prompts import CRITIQUE, ENDS, EXAMPLES, NO, SYSTEM, YES
 

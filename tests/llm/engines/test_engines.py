@@ -13,7 +13,7 @@ from plain import COLD, FREE, flat, gather, greedy, logits_after, prompts
 from transformers import AutoModelForCausalLM
 
 from forethought.llm.engines.base import Sampling
-from forethought.llm.engines.stops import decode
+from forethought.llm.engines.step_splitter import decode
 from forethought.llm.engines.token_ids import checked_prompt
 from forethought.llm.engines.transformers.engine import TransformersEngine
 
