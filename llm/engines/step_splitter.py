@@ -9,7 +9,7 @@ the tokens of a next step that is not wanted are dropped.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,7 @@ DECODE_CACHE = 4096
 """Number of decoded texts kept: the engine, the tape and the text model decode each step one after another."""
 
 _BLANK = r"(?:[^\S\n]*\n)*"
-_NUMBER = r"(?:\d{1,3}[.)]\s+)?"
+_NUMBER = r"(?:\d{1,3}[.)]\s+)?(?!\d{1,3}[.)]\s)"
 """The number of an item in a list, whose full stop ends no sentence."""
 
 _STEPS = {
@@ -54,6 +54,14 @@ def step_length(text: str, cut: str, *, closed: bool = False) -> int:
     return found.end()
 
 
+def tokens_of_step(step: Sequence[int], text_of: Callable[[Sequence[int]], str], cut: str, *, closed: bool) -> int:
+    """How many tokens the first step has, see `step_length`; text_of: from tokens to their text."""
+    end, count = step_length(text_of(step), cut, closed=closed), len(step)
+    while end and count > 1 and len(text_of(step[: count - 1])) >= end:
+        count -= 1
+    return count if end else 0
+
+
 def ends_solution(text: str, sampling: Sampling) -> bool:
     """Whether the text of a step ends the solution: it holds one of `ends`, and passes `answered` where that is set."""
     return any(end in text for end in sampling.ends) and (sampling.answered is None or sampling.answered(text))
@@ -86,11 +94,7 @@ class StepEnds:
             return len(step) if self._delimited(step) else 0
         if self.ids.isdisjoint(step):
             return 0
-        end = step_length(decode(self._tokenizer, step), self._cut, closed=closed)
-        count = len(step)
-        while end and count > 1 and len(decode(self._tokenizer, step[: count - 1])) >= end:
-            count -= 1
-        return count if end else 0
+        return tokens_of_step(step, self.text, self._cut, closed=closed)
 
     def _delimited(self, step: list[int]) -> bool:
         """Whether the last token completes the delimiter."""
@@ -149,31 +153,32 @@ class StepSplitter:
         return bool(self.ended)
 
     def finish(self, ended: str) -> None:
-        """End the continuation at the end of sequence ("end"), a limit ("length"), or where a server cut it ("stop")."""
+        """End the continuation: at the end of sequence ("end"), a limit ("length"), a server's stop text ("stop")."""
         if self.ended:
             return
         if ended == "stop" and self._step:
             self._close(len(self._step))
             self.ended, self._cuts = self.ended or ended, False
             return
-        over = self._cuts and ended == "length" and self._is_over()
-        self.ended, self._cuts = ended, False
-        if self._step:
+        if ended == "length" and self._cuts and (count := self._whole()):
+            self._close(count)
+        if not self.ended:
+            self.ended, self._cuts = ended, False
             self._close(len(self._step))
-        if over and len(self.steps) == self._sampling.max_steps:
-            self.ended = "stop"
 
     def is_blank(self) -> bool:
         """Whether nothing but white space has been written."""
         return self._ends is not None and not self.steps and not self._ends.text(self._step).strip()
 
-    def _is_over(self) -> bool:
-        """Whether the tokens at a limit are a whole step, of which only the next one could have told."""
+    def _whole(self) -> int:
+        """How many of the tokens at a limit are a whole step, of which only the next one could have told; 0: none."""
         ends = self._ends
-        return ends is not None and ends.looks_ahead and ends.length(self._step, closed=True) == len(self._step) > 0
+        return ends.length(self._step, closed=True) if ends is not None and ends.looks_ahead and self._step else 0
 
     def _close(self, count: int) -> None:
-        """The first `count` tokens are a step."""
+        """The first `count` tokens are a step; nothing happens for 0."""
+        if not count:
+            return
         step, self._step = self._step[:count], self._step[count:]
         self.steps.append(tuple(step))
         self.logprobs.append(tuple(self._step_logprobs[:count]))
