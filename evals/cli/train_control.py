@@ -166,7 +166,8 @@ def _train_and_save(env: str, steps: int, out: Path, seed: int, train: Callable[
 
 
 def _report(head: str, report: Any, out: Path, console: Console | None) -> None:
+    constant = f"; predicted as constant, because they never vary: {', '.join(report.constant)}"
     printer(console)(
         f"{head}; variance left unexplained: {report.train:.2g} on training steps, {report.held_out:.2g} on held-out "
-        f"ones; saved in {out}"
+        f"ones{constant if report.constant else ''}; saved in {out}"
     )

@@ -60,7 +60,7 @@ class GradientShooting:
         have kinks. A step that L-BFGS tries and rejects costs a gradient like any other.
     rate: Adam's learning rate, as a fraction of the half-range, annealed to a hundredth by a cosine schedule; for
         L-BFGS the largest change of an action by the first step. memory: pairs that L-BFGS keeps.
-    tolerance: it has converged when `Plan.gradient` is at most this fraction of 1 + |return|.
+    tolerance: it has converged when `Plan.gradient` is at most this fraction of |return|, in any unit of the reward.
     risk, repeat_last: as in `Shooting` and `GaussianSettings`. A gradient costs 3 H nodes.
     """
 
@@ -165,7 +165,7 @@ class GradientSearch(SequenceSearch):
         self._update_best(index, sequences, scores, gradients)
         finite = torch.isfinite(gradients).flatten(2).all(-1)
         gradients = torch.where(finite[..., None, None], gradients, 0)
-        converged = self.gradient[index] <= self.planner.tolerance * (1 + self.best_return[index].abs())
+        converged = self.gradient[index] <= self.planner.tolerance * self.best_return[index].abs()
         self._stop_reason[rows[converged.cpu().numpy()]] = "converged"
         ended = self.iteration[rows] >= self.iterations
         stop_reason = "exhausted" if self.iterations == self.planner.iterations else "budget"
@@ -223,11 +223,16 @@ class Optimizer(ABC):
 
 
 class AdamOptimizer(Optimizer):
-    """Adam, clipped to the box after every step."""
+    """Adam, clipped to the box after every step.
+
+    unit [B]: what each row's gradients are divided by, so that Adam's epsilon, which is added to their size, does not
+    depend on the unit of the return: the largest component of its first gradient that is not 0, as a power of two.
+    """
 
     def __init__(self, planner: GradientShooting, x: Tensor, iterations: int) -> None:
         super().__init__(planner, x, iterations)
         self.parameters: list[Tensor] = [torch.nn.Parameter(row.clone()) for row in x]
+        self.unit = torch.zeros(len(x), dtype=x.dtype, device=x.device)
         self.adam = torch.optim.Adam([{"params": [row]} for row in self.parameters], lr=planner.rate)
 
     @property
@@ -236,7 +241,10 @@ class AdamOptimizer(Optimizer):
 
     def step(self, rows: RowNumbers, iteration: RowNumbers, scores: Tensor, gradients: Tensor) -> Bool:
         for b, step, gradient in zip(rows.tolist(), iteration.tolist(), gradients):
-            self.parameters[b].grad = -gradient
+            if self.unit[b] == 0:
+                largest = gradient.abs().max()
+                self.unit[b] = torch.where(largest > 0, torch.exp2(torch.floor(torch.log2(largest))), 0)
+            self.parameters[b].grad = -gradient / torch.where(self.unit[b] > 0, self.unit[b], 1)
             annealed = (1 + math.cos(math.pi * step / self.iterations)) / 2
             self.adam.param_groups[b]["lr"] = self.planner.rate * (0.01 + 0.99 * annealed)
         self.adam.step()
