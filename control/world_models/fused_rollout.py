@@ -37,9 +37,9 @@ def fused_returns(
     outputs[0], outputs[1:] = 0.0, obs.mT
     discount = _take_steps(rules, net, outputs, inputs, actions, noise)
     returns = outputs[0].clone()
-    return (
-        returns if value is None else returns.add_(value(_observations(rules, outputs[1:].mT.clone())), alpha=discount)
-    )
+    if value is not None:
+        returns.add_(value(_observations(rules, outputs[1:].mT.clone())), alpha=discount)
+    return returns
 
 
 def _observations(rules: EpisodeRules, centred: Tensor) -> Tensor:

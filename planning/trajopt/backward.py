@@ -10,8 +10,8 @@ trajectory optimization", equations 5 to 7, 10 and 11; with a discount):
 
 Where Quu is not positive definite its eigenvalues are replaced by their absolute values (Nocedal and Wright, "Numerical
 optimization", section 3.4: eigenvalue modification), at that step alone. Other steps keep their exact curvature, so
-that steps held at a bound, where Quu may well be negative, do not slow them. Then mu unit / half-range^2 is added with a
-return as the unit (`QuadraticModel.unit`), so that mu itself has none. All is in float64 and batched over rows.
+that steps held at a bound, where Quu may well be negative, do not slow them. Then mu unit / half-range^2 is added;
+the unit is a return (`QuadraticModel.unit`), and mu itself has none. All is in float64 and batched over rows.
 
 Shapes: M rows, H steps, S components of the state, D of an action, n = S + D.
 """

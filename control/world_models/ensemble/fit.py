@@ -76,9 +76,10 @@ def fit_stacked(net: StackedNet, train: Pair, held_out: Pair, fit: Fit, resoluti
     set_normalization(net, *train, resolution)
     train, held_out = normalize(net, *train), normalize(net, *held_out)
     epochs, best = train_members(net, train, held_out, fit)
-    shares = unexplained_variance(net, train), unexplained_variance(net, held_out)
-    means = (mean_share(each) for each in shares)
-    return EnsembleReport(tuple(epochs.tolist()), *means, float(best.mean()), *described(net, shares[1]))
+    shares = [unexplained_variance(net, pair) for pair in (train, held_out)]
+    by_component, constant = described(net, shares[1])
+    means = mean_share(shares[0]), mean_share(shares[1])
+    return EnsembleReport(tuple(epochs.tolist()), *means, float(best.mean()), by_component, constant)
 
 
 @torch.no_grad()

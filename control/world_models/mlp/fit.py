@@ -111,7 +111,9 @@ def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = DEFAULT_FIT) -> tup
         fit_termination(net, train, held_out, fit)
     net.eval().requires_grad_(False)
     shares = [unexplained(net, net.body(x), y) for x, y in (train_pair, held_out_pair)]
-    return MLPModel(config, net), MLPReport(epochs, *(mean_share(each) for each in shares), *described(net, shares[1]))
+    by_component, constant = described(net, shares[1])
+    report = MLPReport(epochs, mean_share(shares[0]), mean_share(shares[1]), by_component, constant)
+    return MLPModel(config, net), report
 
 
 def raw_pair(net: NormalizedNet, config: MLPConfig, data: Transitions) -> Pair:
