@@ -61,6 +61,8 @@ class GradientShooting:
     rate: Adam's learning rate, as a fraction of the half-range, annealed to a hundredth by a cosine schedule; for
         L-BFGS the largest change of an action by the first step. memory: pairs that L-BFGS keeps.
     tolerance: it has converged when `Plan.gradient` is at most this fraction of |return|, in any unit of the reward.
+        L-BFGS has so too when its next step from the best sequence changes no action by more than this fraction of its
+        half-range, or when the expected improvement is within rounding errors of the return.
     risk, repeat_last: as in `Shooting` and `GaussianSettings`. A gradient costs 3 H nodes.
     """
 
@@ -172,6 +174,7 @@ class GradientSearch(SequenceSearch):
         self._stop_reason[rows[ended & ~self.done[rows]]] = stop_reason
         stalled = self.optimizer.step(rows, self.iteration[rows], scores, gradients)
         stalled |= ~finite.any(1).cpu().numpy()
+        self._stop_reason[rows[self.optimizer.arrived(rows) & ~self.done[rows]]] = "converged"
         self._stop_reason[rows[stalled & ~self.done[rows]]] = "stalled"
 
     def _scores(self, query: SequenceQuery, answer: Returns) -> tuple[Tensor, Tensor]:
@@ -220,6 +223,10 @@ class Optimizer(ABC):
 
         Returns bool [M]: true where the line search failed; never for Adam.
         """
+
+    def arrived(self, rows: RowNumbers) -> Bool:
+        """bool [M]: whether the next step of the best sequence is within the tolerance; never for Adam."""
+        return np.zeros(len(rows), np.bool_)
 
 
 class AdamOptimizer(Optimizer):
@@ -273,3 +280,9 @@ class LBFGSOptimizer(Optimizer):
         self.lbfgs.tell(index.flatten(), scores.flatten(), gradients.flatten(0, 1).flatten(1))
         failed: Bool = self.lbfgs.stalled[index].all(1).cpu().numpy()
         return failed
+
+    def arrived(self, rows: RowNumbers) -> Bool:
+        best = self.lbfgs.value.view(self.shape[:2]).argmax(1, keepdim=True)
+        found = self.lbfgs.arrived(self.planner.tolerance).view(self.shape[:2]).gather(1, best)
+        arrived: Bool = found[:, 0].cpu().numpy()[rows]
+        return arrived
