@@ -33,6 +33,8 @@ class Episodes:
 
     returns: [E]. lengths: [E]. charged, spent: [E, units] over the whole episode; divided by lengths, per decision.
     planning: seconds spent planning, for all episodes together.
+    invalid: [E] decisions for which the model's answers could not be planned with (`Plan.faults`); the action taken is
+        the first of what the plan holds then, of a tree action 0. fault: the first such fault of all episodes, or "".
     """
 
     seeds: tuple[int, ...]
@@ -41,6 +43,8 @@ class Episodes:
     charged: Usage
     spent: Usage
     planning: float
+    invalid: NDArray[np.int64]
+    fault: str = ""
 
     def per_decision(self) -> Usage:
         """[E, units] charged per decision, on average."""
@@ -105,14 +109,18 @@ def run_episodes(
     policy = MPCPolicy(planner, model, cap, seeds=seeds, seed=seed, warm=warm)
     env = BatchedEnv(env_id_of(task), seeds, **settings)
     charged, spent, planning = no_usage(len(seeds)), no_usage(len(seeds)), 0.0
+    invalid, fault = np.zeros(len(seeds), np.int64), ""
     for decision in iterate_decisions(policy, env):
         planning += decision.planning
         charged[decision.alive] += decision.outcome.charged[decision.alive]
         spent[decision.alive] += decision.outcome.spent[decision.alive]
+        faults = {i: text for i, text in decision.outcome.plan.faults.items() if decision.alive[i]}
+        invalid[list(faults)] += 1
+        fault = fault or next(iter(faults.values()), "")
         if watch is not None:
             watch(env)
     env.close()
-    return Episodes(tuple(seeds), env.returns, env.lengths, charged, spent, planning)
+    return Episodes(tuple(seeds), env.returns, env.lengths, charged, spent, planning, invalid, fault)
 
 
 def random_episodes(task: ControlTask | str, seeds: Sequence[int], **settings: Any) -> NDArray[np.float64]:

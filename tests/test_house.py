@@ -254,3 +254,9 @@ def test_no_module_of_planning_imports_itself_by_way_of_others():
                 reached[module] |= reached[middle]
     circles = sorted(module for module in modules if module in reached[module])
     assert not circles, f"these import each other in a circle: {', '.join(circles)}"
+
+
+def test_each_sub_package_has_a_folder_of_tests():
+    packages = [path.parent.relative_to(ROOT) for name in FLOORS for path in (ROOT / name).glob("*/__init__.py")]
+    assert len(packages) > 20
+    assert [str(path) for path in packages if not list((ROOT / "tests" / path).glob("test_*.py"))] == []

@@ -151,7 +151,7 @@ def mctx_search(model: PrecomputedModel) -> Callable[[], None] | None:
 
     compiled = jax.jit(run)
     key = jax.random.PRNGKey(0)
-    return lambda: compiled(stacked, key).block_until_model()
+    return lambda: compiled(stacked, key).block_until_ready()
 
 
 def main(out: Path | None = None, *, repeats: int = 5, console: Console | None = None) -> dict[str, Any]:

@@ -195,8 +195,9 @@ def _fields(done: Episodes, i: int) -> dict[str, Any]:
     charged, spent = done.charged[i].copy(), done.spent[i].copy()
     charged[SECONDS] = spent[SECONDS] = seconds
     score = float(done.returns[i])
+    note = f"decisions without a plan in some episodes ({done.fault})" if done.invalid[i] else ""
     return {
         "answer": f"{score:.4g}", "correct": None, "format_ok": True, "score": score, "decisions": length,
         "ledger": usage_dicts(charged, spent, no_usage(1)[0]), "finished": [], "failed": None,
-        "seconds": round(seconds, 4),
+        "seconds": round(seconds, 4), "note": note,
     }  # fmt: skip

@@ -11,7 +11,7 @@ from ...llm.text_model import TextModel
 from ..errors import BadInput
 from ..own_critics import checked_critic, own_critics
 from ..planners import PlannerRow, check_names, planner_rows, row_of
-from ..plugins import fingerprint_of, fingerprints_of, is_reference, lacking, load_object
+from ..plugins import fingerprint_of, fingerprints_of, is_reference, lacking, load_object, made
 from ..tasks import EpisodeTask, Task, TextTask, make_task, task_name
 from .values import as_names
 
@@ -100,7 +100,7 @@ def _planners(given: Any, task: Task, name: str) -> dict[str, PlannerRow]:
         if isinstance(one, str):
             rows += planner_rows([one], task.kind, name).values()
         else:
-            rows.append(row_of(one, called or type(one).__name__))
+            rows.append(row_of(one, called or _class_name(one)))
     names = [row.name for row in rows]
     check_names(names, names, f"planner for {name}")
     return dict(zip(names, rows))
@@ -120,8 +120,13 @@ def _critics(settings: EvalSettings, task: Task, name: str) -> tuple[str, dict[s
         return "recorded" if settings.task == "recorded" else "self", {}
     if isinstance(given, str):
         return own_critics(given)
-    critic = checked_critic(given, type(given).__name__)
+    critic = checked_critic(made(given, _class_name(given)), _class_name(given))
     return critic.name, {critic.name: critic}
+
+
+def _class_name(given: Any) -> str:
+    """The name of a class, or of an object's class."""
+    return given.__name__ if isinstance(given, type) else type(given).__name__
 
 
 def _model(given: Any, task: Task, name: str) -> tuple[Any, str]:
@@ -130,6 +135,8 @@ def _model(given: Any, task: Task, name: str) -> tuple[Any, str]:
         return None, ""
     if task.kind == "text" and not isinstance(given, TextModel):
         raise BadInput(f"{name} is planned with a TextModel or its name, got {type(given).__name__}")
+    if isinstance(given, type):
+        raise BadInput(f"{name} is planned with a model, got the class {given.__name__}; make an instance of it")
     absent = lacking(given, {"start": callable, "expand": callable})
     if absent:
         raise BadInput(f"{type(given).__name__} is no model: it lacks {' and '.join(absent)}, see planning.Model")

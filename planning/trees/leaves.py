@@ -261,13 +261,11 @@ def init_root(nodes: Any, header: Any, priors: Any, discount: float, value: floa
 def init_roots(block: Any, priors: Any, discount: Any, value: Any, logits: Any) -> int:
     """`init_root` in every row, from discount and value [B] and logits [B, A] or [0, 0].
 
-    Returns how many values are finite, -1 if a discount is not.
+    Returns how many values are finite.
     """
     nodes, headers = view_nodes(block), view_headers(block)
     finite = 0
     for b in range(len(headers)):
-        if not np.isfinite(discount[b]):
-            return -1
         set_priors(priors[b], 0, logits, b)
         init_root(nodes[b], headers[b], priors[b], discount[b], value[b])
         finite += np.isfinite(value[b])

@@ -74,7 +74,8 @@ class PathsSearch(TreeSearch):
         self.scores = np.empty((rows, most))
         self.kept = np.full((rows, planner.keep), -1, np.int32)
         roots = np.arange(rows), self.tree.root
-        self.stop_codes[self.tree.nodes["terminal"][roots] != ONGOING] = EXHAUSTED
+        ended = self.tree.nodes["terminal"][roots] != ONGOING
+        self.stop_codes[ended & (self.stop_codes == RUNNING)] = EXHAUSTED
         self.tree.nodes["visits"][roots] = 0
 
     def _schedule(self, size: Size) -> tuple[list[int], bool, int]:

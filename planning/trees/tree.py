@@ -55,13 +55,14 @@ def address_of(x: Any, shape: tuple[int, ...]) -> int:
 
 
 def root_faults(logits: NDArray[np.float32], discount: NDArray[np.float32]) -> dict[int, str]:
-    """For each row whose root cannot be planned from what is wrong with its logits [B, A] ([0, 0]: none)."""
+    """For each row whose root cannot be planned from what is wrong with its discount or its logits ([0, 0]: none)."""
+    faults = dict.fromkeys(np.flatnonzero(~np.isfinite(discount)).tolist(), "the root's discount is not finite")
     if not logits.size:
-        return {}
-    ongoing = discount != 0
+        return faults
+    ongoing = np.isfinite(discount) & (discount != 0)
     missing = np.flatnonzero(ongoing & ~np.isfinite(logits).any(1))
     wrong = np.flatnonzero(ongoing & np.isnan(logits).any(1))
-    faults = dict.fromkeys(missing.tolist(), "the root has no action")
+    faults |= dict.fromkeys(missing.tolist(), "the root has no action")
     return faults | dict.fromkeys(wrong.tolist(), "the root's logits are NaN")
 
 
@@ -80,10 +81,10 @@ class Tree:
         self.priors = np.zeros((rows, capacity, n_actions), np.float32)
         discount, value = as_numpy(root.discount, "discount", (rows,)), as_numpy(root.value, "value", (rows,))
         logits = self.logits_of(root, rows)
-        finite = init_roots(self.block, self.priors, discount, value, logits)
         self.faults = root_faults(logits, discount)
-        if finite < min(rows, 1):
-            raise ModelError("the model's start has no finite value, or a discount that is not finite")
+        finite = init_roots(self.block, self.priors, np.nan_to_num(discount, posinf=0, neginf=0), value, logits)
+        if not finite and rows:
+            raise ModelError("the model's start has no finite value")
 
     @cached_property
     def nodes(self) -> Any:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from forethought.control import (
     CARTPOLE,
@@ -87,6 +88,25 @@ def test_an_mpc_policy_collects():
     agent = MPCPolicy(BestOfN(horizon=3), AnalyticModel(Pendulum()), Budget(nodes=12))
     data = collect("Pendulum-v1", 6, policy=agent, reset_after=3)
     assert len(data) == 6 and (data.action.abs() <= 2).all()
+
+
+class WithoutAnswers(AnalyticModel):
+    """A model whose rewards are NaN where the first problem of the batch is planned for."""
+
+    def step(self, states, actions):
+        states, reward, discount = super().step(states, actions)
+        per_problem = len(reward) // 2
+        reward[:per_problem] = torch.nan
+        return states, reward, discount
+
+
+@pytest.mark.parametrize("planner", [CEM(horizon=2, iterations=1), BestOfN(horizon=2)])
+def test_decisions_without_a_plan_are_counted(planner):
+    played = run_episodes(planner, WithoutAnswers(Pendulum()), PENDULUM, [0, 1], 8, max_episode_steps=3)
+    assert played.invalid.tolist() == [3, 0] and "finite" in played.fault
+    assert played.lengths.tolist() == [3, 3]
+    sound = run_episodes(planner, PENDULUM.analytic(), PENDULUM, [0, 1], 8, max_episode_steps=3)
+    assert sound.invalid.tolist() == [0, 0] and sound.fault == ""
 
 
 def test_watch_is_called_after_every_step():

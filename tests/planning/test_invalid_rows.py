@@ -120,3 +120,27 @@ def test_a_root_without_actions_or_with_nan_logits_is_an_error_of_its_row(name: 
 def test_a_problem_that_cannot_be_planned_for_is_a_model_error(name: str, root: Any) -> None:
     with pytest.raises(ModelError, match="the root"):
         plan(TREES[name], Roots(), [root], Budget(nodes=12))
+
+
+class RootDiscounts(Roots):
+    """A problem is the discount of its root."""
+
+    def start(self, problems: Any) -> Any:
+        zero = np.zeros(len(problems), np.float32)
+        return torch.zeros(len(problems)), Expansion(
+            zero, np.array(problems, np.float32), zero, np.zeros((len(problems), 3), np.float32)
+        )
+
+
+@pytest.mark.parametrize("discount", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", TREES)
+def test_a_root_whose_discount_is_not_finite_is_an_error_of_its_row(name: str, discount: float) -> None:
+    keys = keys_of(1, 3)
+    found = plan(TREES[name], RootDiscounts(), [1.0, discount, 1.0], Budget(nodes=12), keys=keys).plan
+    beside = plan(TREES[name], RootDiscounts(), [1.0, 1.0, 1.0], Budget(nodes=12), keys=keys).plan
+    assert found.faults == {1: "the root's discount is not finite"} and not len(found.indices[1])
+    for b in (0, 2):
+        assert found.stop_reason[b] == beside.stop_reason[b] != "invalid"
+        assert found.indices[b].tolist() == beside.indices[b].tolist() and found.value[b] == beside.value[b]
+    with pytest.raises(ModelError, match="discount"):
+        plan(TREES[name], RootDiscounts(), [discount], Budget(nodes=12))

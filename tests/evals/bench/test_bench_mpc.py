@@ -71,3 +71,81 @@ def test_an_installed_peer_is_measured(monkeypatch):
     work = mpc_peers.by_pytorch_mppi(mpc.net_of(mpc.models()["mlp"]), 16, 2, 1)
     with torch.no_grad():
         assert work().shape == (16,) and asked == [(16, 4)]
+
+
+def fake_modules(monkeypatch, modules):
+    """Make these names of modules importable, each with the given attributes."""
+    for name, attributes in modules.items():
+        module = ModuleType(name)
+        for attribute, value in attributes.items():
+            setattr(module, attribute, value)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def returns_of(net, sequences):
+    obs, total = net.start(len(sequences)), torch.zeros(len(sequences))
+    for t in range(sequences.shape[1]):
+        obs, reward = net.step(obs, sequences[:, t])
+        total = total + reward
+    return total
+
+
+def test_mbrl_optimises_the_returns_of_the_network(monkeypatch):
+    class Optimizer:
+        def __init__(self, iterations, elite_share, population, lower, upper, *rest):
+            self.settings = iterations, population, lower, upper
+
+        def optimize(self, returns, x0):
+            sequences = torch.linspace(-2, 2, 5)[:, None, None].expand(-1, *x0.shape)
+            return self.settings, sequences, returns(sequences)
+
+    names = ("mbrl", "mbrl.planning", "mbrl.planning.trajectory_opt")
+    fake_modules(monkeypatch, {name: {"CEMOptimizer": Optimizer} for name in names})
+    net = mpc.net_of(mpc.models()["mlp"])
+    with torch.no_grad():
+        settings, sequences, found = mpc_peers.by_mbrl(net, 16, 3, 2)()
+        torch.testing.assert_close(found, returns_of(net, sequences))
+    assert settings == (2, 16, [[-2.0]] * 3, [[2.0]] * 3)
+
+
+def test_torchrl_plans_in_an_environment_of_the_network(monkeypatch):
+    class Data(dict):
+        def __init__(self, fields, shape):
+            super().__init__(fields)
+            self.shape = shape
+
+    class Env:
+        def __init__(self, device, batch_size):
+            self.batch_size = batch_size
+
+        def reset(self):
+            return self._reset(None)
+
+    class Planner:
+        def __init__(self, env, horizon, iterations, candidates, elites):
+            self.env, self.settings = env, (horizon, iterations, candidates, elites)
+
+        def planning(self, begun):
+            obs, total = begun["observation"].expand(4, -1, -1), torch.zeros(4)
+            pushes = torch.linspace(-2, 2, 4)[:, None]
+            for _ in range(3):
+                step = self.env._step(Data({"observation": obs, "action": pushes}, [4]))
+                obs, total = step["observation"], total + step["reward"][:, 0]
+                assert not step["done"].any() and step["terminated"].shape == (4, 1)
+            return self.settings, pushes[:, None].expand(-1, 3, -1), total
+
+    def nothing(*args, **settings):
+        return None
+
+    fake_modules(monkeypatch, {
+        "tensordict": {"TensorDict": Data},
+        "torchrl": {},
+        "torchrl.data": {"Bounded": nothing, "Composite": nothing, "Unbounded": nothing},
+        "torchrl.envs": {"EnvBase": Env},
+        "torchrl.modules": {"CEMPlanner": Planner},
+    })  # fmt: skip
+    net = mpc.net_of(mpc.models()["mlp"])
+    with torch.no_grad():
+        settings, sequences, found = mpc_peers.by_torchrl(net, 20, 3, 2)()
+        torch.testing.assert_close(found, returns_of(net, sequences))
+    assert settings == (3, 2, 20, 3)
