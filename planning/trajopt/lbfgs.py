@@ -29,8 +29,8 @@ class LBFGS:
 
     trial [N, n]: the points to evaluate next. x, value, gradient: the best points so far, with their values and
     gradients. direction, step: the trial is x + step direction, clipped. s, y [N, memory, n]: pairs of changes of x and
-    of minus the gradient. curved [N]: the direction is that of L-BFGS, not of the gradient. stalled [N]: no increase was
-    found along the gradient; the trial stays at x.
+    of minus the gradient. curved [N]: the direction is that of L-BFGS, not of the gradient. stalled [N]: no increase
+    was found along the gradient; the trial stays at x.
 
     memory: pairs kept. first_step: the largest change of a component by the first step along the gradient.
     """
