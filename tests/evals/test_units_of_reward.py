@@ -15,7 +15,7 @@ from torch import Tensor
 
 from forethought.control import TASKS, AnalyticModel, Pendulum, view
 from forethought.evals.planners import PLANNERS, planner_for, planners_for
-from forethought.planning import MPPI, BoxActions, Budget, Expansion, Rebase, plan
+from forethought.planning import MPPI, BoxActions, Budget, Expansion, plan
 from forethought.planning.interface import Steppable
 
 BY_DEFINITION = {"rebase": "its temperature is in units of the value, as in the paper"}
@@ -48,11 +48,11 @@ class Scaled(Steppable[Tensor]):
 PROBLEMS = torch.tensor([[torch.pi, 0.0], [0.4, -0.3], [-2.0, 1.0], [1e-3, 1e-3], [0.0, 0.0]], dtype=torch.float64)
 
 
-def planned(name: str, unit: float) -> tuple[list[Any], list[str], list[float]]:
+def planned(name: str, unit: float, planner: Any = None) -> tuple[list[Any], list[str], list[float]]:
     task = TASKS["pendulum"]
-    planner = planner_for(task, name)
-    if isinstance(planner, MPPI):
-        planner = replace(planner, scale="spread")
+    if planner is None:
+        planner = planner_for(task, name)
+        planner = replace(planner, scale="spread") if isinstance(planner, MPPI) else planner
     kind: Any = PLANNERS[name].needs
     model: Any = Scaled(unit)
     model = view(task, model, kind, terminal_value=False) if kind == "trees" else model
@@ -71,5 +71,9 @@ def test_the_unit_of_the_reward_changes_neither_actions_nor_stop_reasons(name: s
     assert scaled_value == value
 
 
-def test_a_temperature_that_scales_with_the_reward_leaves_the_other_planners_plans_as_they_are() -> None:
-    assert set(BY_DEFINITION) == {"rebase"} and "units" in str(Rebase.__doc__) and "units" in str(MPPI.__doc__)
+@pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])
+@pytest.mark.parametrize("name", ["rebase", "mppi"])
+def test_a_temperature_in_units_of_the_return_scales_with_it(name: str, unit: float) -> None:
+    one: Any = planner_for(TASKS["pendulum"], name)
+    one = replace(one, scale="absolute") if isinstance(one, MPPI) else one
+    assert planned(name, unit, replace(one, temperature=one.temperature * unit)) == planned(name, 1.0, one)
