@@ -19,7 +19,7 @@ class NormalizedNet(nn.Module):
 
     Outputs are the O changes of the observation, and the reward.
     offset: float64 [O], subtracted from observations before they are rounded to float32, or None for 0. It is set where
-        observations are so far from 0 that float32 would round their changes away (`mlp/fit.py`).
+        observations are so far from 0 that float32 would round their changes away (`mlp/normalization.py`).
     termination: a small network from an observation to the log-odds that it is terminal; None where termination is
         given.
     """

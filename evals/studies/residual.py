@@ -25,7 +25,8 @@ from ...control.world_models.analytic import AnalyticModel
 from ...control.world_models.ensemble.fit import fit_ensemble, fit_stacked
 from ...control.world_models.ensemble.model import EnsembleModel
 from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
-from ...control.world_models.mlp.fit import Fit, config_for, raw_pair, target_resolution
+from ...control.world_models.mlp.fit import Fit, config_for
+from ...control.world_models.mlp.normalization import raw_pair, target_resolution
 from ...control.world_models.residual.fit import fit_residual
 from ...planning import CEM, Budget, GaussianSettings
 from ..progress import progress

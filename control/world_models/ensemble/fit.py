@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from ...data.transitions import Transitions
-from ..mlp.fit import (
-    DEFAULT_FIT,
-    Fit,
+from ..mlp.fit import DEFAULT_FIT, Fit, fit_termination
+from ..mlp.normalization import (
     Pair,
     described,
-    fit_termination,
     mean_share,
     needed_offset,
     normalize,

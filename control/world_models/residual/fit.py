@@ -17,11 +17,9 @@ from ...data.transitions import Transitions
 from ...dynamics import Dynamics
 from ..ensemble.fit import Bootstraps, EnsembleReport, fit_stacked, train_members
 from ..ensemble.net import EnsembleConfig, StackedNet
-from ..mlp.fit import (
-    DEFAULT_FIT,
-    Fit,
+from ..mlp.fit import DEFAULT_FIT, Fit, fit_termination
+from ..mlp.normalization import (
     Pair,
-    fit_termination,
     needed_offset,
     set_normalization,
     target_resolution,
