@@ -62,7 +62,8 @@ class GradientShooting:
         L-BFGS the largest change of an action by the first step. memory: pairs that L-BFGS keeps.
     tolerance: it has converged when `Plan.gradient` is at most this fraction of |return|, in any unit of the reward.
         L-BFGS has so too when its next step from the best sequence changes no action by more than this fraction of its
-        half-range, or when the expected improvement is within rounding errors of the return.
+        half-range and promises no more than the square of it, of |return|; or no more than rounding errors of the
+        return.
     risk, repeat_last: as in `Shooting` and `GaussianSettings`. A gradient costs 3 H nodes.
     """
 

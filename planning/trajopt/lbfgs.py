@@ -89,11 +89,11 @@ class LBFGS:
         self.step[index], self.tries[index] = 1.0, 0.0
 
     def arrived(self, tolerance: float) -> Tensor:
-        """bool [N]: the next step of L-BFGS changes no component by more than `tolerance`, or increases the value by no
-        more than its rounding errors."""
-        increase = (self.direction * self.gradient).sum(1)
-        rounding = 4 * torch.finfo(self.value.dtype).eps * self.value.abs()
-        return self.curved & ((self.direction.abs().amax(1) <= tolerance) | (increase <= rounding))
+        """bool [N]: the next step of L-BFGS changes no component by more than `tolerance` and promises, of the value, no
+        more than the square of it; or it promises no more than the value's rounding errors."""
+        increase, size = (self.direction * self.gradient).sum(1), self.value.abs()
+        small = (self.direction.abs().amax(1) <= tolerance) & (increase <= tolerance**2 * size)
+        return self.curved & (small | (increase <= 4 * torch.finfo(self.value.dtype).eps * size))
 
     def _backtrack(self, index: Tensor, increase: Tensor) -> None:
         """Shorten rejected steps by quadratic interpolation (Nocedal and Wright, equation 3.58), or start anew."""
