@@ -89,8 +89,11 @@ class LBFGS:
         self.step[index], self.tries[index] = 1.0, 0.0
 
     def arrived(self, tolerance: float) -> Tensor:
-        """bool [N]: the next step of L-BFGS changes no component by more than `tolerance` and promises, of the value, no
-        more than the square of it; or it promises no more than the value's rounding errors."""
+        """bool [N]: whether the next step of L-BFGS is negligible.
+
+        It changes no component by more than `tolerance` and promises no more than the square of it of the value, or it
+        promises no more than the value's rounding errors.
+        """
         increase, size = (self.direction * self.gradient).sum(1), self.value.abs()
         small = (self.direction.abs().amax(1) <= tolerance) & (increase <= tolerance**2 * size)
         return self.curved & (small | (increase <= 4 * torch.finfo(self.value.dtype).eps * size))
