@@ -16,8 +16,9 @@ from ...planning.tensor_file import load_tensors, save_tensors
 from ..data.transitions import Transitions
 from .log import Row, write_csv
 
-FORMAT = 3
-"""The number of the format. Format 2 had all settings in one text, format 1 other names of fields."""
+FORMAT = 4
+"""The number of the format. Format 3 had all observations in float32, format 2 all settings in one text, format 1 other
+names of fields."""
 
 STATE_FILE, CSV_FILE = "progress.safetensors", "progress.csv"
 LENGTH = "steps"

@@ -19,7 +19,8 @@ Row = tuple[NDArray[Any], Any, float, NDArray[Any], bool, bool]
 class Transitions:
     """N steps; float32 except where another type is given.
 
-    obs: [N, O]. action: [N, D], or int64 [N] where actions are discrete. reward: [N]. next_obs: [N, O].
+    obs: [N, O], float64 where the environment gives such, as is next_obs: a small change of a large number is their
+        difference. action: [N, D], or int64 [N] where actions are discrete. reward: [N]. next_obs: [N, O].
     terminated: bool [N], whether `next_obs` is terminal. truncated: bool [N], whether a time limit ended
         the episode; both can be true of one step.
 
@@ -72,15 +73,20 @@ def join(parts: Sequence[Transitions]) -> Transitions:
     return Transitions(*(torch.cat(columns) for columns in zip(*(part.tensors().values() for part in parts))))
 
 
+def wide(obs: NDArray[Any]) -> NDArray[Any]:
+    """Observations as float32 or float64, whichever holds every number of their type (int64 up to 2^53)."""
+    return obs.astype(np.result_type(obs.dtype, np.float32))
+
+
 def transitions_of(rows: Sequence[Row]) -> Transitions:
     """Steps one by one as `Transitions`. Errors: ValueError where a number is not finite."""
     obs, action, reward, next_obs, terminated, truncated = (np.array(column) for column in zip(*rows))
     discrete = np.issubdtype(action.dtype, np.integer)
     return Transitions(
-        torch.from_numpy(obs).float(),
+        torch.from_numpy(wide(obs)),
         torch.from_numpy(action).long() if discrete else torch.from_numpy(action).float(),
         torch.from_numpy(reward).float(),
-        torch.from_numpy(next_obs).float(),
+        torch.from_numpy(wide(next_obs)),
         torch.from_numpy(terminated).bool(),
         torch.from_numpy(truncated).bool(),
     )

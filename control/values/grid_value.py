@@ -25,7 +25,7 @@ class GridValue:
     dynamics: states [K, n] and actions that are discrete, or vectors of one component.
     low, high, points: [n] the grid. periodic: [n] whether high is the same state as low.
     bins: number of evenly spaced actions to try where actions are vectors. gamma: in (0, 1). tolerance: iteration ends
-        when no value changes by more.
+        when no value changes by more than this fraction of the largest reward, in any unit of the reward.
 
     Errors: ValueError for another gamma, for action vectors of several components, and as in `RegularGrid`.
     """
@@ -40,7 +40,7 @@ class GridValue:
         *,
         bins: int = 9,
         gamma: float = 0.99,
-        tolerance: float = 1e-3,
+        tolerance: float = 5e-5,
     ) -> None:
         if not 0.0 < gamma < 1.0:
             raise ValueError(f"GridValue needs gamma in (0, 1), got {gamma}")
@@ -58,7 +58,7 @@ class GridValue:
         return (self.table[corners] * weights).sum(-1).to(obs.dtype)
 
     def _iterate(self, grid: RegularGrid, bins: int, tolerance: float) -> Tensor:
-        """Values [prod(points)]: one sparse product per sweep until no value changes by more than `tolerance`."""
+        """Values [prod(points)]: one sparse product per sweep until no value changes more than `tolerance` allows."""
         states = grid.points()
         rewards, transitions = [], []
         for action in candidate_actions(self.dynamics, bins):
@@ -69,7 +69,7 @@ class GridValue:
             rewards.append(reward.numpy())
         transition, reward_of = scipy.sparse.vstack(transitions, format="csr"), np.concatenate(rewards)
         value, change = np.zeros(len(states)), math.inf
-        while change > tolerance:
+        while change > tolerance * np.abs(reward_of).max():
             improved = (reward_of + transition @ value).reshape(len(rewards), -1).max(0)
             change, value = float(np.abs(improved - value).max()), improved
         return torch.from_numpy(value)

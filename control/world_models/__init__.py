@@ -1,6 +1,7 @@
 """World models: what planners ask about the next state and the reward. One folder for each family of learned models.
 
 analytic.py: `AnalyticModel`, known equations of motion.
+simulator.py: `SimulatorModel`, a simulator of one's own, and `MujocoSimulator`, gymnasium's MuJoCo environments as one.
 mlp/: a deterministic multilayer perceptron.
 ensemble/: ensembles of networks with uncertainty (PETS), and the penalty on their disagreement (MOPO).
 residual/: known equations corrected by an ensemble.
@@ -26,6 +27,7 @@ from .mlp.fit import Fit, MLPReport, config_for, fit_mlp
 from .mlp.model import MLPModel
 from .residual.fit import fit_residual
 from .residual.model import ResidualModel
+from .simulator import MujocoSimulator, Simulator, SimulatorModel
 
 __all__ = [
     "AnalyticModel",
@@ -38,8 +40,11 @@ __all__ = [
     "MLPConfig",
     "MLPModel",
     "MLPReport",
+    "MujocoSimulator",
     "Particles",
     "ResidualModel",
+    "Simulator",
+    "SimulatorModel",
     "StackedNet",
     "config_for",
     "fit_ensemble",

@@ -36,7 +36,7 @@ class EpisodeRules:
 
     def start(self, problems: Any, value: ValueFn | None) -> tuple[Tensor, Expansion]:
         """Problems are observations [B, O], which are also the states. Errors: ValueError for another width."""
-        obs = as_batch(problems, torch.float32, self.net.input_mean.device)
+        obs = as_batch(problems, self.net.state_dtype, self.net.input_mean.device)
         if obs.shape[1] != self.config.obs_dim:
             raise ValueError(f"this model plans from observations [B, {self.config.obs_dim}], got {list(obs.shape)}")
         alive = (~self.terminated(obs)).to(obs.dtype)
@@ -70,7 +70,7 @@ class EpisodeRules:
         next_obs = torch.where(over[:, None], obs, next_obs)
         reward = self.reward(obs, actions, next_obs, reward)
         alive = ~self.terminated(next_obs)
-        return next_obs, torch.where(over, 0.0, reward), self.gamma * alive.to(obs.dtype)
+        return next_obs, torch.where(over, 0.0, reward), self.gamma * alive.to(reward.dtype)
 
     def reward(self, obs: Tensor, actions: Tensor, next_obs: Tensor, predicted: Tensor) -> Tensor:
         """[K] rewards of steps: the given function's, or the network's `predicted` ones."""

@@ -28,14 +28,23 @@ def fused_returns(
 ) -> Tensor:
     """Returns [N] of actions [H, N, D] from observations [N, O], the value of the last observation included.
 
+    Steps are taken in float32 on observations minus the network's offset, where it has one.
     net: a single member. rules: those of a model that `supports_fused_rollout`.
     """
+    obs = rules.net.centred(obs)
     inputs = net.input_buffer(obs)
     outputs = net.padded_inputs[: obs.shape[1] + 1]
     outputs[0], outputs[1:] = 0.0, obs.mT
     discount = _take_steps(rules, net, outputs, inputs, actions, noise)
     returns = outputs[0].clone()
-    return returns if value is None else returns.add_(value(outputs[1:].mT.clone()), alpha=discount)
+    if value is not None:
+        returns.add_(value(_observations(rules, outputs[1:].mT.clone())), alpha=discount)
+    return returns
+
+
+def _observations(rules: EpisodeRules, centred: Tensor) -> Tensor:
+    """[N, O] observations minus the offset as observations."""
+    return centred if rules.net.offset is None else centred + rules.net.offset
 
 
 def _take_steps(
@@ -62,7 +71,8 @@ def _take_steps(
         if added is not None:
             obs.add_(added)
         if not learned:
-            returns.add_(rules.reward(previous.mT, actions[t], obs.mT, returns), alpha=discount)
+            before, after = _observations(rules, previous.mT), _observations(rules, obs.mT)
+            returns.add_(rules.reward(before, actions[t], after, returns), alpha=discount)
         if gamma != 1:
             last_layer[0] *= gamma
             discount *= gamma

@@ -18,10 +18,13 @@ class NormalizedNet(nn.Module):
     """A network with the means and deviations of its inputs [I] and outputs [O + 1] as buffers, saved with its weights.
 
     Outputs are the O changes of the observation, and the reward.
+    offset: float64 [O], subtracted from observations before they are rounded to float32, or None for 0. It is set where
+        observations are so far from 0 that float32 would round their changes away (`mlp/normalization.py`).
     termination: a small network from an observation to the log-odds that it is terminal; None where termination is
         given.
     """
 
+    offset: Tensor | None
     input_mean: Tensor
     input_std: Tensor
     output_mean: Tensor
@@ -33,6 +36,7 @@ class NormalizedNet(nn.Module):
         for name, size in (("input", config.input_dim), ("output", config.obs_dim + 1)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
+        self.register_buffer("offset", None)
         self._fused_versions: list[tuple[int, int]] = []
         self._fused: FusedMLP | None = None
 
@@ -62,21 +66,34 @@ class NormalizedNet(nn.Module):
             self._fused, self._fused_versions = fuse(weights, biases, inputs, outputs), versions
         return self._fused
 
+    def centred(self, obs: Tensor) -> Tensor:
+        """Observations [K, O] minus the offset, as float32."""
+        return (obs if self.offset is None else obs - self.offset).to(self.input_mean.dtype)
+
+    @property
+    def state_dtype(self) -> torch.dtype:
+        """Of the observations that a model plans with: float64 where there is an offset, else float32."""
+        return self.input_mean.dtype if self.offset is None else self.offset.dtype
+
     def termination_logit(self, obs: Tensor) -> Tensor:
         """[K] log-odds that observations [K, O] are terminal. Errors: ValueError where that was not learned."""
         if self.termination is None:
             raise ValueError("this network has not learned termination")
         size = obs.shape[1]
+        obs = self.centred(obs)
         logit: Tensor = self.termination((obs - self.input_mean[:size]) / self.input_std[:size])
         return logit[:, 0]
 
 
 def network_inputs(config: MLPConfig, obs: Tensor, actions: Tensor) -> Tensor:
-    """[K, O + A]: observations, and action vectors clipped to the bounds or one-hot indices."""
+    """[K, O + A]: observations, and action vectors clipped to the bounds or one-hot indices.
+
+    obs: as `NormalizedNet.centred` makes them.
+    """
     if config.n_actions is not None:
         return torch.cat((obs, nn.functional.one_hot(actions, config.n_actions).to(obs)), 1)
     low, high = action_bounds(config.low, config.high, obs.dtype, obs.device)
-    return torch.cat((obs, actions.clamp(low, high)), 1)
+    return torch.cat((obs, actions.to(obs).clamp(low, high)), 1)
 
 
 @cache

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from ...planning.files import whole_folder
 from ...planning.tensor_file import load_tensors, save_tensors
 from .config import MLPConfig
@@ -75,6 +77,7 @@ def load_weights(net: Net, folder: str | Path) -> Net:
     path = Path(folder) / WEIGHTS
     try:
         weights, written = load_tensors(path)
+        net.offset = torch.zeros_like(weights["offset"]) if "offset" in weights else None
         net.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} does not fit its config.json ({_line(error)}); train it again") from None

@@ -122,7 +122,8 @@ def residual(
             return fit_residual(data, assumed, config, Fit(seed=seed, watch=watch))
 
         report = _train_and_save(env, steps, out, seed, train)
-    _report(f"{steps:,} steps of {env}, residuals of {assumed}, {members} members", report, out, console)
+    head = f"{steps:,} steps of {env}, residuals of {assumed}, {members} members"
+    _report(head, report, out, console, "not corrected, as the equations are exact")
     return report
 
 
@@ -165,8 +166,16 @@ def _train_and_save(env: str, steps: int, out: Path, seed: int, train: Callable[
     return report
 
 
-def _report(head: str, report: Any, out: Path, console: Console | None) -> None:
+def _report(
+    head: str,
+    report: Any,
+    out: Path,
+    console: Console | None,
+    constant: str = "predicted as constant, as they never vary",
+) -> None:
+    """constant: what is said of the components in `report.constant`."""
+    constant = f"; {constant}: {', '.join(report.constant)}"
     printer(console)(
         f"{head}; variance left unexplained: {report.train:.2g} on training steps, {report.held_out:.2g} on held-out "
-        f"ones; saved in {out}"
+        f"ones{constant if report.constant else ''}; saved in {out}"
     )

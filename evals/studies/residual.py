@@ -25,8 +25,8 @@ from ...control.world_models.analytic import AnalyticModel
 from ...control.world_models.ensemble.fit import fit_ensemble, fit_stacked
 from ...control.world_models.ensemble.model import EnsembleModel
 from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
-from ...control.world_models.mlp.fit import Fit, config_for, training_targets
-from ...control.world_models.normalized_net import network_inputs
+from ...control.world_models.mlp.fit import Fit, config_for
+from ...control.world_models.mlp.normalization import raw_pair, target_resolution
 from ...control.world_models.residual.fit import fit_residual
 from ...planning import CEM, Budget, GaussianSettings
 from ..progress import progress
@@ -94,8 +94,9 @@ def fit_models(data: Transitions, fit: Fit) -> dict[str, Any]:
     config = config_for(Bouncer.env_id, EnsembleConfig, probabilistic=False, reward="given")
     learned, _ = fit_ensemble(data, config, fit)
     hybrid, _ = fit_residual(data, Bouncer().free(), config, fit)
-    net, pair = StackedNet(config, fit.seed), (network_inputs(config, data.obs, data.action), training_targets(data))
-    fit_stacked(net, pair, pair, fit)
+    net = StackedNet(config, fit.seed)
+    pair = raw_pair(net, config, data)
+    fit_stacked(net, pair, pair, fit, target_resolution(data))
     every = EnsembleModel(config, net.eval(), propagate="mean")
     return {"learned": learned.propagated("mean"), "learned, every step": every, "hybrid": hybrid}
 

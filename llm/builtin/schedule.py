@@ -28,7 +28,9 @@ class Schedule:
     batch, drawn anew every `sample_every` steps (a multiple of GROUP), `samples_per_story` for each of `sample_stories`
     stories; continued: probability that the continuation after one of their lines is trained.
 
-    A training that was stopped at a multiple of GROUP resumes exactly.
+    A training that was stopped at a multiple of GROUP resumes exactly. One with more `steps` than before continues at
+    the learning rates of the longer schedule: it equals the longer training where the shorter one ended by
+    `decay_from`; otherwise its rate falls twice.
     """
 
     steps: int = 5000
@@ -56,7 +58,7 @@ class Schedule:
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step: linear warm-up, constant, linear decay."""
-        left = (self.steps - step) / (self.steps - self.decay_from)
+        left = (self.steps - step) / (self.steps - self.decay_from) if step > self.decay_from else 1.0
         return self.learning_rate * min(1.0, (step + 1) / self.warmup, max(left, 0.02))
 
     def samples_at(self, step: int) -> bool:

@@ -23,7 +23,9 @@ class Schedule:
     problems: new ones for each step; samples: solutions of each. group: steps whose solutions are sampled at once.
     learning_rate: its peak, reached after `warmup` steps and decaying linearly to 0. Only for stories with exact
     labels: validity_weight: of the loss of token validity; drills: arithmetic formulas beside each question; corrupted:
-    probability of a copy of each right line with a wrong result. A training that was stopped resumes exactly.
+    probability of a copy of each right line with a wrong result. A training that was stopped resumes exactly. One with
+    more `steps` than before continues at the learning rates of the longer schedule; it is not the longer training from
+    the start, whose rate had not fallen to 0 in between.
     """
 
     steps: int = 2000

@@ -49,10 +49,11 @@ def check_model(
 ) -> None:
     """Take `steps` random actions from `problems` and check every answer on the way.
 
-    problems: at least two, in what `model.start` takes. gradients: also compare the derivatives of a `BoxActions` model
-    by its actions with finite differences. Checked: shapes, types, finiteness; values of 0 at ends; masks; usage
-    against `model.cost`; that the same query has the same answer, and a row of a batch the same as alone; that states
-    are not changed in place; and that `evaluate="none"` changes neither reward nor discount.
+    problems: at least two, in what `model.start` takes. tolerance: the relative difference allowed between a row alone
+    and in its batch, and the absolute one for numbers below 1, in their units. gradients: also compare the derivatives
+    of a `BoxActions` model by its actions with finite differences. Checked: shapes, types, finiteness; values of 0 at
+    ends; masks; usage against `model.cost`; that the same query has the same answer, and a row of a batch the same as
+    alone; that states are not changed in place; and that `evaluate="none"` changes neither reward nor discount.
 
     Errors: ModelError for a broken contract, ValueError for too few problems or steps.
     """
@@ -205,11 +206,15 @@ def _check_gradients(model: Model[States], states: States, actions: torch.Tensor
             raise ModelError("reward and value carry no gradient by the actions")
         gradient = torch.autograd.grad(whole, at)[0]
     direction = torch.from_numpy(draw.normal(size=tuple(actions.shape))).to(actions)
+    assert isinstance(model.actions, BoxActions)
+    direction = direction * (model.actions.high - model.actions.low) / 2
     step = 1e-3 if actions.dtype == torch.float32 else 1e-6
     with torch.no_grad():
-        measured = float(total(actions + step * direction) - total(actions - step * direction)) / (2 * step)
-    stated = float((gradient * direction).sum())
-    if abs(stated - measured) > 0.02 * max(abs(stated), abs(measured)) + 0.02:
+        ahead, behind = float(total(actions + step * direction)), float(total(actions - step * direction))
+    measured, stated = (ahead - behind) / (2 * step), float((gradient * direction).sum())
+    rounding = 16 * torch.finfo(actions.dtype).eps * max(abs(ahead), abs(behind)) / step
+    scale = max(abs(measured), float((gradient * direction).abs().sum()))
+    if not abs(stated - measured) <= 0.02 * scale + rounding:
         raise ModelError(f"reward and value: the gradient along a direction is {stated:g}, measured {measured:g}")
 
 

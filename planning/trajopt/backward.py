@@ -10,8 +10,8 @@ trajectory optimization", equations 5 to 7, 10 and 11; with a discount):
 
 Where Quu is not positive definite its eigenvalues are replaced by their absolute values (Nocedal and Wright, "Numerical
 optimization", section 3.4: eigenvalue modification), at that step alone. Other steps keep their exact curvature, so
-that steps held at a bound, where Quu may well be negative, do not slow them. Then mu / half-range^2 is added, so that
-mu is in units of the return. All is in float64 and batched over rows.
+that steps held at a bound, where Quu may well be negative, do not slow them. Then mu unit / half-range^2 is added;
+the unit is a return (`QuadraticModel.unit`), and mu itself has none. All is in float64 and batched over rows.
 
 Shapes: M rows, H steps, S components of the state, D of an action, n = S + D.
 """
@@ -71,7 +71,7 @@ class QuadraticModel(_BatchedRows):
 
     c_z [M, H, n], c_zz [M, H, n, n], f_z [M, H, S, n], f_zz [M, H, S, n, n] or None, discount [M, H]. reach [M, H]: the
     product of the discounts before a step, 0 behind an end. low, high [M, H, D]: bounds minus the actions of the
-    trajectory. half_range [D] of the box.
+    trajectory. half_range [D] of the box. unit [M]: the size of returns, above 0; all ones until it is set.
     """
 
     c_z: Tensor
@@ -83,8 +83,9 @@ class QuadraticModel(_BatchedRows):
     low: Tensor
     high: Tensor
     half_range: Tensor
+    unit: Tensor
 
-    BATCHED: ClassVar = ("c_z", "c_zz", "f_z", "f_zz", "discount", "reach", "low", "high")
+    BATCHED: ClassVar = ("c_z", "c_zz", "f_z", "f_zz", "discount", "reach", "low", "high", "unit")
 
     @classmethod
     def of(cls, found: StepDerivatives, actions: Tensor, box: BoxActions) -> QuadraticModel:
@@ -102,7 +103,7 @@ class QuadraticModel(_BatchedRows):
         f_zz = None if found.f_zz is None else masked(found.f_zz)
         return cls(
             -masked(found.r_z), -masked(found.r_zz), masked(found.f_z), f_zz, discount, reach, low - u, high - u,
-            (high - low) / 2,
+            (high - low) / 2, torch.ones_like(discount[:, 0]),
         )  # fmt: skip
 
 
@@ -124,7 +125,7 @@ def certificate(q: QuadraticModel) -> Tensor:
 
 
 def backward_pass(q: QuadraticModel, mu: Tensor) -> LinearPolicy:
-    """The policy for regularisation mu [M]."""
+    """The policy for regularisation mu [M], in multiples of `q.unit`."""
     count, steps = q.reach.shape
     size = q.f_z.shape[2]
     v_x, v_xx = q.c_z.new_zeros(count, size), q.c_z.new_zeros(count, size, size)
@@ -157,29 +158,33 @@ def _policy_of_step(
     eye = torch.eye(q_u.shape[-1]).to(q_u)
     finite = torch.isfinite(q_uu).all(-1).all(-1) & torch.isfinite(q_u).all(-1)
     ended = (q.reach[:, t] == 0).to(q_u)
-    regular = positive_definite(torch.where(finite[:, None, None], q_uu, eye))
-    regular = regular + eye * (mu[:, None, None] / q.half_range.square() + ended[:, None, None])
+    least = LEAST_CURVATURE * q.unit / q.half_range.square().amax()
+    regular = positive_definite(torch.where(finite[:, None, None], q_uu, eye), least)
+    regular = regular + eye * ((mu * q.unit)[:, None, None] / q.half_range.square() + ended[:, None, None])
     k, free = solve_box(regular, torch.where(finite[:, None], q_u, 0), q.low[:, t], q.high[:, t])
     return k, -torch.linalg.solve(free_block(regular, free, eye), q_ux) * free[..., None], finite
 
 
-def positive_definite(h: Tensor) -> Tensor:
+def positive_definite(h: Tensor, least: Tensor) -> Tensor:
     """h [M, D, D], symmetric, with its eigenvalues replaced by their absolute values; unchanged where it is positive
-    definite."""
+    definite.
+
+    least [M]: the smallest eigenvalue where they are replaced, above 0 so that h can be inverted.
+    """
     if h.shape[-1] == 1:
-        return h.abs().clamp(min=TINY)
+        return torch.maximum(h.abs(), least[:, None, None])
     indefinite = torch.linalg.cholesky_ex(h).info != 0
     if not bool(indefinite.any()):
         return h
     values, vectors = torch.linalg.eigh(h[indefinite])
-    values = torch.maximum(values.abs(), TINY + 1e-8 * values.abs().amax(-1, keepdim=True))
+    values = torch.maximum(values.abs(), least[indefinite, None] + 1e-8 * values.abs().amax(-1, keepdim=True))
     result = h.clone()
     result[indefinite] = vectors @ (values[..., None] * vectors.mT)
     return result
 
 
-TINY = 1e-12
-"""The smallest eigenvalue, which is above 0 so that Quu can be inverted."""
+LEAST_CURVATURE = 1e-12
+"""The smallest eigenvalue of Quu where it is replaced, in units of the return and half-ranges."""
 
 
 def _q_derivatives(q: QuadraticModel, t: int, v_x: Tensor, v_xx: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,8 @@ def solve_box(h: Tensor, g: Tensor, low: Tensor, high: Tensor, start: Tensor | N
     x = (torch.zeros_like(g) if start is None else start).clamp(low, high)
     for _ in range(MAX_ITERATIONS):
         gradient, free = projected_gradient(h, g, low, high, x)
-        if not bool((gradient.abs() > 1e-9 * (1 + g.abs())).any()):
+        terms = g.abs() + (h.abs() @ x.abs()[..., None])[..., 0]
+        if not bool((gradient.abs() > 1e-9 * terms).any()):
             break
         step = _newton_step(h, gradient, free, eye)
         x = _line_search(h, g, low, high, x, gradient, step)

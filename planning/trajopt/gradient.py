@@ -60,7 +60,10 @@ class GradientShooting:
         have kinks. A step that L-BFGS tries and rejects costs a gradient like any other.
     rate: Adam's learning rate, as a fraction of the half-range, annealed to a hundredth by a cosine schedule; for
         L-BFGS the largest change of an action by the first step. memory: pairs that L-BFGS keeps.
-    tolerance: it has converged when `Plan.gradient` is at most this fraction of 1 + |return|.
+    tolerance: it has converged when `Plan.gradient` is at most this fraction of |return|, in any unit of the reward.
+        L-BFGS has so too when its next step from the best sequence changes no action by more than this fraction of its
+        half-range and promises no more than the square of it, of |return|; or no more than rounding errors of the
+        return.
     risk, repeat_last: as in `Shooting` and `GaussianSettings`. A gradient costs 3 H nodes.
     """
 
@@ -165,13 +168,14 @@ class GradientSearch(SequenceSearch):
         self._update_best(index, sequences, scores, gradients)
         finite = torch.isfinite(gradients).flatten(2).all(-1)
         gradients = torch.where(finite[..., None, None], gradients, 0)
-        converged = self.gradient[index] <= self.planner.tolerance * (1 + self.best_return[index].abs())
+        converged = self.gradient[index] <= self.planner.tolerance * self.best_return[index].abs()
         self._stop_reason[rows[converged.cpu().numpy()]] = "converged"
         ended = self.iteration[rows] >= self.iterations
         stop_reason = "exhausted" if self.iterations == self.planner.iterations else "budget"
         self._stop_reason[rows[ended & ~self.done[rows]]] = stop_reason
         stalled = self.optimizer.step(rows, self.iteration[rows], scores, gradients)
         stalled |= ~finite.any(1).cpu().numpy()
+        self._stop_reason[rows[self.optimizer.arrived(rows) & ~self.done[rows]]] = "converged"
         self._stop_reason[rows[stalled & ~self.done[rows]]] = "stalled"
 
     def _scores(self, query: SequenceQuery, answer: Returns) -> tuple[Tensor, Tensor]:
@@ -221,13 +225,22 @@ class Optimizer(ABC):
         Returns bool [M]: true where the line search failed; never for Adam.
         """
 
+    def arrived(self, rows: RowNumbers) -> Bool:
+        """bool [M]: whether the next step of the best sequence is within the tolerance; never for Adam."""
+        return np.zeros(len(rows), np.bool_)
+
 
 class AdamOptimizer(Optimizer):
-    """Adam, clipped to the box after every step."""
+    """Adam, clipped to the box after every step.
+
+    unit [B]: what each row's gradients are divided by, so that Adam's epsilon, which is added to their size, does not
+    depend on the unit of the return: the largest component of its first gradient that is not 0, as a power of two.
+    """
 
     def __init__(self, planner: GradientShooting, x: Tensor, iterations: int) -> None:
         super().__init__(planner, x, iterations)
         self.parameters: list[Tensor] = [torch.nn.Parameter(row.clone()) for row in x]
+        self.unit = torch.zeros(len(x), dtype=x.dtype, device=x.device)
         self.adam = torch.optim.Adam([{"params": [row]} for row in self.parameters], lr=planner.rate)
 
     @property
@@ -236,7 +249,10 @@ class AdamOptimizer(Optimizer):
 
     def step(self, rows: RowNumbers, iteration: RowNumbers, scores: Tensor, gradients: Tensor) -> Bool:
         for b, step, gradient in zip(rows.tolist(), iteration.tolist(), gradients):
-            self.parameters[b].grad = -gradient
+            if self.unit[b] == 0:
+                largest = gradient.abs().max()
+                self.unit[b] = torch.where(largest > 0, torch.exp2(torch.floor(torch.log2(largest))), 0)
+            self.parameters[b].grad = -gradient / torch.where(self.unit[b] > 0, self.unit[b], 1)
             annealed = (1 + math.cos(math.pi * step / self.iterations)) / 2
             self.adam.param_groups[b]["lr"] = self.planner.rate * (0.01 + 0.99 * annealed)
         self.adam.step()
@@ -265,3 +281,9 @@ class LBFGSOptimizer(Optimizer):
         self.lbfgs.tell(index.flatten(), scores.flatten(), gradients.flatten(0, 1).flatten(1))
         failed: Bool = self.lbfgs.stalled[index].all(1).cpu().numpy()
         return failed
+
+    def arrived(self, rows: RowNumbers) -> Bool:
+        best = self.lbfgs.value.view(self.shape[:2]).argmax(1, keepdim=True)
+        found = self.lbfgs.arrived(self.planner.tolerance).view(self.shape[:2]).gather(1, best)
+        arrived: Bool = found[:, 0].cpu().numpy()[rows]
+        return arrived

@@ -42,7 +42,8 @@ from ..vectors.warm_start import initial_sequences
 from .backward import LinearPolicy, QuadraticModel, backward_pass, certificate
 
 MU_FACTOR, MU_MIN, MU_MAX = 2.0, 1e-6, 1e10
-"""Tassa 2012, section II-F: the factor by which the growth of mu changes, and bounds of mu; below MU_MIN it is 0."""
+"""Tassa 2012, section II-F: the factor by which the growth of mu changes, and bounds of mu, which is in multiples of
+the size of returns (`QuadraticModel.unit`); below MU_MIN it is 0."""
 
 MAX_HALVINGS, ARMIJO, LONG_STEP, SHORT_STEP = 10, 1e-4, 0.5, 0.01
 """The most halvings of a step, and the fraction of the expected improvement that a step must achieve. An accepted step
@@ -64,8 +65,9 @@ class ILQR:
                         until the return rises by ARMIJO times the expected improvement
 
     horizon: H; shortened to a smaller budget. iterations: the most improvements.
-    tolerance: it has converged when `Plan.gradient` is at most this fraction of 1 + |return|, or when the expected
-        improvement is within rounding errors of the return.
+    tolerance: it has converged when `Plan.gradient` is at most this fraction of |return|, when the next step would
+        change no action by more than this fraction of its half-range, or when the expected improvement is within
+        rounding errors of the return. None of these depends on the unit of the reward.
     second: second derivatives of the dynamics too, which makes it DDP: fewer iterations, each of which costs more.
     repeat_last: as in `GaussianSettings`.
 
@@ -211,6 +213,7 @@ class ILQRSearch(SequenceSearch):
         """Certify these rows by their derivatives, then stop or compute a policy."""
         found = QuadraticModel.of(answer, query.sequences[:, 0], self.box)
         norm = certificate(found)
+        found.unit = torch.maximum(self.value[index].abs().double(), norm)
         if self.quadratic is None:
             every = torch.zeros(self.rows, dtype=torch.int64, device=norm.device)
             self.quadratic = found.take(every)
@@ -225,8 +228,8 @@ class ILQRSearch(SequenceSearch):
     def _improve(self, rows: RowNumbers) -> None:
         """Compute a policy for each of these rows and begin its line search.
 
-        A row whose expected improvement is within rounding errors ends: as converged where mu is small (Newton's
-        decrement), else as stalled. So does a row whose policy is not finite.
+        A row whose step is within the tolerance, or whose expected improvement (Newton's decrement) is within rounding
+        errors, ends: as converged where mu is small, else as stalled. So does a row whose policy is not finite.
         """
         if not len(rows):
             return
@@ -234,17 +237,19 @@ class ILQRSearch(SequenceSearch):
         index = self._index(rows)
         policy = backward_pass(self.quadratic.take(index), self.mu[index])
         self._begin_line_search(rows, index, policy)
-        ended = (~policy.finite | (policy.expected_linear <= self._rounding_error(index))).cpu().numpy()
-        converged = (policy.finite & (self.mu[index] <= self._tolerance_of(index))).cpu().numpy()
-        self._stop_reason[rows[ended]] = np.where(converged[ended], "converged", "stalled")
+        unregularised = policy.finite & (self.mu[index] <= self.planner.tolerance)
+        longest = (policy.feedforward.abs() / self.quadratic.half_range).amax((1, 2))
+        arrived = unregularised & (longest <= self.planner.tolerance) & (policy.expected_quadratic <= 0)
+        ended = (~policy.finite | arrived | (policy.expected_linear <= self._rounding_error(index))).cpu().numpy()
+        self._stop_reason[rows[ended]] = np.where(unregularised.cpu().numpy()[ended], "converged", "stalled")
 
     def _tolerance_of(self, index: Rows) -> Tensor:
         """[M] the certificate at which these rows have converged."""
-        return self.planner.tolerance * (1 + self.value[index].abs())
+        return self.planner.tolerance * self.value[index].abs()
 
     def _rounding_error(self, index: Rows) -> Tensor:
         """[M] differences of returns that are below the precision of their type."""
-        return 4 * torch.finfo(self.value.dtype).eps * (1 + self.value[index].abs())
+        return 4 * torch.finfo(self.value.dtype).eps * self.value[index].abs()
 
     def _begin_line_search(self, rows: RowNumbers, index: Rows, policy: LinearPolicy) -> None:
         if self.policy is None:

@@ -29,7 +29,8 @@ class LBFGS:
 
     trial [N, n]: the points to evaluate next. x, value, gradient: the best points so far, with their values and
     gradients. direction, step: the trial is x + step direction, clipped. s, y [N, memory, n]: pairs of changes of x and
-    of minus the gradient. stalled [N]: no increase was found along the gradient; the trial stays at x.
+    of minus the gradient. curved [N]: the direction is that of L-BFGS, not of the gradient. stalled [N]: no increase
+    was found along the gradient; the trial stays at x.
 
     memory: pairs kept. first_step: the largest change of a component by the first step along the gradient.
     """
@@ -42,6 +43,7 @@ class LBFGS:
         self.s = start.new_zeros(len(start), memory, start.shape[1])
         self.y = torch.zeros_like(self.s)
         self.stalled = torch.zeros_like(self.value, dtype=torch.bool)
+        self.curved = torch.zeros_like(self.stalled)
 
     def tell(self, index: Tensor, value: Tensor, gradient: Tensor) -> None:
         """Values [M] and gradients [M, n] at the trial points of problems `index` (int64 [M]); NaN rejects the step."""
@@ -82,8 +84,19 @@ class LBFGS:
         limits = torch.finfo(free_gradient.dtype)
         scale = self.first_step / free_gradient.abs().amax(1).clamp(min=limits.tiny)
         steepest = free_gradient * scale[:, None].clamp(max=limits.max)
-        self.direction[index] = torch.where((no_pairs | ~ascent)[:, None], steepest, quasi_newton)
+        self.curved[index] = ~no_pairs & ascent
+        self.direction[index] = torch.where(self.curved[index][:, None], quasi_newton, steepest)
         self.step[index], self.tries[index] = 1.0, 0.0
+
+    def arrived(self, tolerance: float) -> Tensor:
+        """bool [N]: whether the next step of L-BFGS is negligible.
+
+        It changes no component by more than `tolerance` and promises no more than the square of it of the value, or it
+        promises no more than the value's rounding errors.
+        """
+        increase, size = (self.direction * self.gradient).sum(1), self.value.abs()
+        small = (self.direction.abs().amax(1) <= tolerance) & (increase <= tolerance**2 * size)
+        return self.curved & (small | (increase <= 4 * torch.finfo(self.value.dtype).eps * size))
 
     def _backtrack(self, index: Tensor, increase: Tensor) -> None:
         """Shorten rejected steps by quadratic interpolation (Nocedal and Wright, equation 3.58), or start anew."""

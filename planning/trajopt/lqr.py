@@ -55,8 +55,8 @@ def lqr(
     horizon: H steps of the same matrices. None: a is [..., H, S, S], and each of b, q, r and cross is [..., H, ., .]
         or, with two dimensions, the same at every step. discount: gamma in (0, 1].
 
-    Errors: ValueError for shapes that do not fit, entries that are not finite, q, r or final that are not symmetric,
-    and where R + gamma B'PB is not positive definite, so that there is no optimal action.
+    Errors: ValueError for complex matrices, shapes that do not fit, entries that are not finite, q, r or final that are
+    not symmetric, and where R + gamma B'PB is not positive definite, so that there is no optimal action.
     """
     *system, last, n = _matrices(a, b, q, r, final, cross)
     gamma = _discount(discount)
@@ -151,8 +151,10 @@ def unreachable(a: Array, b: Array) -> complex | None:
 
     Hautus' test: [a - z I, b] has full rank (Hautus 1969; Kailath, "Linear systems", theorem 6.2-6).
     """
+    largest = np.abs(b).max(initial=0)
+    reach = b / largest if largest > 0 else b  # the rank must not depend on the units of the actions
     for z in np.linalg.eigvals(a):
-        if abs(z) >= 1 - 1e-12 and np.linalg.matrix_rank(np.hstack([a - z * np.eye(len(a)), b])) < len(a):
+        if abs(z) >= 1 - 1e-12 and np.linalg.matrix_rank(np.hstack([a - z * np.eye(len(a)), reach])) < len(a):
             return complex(z)
     return None
 
@@ -160,11 +162,11 @@ def unreachable(a: Array, b: Array) -> complex | None:
 def _matrices(a: Matrix, b: Matrix, q: Matrix, r: Matrix, final: Matrix, cross: Matrix | None) -> tuple[Tensor, ...]:
     """All matrices as float64, checked; a cross term of None as zeros."""
     named = {"a": a, "b": b, "q": q, "r": r, "final": final}
-    found = {name: _tensor(x) for name, x in named.items()}
+    found = {name: _tensor(name, x) for name, x in named.items()}
     if found["b"].ndim < 2:
         raise ValueError(f"b must have shape [..., S, D], got {list(found['b'].shape)}")
     size, width = found["b"].shape[-2:]
-    found["cross"] = found["b"].new_zeros(size, width) if cross is None else _tensor(cross)
+    found["cross"] = found["b"].new_zeros(size, width) if cross is None else _tensor("cross", cross)
     shapes = {"a": (size, size), "q": (size, size), "r": (width, width), "final": (size, size), "cross": (size, width)}
     for name, x in found.items():
         if x.ndim < 2 or tuple(x.shape[-2:]) != shapes.get(name, (size, width)):
@@ -172,13 +174,23 @@ def _matrices(a: Matrix, b: Matrix, q: Matrix, r: Matrix, final: Matrix, cross: 
                              f"{list(x.shape)}".replace("Ellipsis", "..."))  # fmt: skip
         if not bool(torch.isfinite(x).all()):
             raise ValueError(f"{name} holds NaN or infinity")
-        if name in ("q", "r", "final") and not torch.allclose(x, x.mT, rtol=1e-8, atol=1e-10):
+        if name in ("q", "r", "final") and x.numel() and not _symmetric(x):
             raise ValueError(f"{name} is not symmetric; x'Mx does not change if you give (M + M') / 2")
     return tuple(found[name] for name in ("a", "b", "q", "r", "final", "cross"))
 
 
-def _tensor(x: Matrix) -> Tensor:
-    """As float64; arrays are copied, because torch does not take numpy's views with negative strides."""
+def _symmetric(x: Tensor) -> bool:
+    """Whether matrices [..., N, N] equal their transposes to a relative precision, in whatever units they are."""
+    return bool(((x - x.mT).abs() <= 1e-8 * x.abs().amax((-2, -1), keepdim=True)).all())
+
+
+def _tensor(name: str, x: Matrix) -> Tensor:
+    """As float64; arrays are copied, because torch does not take numpy's views with negative strides.
+
+    Errors: ValueError for complex numbers, whose imaginary parts float64 would drop.
+    """
+    if x.is_complex() if isinstance(x, Tensor) else np.iscomplexobj(x):
+        raise ValueError(f"{name} is complex; write the system in the real and imaginary parts of its states")
     return x.to(torch.float64) if isinstance(x, Tensor) else torch.from_numpy(np.array(x, dtype=np.float64))
 
 

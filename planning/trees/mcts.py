@@ -92,7 +92,7 @@ class MCTS:
     selection: puct, uct, or gumbel (Gumbel noise and sequential halving at the root, deterministic below).
     c_init, c_base: PUCT's constants; c_uct: UCT's.
     normalise: the range that edge values are normalised by before the bonus is added: "tree", "siblings" or
-        (low, high).
+        (low, high) in units of the return.
     first_play: the value that PUCT assumes of an unvisited edge of `DiscreteActions(n)`, its first-play urgency
         (Gelly and Wang 2006): "parent", the mean value of its node, or "lowest", the low end of the normalisation
         (MuZero), under which a node's first edge is selected again and again where some edge elsewhere is far worse.

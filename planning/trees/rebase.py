@@ -43,7 +43,7 @@ class Rebase:
         a frontier gets N' exp(R_j / temperature) / sum, R being its return so far plus discounted value and N' the
         width less the solutions and dead ends so far. None: 1, 2, 4, ... one pass after the other on the same tree,
         each paying only for what is new, until the budget is used up.
-    temperature: T_b in the paper; 0.2 in its experiments, for values in [0, 1].
+    temperature: T_b in the paper, in units of the value; 0.2 in its experiments, for values in [0, 1].
     horizon: deepest layer; None: until nothing is open for `SampledActions()`, 16 for `DiscreteActions(n)`.
     evaluate: which states the model is to judge.
     """

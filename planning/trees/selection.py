@@ -208,8 +208,9 @@ def scale_completed(edges: Any, mixed: float, scale: float) -> None:
             edge.q = mixed
         low = min(low, edge.q)
         high = max(high, edge.q)
+    span = high - low if high > low else 1.0
     for action in range(len(edges)):
-        edges[action].sigma = scale * (edges[action].q - low) / max(high - low, 1e-8)
+        edges[action].sigma = scale * (edges[action].q - low) / span
 
 
 @njit

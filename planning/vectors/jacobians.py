@@ -133,6 +133,7 @@ def flat_of(states: object) -> Tensor:
     if not fields or not all(isinstance(x, Tensor) and x.is_floating_point() for x in fields):
         raise ModelError(
             f"states must be floating tensors (or tuples or dicts of them) for derivatives, got {type(states).__name__}"
+            "; CEM, MPPI and MCTS need no derivatives"
         )
     flat = [x.reshape(len(x), -1) for x in fields]
     return torch.cat(flat, 1) if len(flat) > 1 else flat[0]

@@ -12,8 +12,18 @@ import torch
 from torch import Tensor
 
 from ...data.transitions import Transitions
-from ..mlp.fit import DEFAULT_FIT, Fit, Pair, fit_termination, normalize, set_normalization, training_targets
-from ..normalized_net import network_inputs
+from ..mlp.fit import DEFAULT_FIT, Fit, fit_termination
+from ..mlp.normalization import (
+    Pair,
+    described,
+    mean_share,
+    needed_offset,
+    normalize,
+    raw_pair,
+    set_normalization,
+    target_resolution,
+    unexplained,
+)
 from .model import EnsembleModel
 from .net import EnsembleConfig, StackedNet
 
@@ -25,12 +35,15 @@ class EnsembleReport:
     epochs: [E] the pass with each member's lowest held-out loss. train, held_out: the share of variance that the mean
     of all members leaves unexplained (0 is perfect), averaged over the components that vary. loss: mean over members of
     the held-out loss of normalised targets: negative log-likelihood in nats per component, or mean squared error.
+    by_component, constant: as in `MLPReport`.
     """
 
     epochs: tuple[int, ...]
     train: float
     held_out: float
     loss: float
+    by_component: tuple[float, ...]
+    constant: tuple[str, ...]
 
 
 def fit_ensemble(
@@ -44,29 +57,34 @@ def fit_ensemble(
     Errors: ValueError for fewer than 2 steps, and for a training that diverges.
     """
     train, held_out = data.split(fit.held_out, fit.seed)
-    pairs = [(network_inputs(config, part.obs, part.action), training_targets(part)) for part in (train, held_out)]
     net = StackedNet(config, fit.seed)
-    report = fit_stacked(net, pairs[0], pairs[1], fit)
+    net.offset = needed_offset(train)
+    pairs = [raw_pair(net, config, part) for part in (train, held_out)]
+    report = fit_stacked(net, pairs[0], pairs[1], fit, target_resolution(train))
     if net.termination is not None:
         fit_termination(net, train, held_out, fit)
     return EnsembleModel(config, net.eval().requires_grad_(False)), report
 
 
-def fit_stacked(net: StackedNet, train: Pair, held_out: Pair, fit: Fit) -> EnsembleReport:
-    """Set the normalisation of `net` from raw inputs [N, I] and targets [N, O + 1], then train it."""
-    set_normalization(net, *train)
+def fit_stacked(net: StackedNet, train: Pair, held_out: Pair, fit: Fit, resolution: Tensor) -> EnsembleReport:
+    """Set the normalisation of `net` from raw inputs [N, I] and targets [N, O + 1], then train it.
+
+    resolution: [O + 1] rounding errors of the targets; see `set_normalization`.
+    """
+    set_normalization(net, *train, resolution)
     train, held_out = normalize(net, *train), normalize(net, *held_out)
     epochs, best = train_members(net, train, held_out, fit)
-    unexplained = unexplained_variance(net, train), unexplained_variance(net, held_out)
-    return EnsembleReport(tuple(epochs.tolist()), *unexplained, float(best.mean()))
+    shares = [unexplained_variance(net, pair) for pair in (train, held_out)]
+    by_component, constant = described(net, shares[1])
+    means = mean_share(shares[0]), mean_share(shares[1])
+    return EnsembleReport(tuple(epochs.tolist()), *means, float(best.mean()), by_component, constant)
 
 
 @torch.no_grad()
-def unexplained_variance(net: StackedNet, pair: Pair) -> float:
-    """Mean square error of the members' mean on normalised inputs and targets, over the components that vary."""
+def unexplained_variance(net: StackedNet, pair: Pair) -> Tensor:
+    """[O + 1] mean square error of the members' mean on normalised inputs and targets; NaN for what never varies."""
     inputs, targets = pair
-    mean = net(inputs.expand(net.members, *inputs.shape))[0].mean(0)
-    return float((mean - targets)[:, net.output_std > 0].square().mean())
+    return unexplained(net, net(inputs.expand(net.members, *inputs.shape))[0].mean(0), targets)
 
 
 def train_members(

@@ -121,7 +121,7 @@ class EnsembleModel(OptionalValue, Steppable[Any], Stochastic[Any], Vectorised[A
             return self.apply_prediction(states, actions, self.means(states, actions).mean(0))
         obs = states.obs
         actions = self.rules.encode_actions(actions, obs)
-        mean, deviation = self.net.by_member(network_inputs(self.config, obs, actions), states.member)
+        mean, deviation = self.net.by_member(network_inputs(self.config, self.net.centred(obs), actions), states.member)
         change = mean[:, :-1]
         if self.config.probabilistic:
             change = change + deviation[:, :-1] * normals(states.key, 2, (change.shape[1],)).to(change)
@@ -181,7 +181,9 @@ class EnsembleModel(OptionalValue, Steppable[Any], Stochastic[Any], Vectorised[A
 
     def means(self, obs: Tensor, actions: Any) -> Tensor:
         """[E, K, O + 1] each member's mean change of observations [K, O] under actions, and mean reward."""
-        return self.net.means(network_inputs(self.config, obs, self.rules.encode_actions(actions, obs)))
+        return self.net.means(
+            network_inputs(self.config, self.net.centred(obs), self.rules.encode_actions(actions, obs))
+        )
 
     def apply_prediction(self, obs: Tensor, actions: Any, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A prediction [K, O + 1] to next observations [K, O], rewards [K] and discounts [K]."""

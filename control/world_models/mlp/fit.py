@@ -14,13 +14,22 @@ from torch import Tensor, nn
 from ...data.transitions import Transitions
 from ...dynamics import KNOWN
 from ..config import MLPConfig
-from ..normalized_net import NormalizedNet, network_inputs
+from ..normalized_net import NormalizedNet
 from .model import MLPModel
 from .net import MLPNet
+from .normalization import (
+    Pair,
+    described,
+    mean_share,
+    needed_offset,
+    normalize,
+    raw_pair,
+    set_normalization,
+    target_resolution,
+    unexplained,
+)
 
 Config = TypeVar("Config", bound=MLPConfig)
-Pair = tuple[Tensor, Tensor]
-"""Inputs and targets."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +59,16 @@ class MLPReport:
     """How well a network fits.
 
     epochs: passes made. train, held_out: the share of variance left unexplained (0 is perfect) on training and on
-    held-out steps, averaged over the components of change and reward.
+    held-out steps, averaged over the components of change and reward that vary. by_component: [O + 1] the same of
+    held-out steps for each component of the observation and for the reward; NaN where it never varies.
+    constant: the names of those, "obs[0]" or "reward", which are not learned but predicted as constant.
     """
 
     epochs: int
     train: float
     held_out: float
+    by_component: tuple[float, ...]
+    constant: tuple[str, ...]
 
 
 def config_for(
@@ -98,41 +111,18 @@ def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = DEFAULT_FIT) -> tup
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fit.seed)
         net = MLPNet(config)
-    raw = [(network_inputs(config, part.obs, part.action), training_targets(part)) for part in (train, held_out)]
-    set_normalization(net, *raw[0])
+    net.offset = needed_offset(train)
+    raw = [raw_pair(net, config, part) for part in (train, held_out)]
+    set_normalization(net, *raw[0], target_resolution(train))
     train_pair, held_out_pair = (normalize(net, *pair) for pair in raw)
     epochs = train_network(net.body, train_pair, held_out_pair, nn.functional.mse_loss, fit)
     if net.termination is not None:
         fit_termination(net, train, held_out, fit)
     net.eval().requires_grad_(False)
-    losses = (float(nn.functional.mse_loss(net.body(x), y)) for x, y in (train_pair, held_out_pair))
-    return MLPModel(config, net), MLPReport(epochs, *losses)
-
-
-def training_targets(data: Transitions) -> Tensor:
-    """[N, O + 1] change of the observation, and reward."""
-    return torch.cat((data.next_obs - data.obs, data.reward[:, None]), 1)
-
-
-def set_normalization(net: NormalizedNet, inputs: Tensor, targets: Tensor) -> None:
-    """Set means and deviations from inputs [N, I] and targets [N, O + 1].
-
-    An input that never varies gets deviation 1. A target that never varies (CartPole's reward) gets deviation 0, so
-    that the network always predicts its mean.
-    """
-    for mean, std, rows, constant in (
-        (net.input_mean, net.input_std, inputs, 1.0),
-        (net.output_mean, net.output_std, targets, 0.0),
-    ):
-        deviations, means = torch.std_mean(rows, 0)
-        mean.copy_(means)
-        std.copy_(torch.where(deviations > 1e-6, deviations, constant))
-
-
-def normalize(net: NormalizedNet, inputs: Tensor, targets: Tensor) -> Pair:
-    """Inputs [N, I] and targets [N, O + 1] with mean 0 and deviation 1."""
-    spread = torch.where(net.output_std > 0, net.output_std, 1.0)
-    return (inputs - net.input_mean) / net.input_std, (targets - net.output_mean) / spread
+    shares = [unexplained(net, net.body(x), y) for x, y in (train_pair, held_out_pair)]
+    by_component, constant = described(net, shares[1])
+    report = MLPReport(epochs, mean_share(shares[0]), mean_share(shares[1]), by_component, constant)
+    return MLPModel(config, net), report
 
 
 def fit_termination(net: NormalizedNet, train: Transitions, held_out: Transitions, fit: Fit) -> None:
@@ -157,7 +147,8 @@ def fit_termination(net: NormalizedNet, train: Transitions, held_out: Transition
 def _termination_pair(net: NormalizedNet, data: Transitions) -> Pair:
     """Normalised next observations [N, O], and 1 where they are terminal [N, 1]."""
     size = data.obs.shape[1]
-    return (data.next_obs - net.input_mean[:size]) / net.input_std[:size], data.terminated.float()[:, None]
+    obs = net.centred(data.next_obs)
+    return (obs - net.input_mean[:size]) / net.input_std[:size], data.terminated.float()[:, None]
 
 
 def train_network(

@@ -24,7 +24,7 @@ from .net import MLPNet
 
 
 class MLPModel(OptionalValue, Steppable[Tensor], Vectorised[Tensor]):
-    """A trained network as a `Model`. States are observations [K, O], float32.
+    """A trained network as a `Model`. States are observations [K, O], float32 (`NormalizedNet.state_dtype`).
 
     value: return still to come of observations. gamma: factor on everything after a step.
     A terminal observation is absorbing: it stays, with reward 0 and discount 0.
@@ -51,7 +51,7 @@ class MLPModel(OptionalValue, Steppable[Tensor], Vectorised[Tensor]):
     def step(self, states: Tensor, actions: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Observations [K, O] and actions to next observations [K, O], rewards [K] and discounts [K]."""
         actions = self.rules.encode_actions(actions, states)
-        inputs = network_inputs(self.config, states, actions)
+        inputs = network_inputs(self.config, self.net.centred(states), actions)
         out = self.net(inputs) if torch.is_grad_enabled() else self.net.forward_fused(inputs[None])[0]
         return self.rules.apply(states, actions, states + out[:, :-1], out[:, -1])
 

@@ -17,7 +17,14 @@ from ...data.transitions import Transitions
 from ...dynamics import Dynamics
 from ..ensemble.fit import Bootstraps, EnsembleReport, fit_stacked, train_members
 from ..ensemble.net import EnsembleConfig, StackedNet
-from ..mlp.fit import DEFAULT_FIT, Fit, Pair, fit_termination, set_normalization, training_targets
+from ..mlp.fit import DEFAULT_FIT, Fit, fit_termination
+from ..mlp.normalization import (
+    Pair,
+    needed_offset,
+    set_normalization,
+    target_resolution,
+    training_targets,
+)
 from ..normalized_net import network_inputs
 from .gating import GATE_RATIO, shrinkage_factor
 from .model import ResidualModel, physics_prediction
@@ -32,6 +39,9 @@ OPEN_QUANTILE = 0.95
 EXACT_TOLERANCE = 1e-3
 """Physics is exact on a step where its error is at most this, in deviations of the change."""
 
+PHYSICS_ROUNDING = 4.0
+"""A difference between measured and computed steps is a rounding error up to this multiple of their resolution."""
+
 MIN_EXACT_SHARE = 0.1
 """Where physics is exact on a smaller share of the steps, members have one part."""
 
@@ -45,12 +55,15 @@ def fit_residual(
     limits overfitting instead. The report is about the residual alone, on the steps where physics failed and which were
     trained on, so that its shares of variance refer to the residual and not to the whole change.
     """
-    inputs = network_inputs(config, data.obs, data.action)
-    pair = inputs, training_targets(data) - physics_prediction(physics, data.obs, data.action)
-    strata = residual_strata(pair[1], training_targets(data))
+    physical, measured = physics_prediction(physics, data.obs, data.action), training_targets(data)
+    errors, resolution = (measured - physical).float(), target_resolution(data)
+    strata = residual_strata(errors, measured, resolution)
     net = (HurdleNet if len(strata) > 1 else StackedNet)(config, fit.seed)
+    net.offset = needed_offset(data)
+    inputs = network_inputs(config, net.centred(data.obs), data.action)
+    pair = inputs, errors
     failed = inputs[strata[0]], pair[1][strata[0]]
-    report = fit_stacked(net, failed, failed, fit)
+    report = fit_stacked(net, failed, failed, fit, PHYSICS_ROUNDING * resolution)
     if isinstance(net, HurdleNet):
         fit_classifier(net.classifier, inputs, strata, fit)
     if net.termination is not None:
@@ -61,13 +74,14 @@ def fit_residual(
     return ResidualModel(config, net, physics, gate, shrinkage=select_shrinkage(net, pair, samples)), report
 
 
-def residual_strata(residual: Tensor, targets: Tensor) -> list[Tensor]:
+def residual_strata(residual: Tensor, targets: Tensor, resolution: Tensor) -> list[Tensor]:
     """Rows on which physics failed, and rows on which it was exact; all rows as one where either are too few.
 
-    residual: [N, O + 1] error of physics. targets: [N, O + 1], whose deviations are the unit.
+    residual: [N, O + 1] error of physics. targets: [N, O + 1], whose deviations are the unit. resolution:
+    [O + 1] their rounding errors.
     """
     unit = targets.std(0)
-    varies = unit > 1e-6
+    varies = unit > resolution
     failed = ((residual[:, varies] / unit[varies]).abs() > EXACT_TOLERANCE).any(1)
     if int(failed.sum()) < 2 or float((~failed).float().mean()) < MIN_EXACT_SHARE:
         return [torch.arange(len(residual))]
@@ -78,7 +92,7 @@ def fit_classifier(classifier: ContactClassifier, inputs: Tensor, strata: Sequen
     """Train a classifier to tell the first of two strata of raw inputs [N, I] from the second."""
     labels = torch.zeros(len(inputs), classifier.n_outputs)
     labels[strata[0], -1] = 1.0
-    set_normalization(classifier, inputs, labels)
+    set_normalization(classifier, inputs, labels, torch.zeros(labels.shape[1]))
     classifier.output_mean.zero_()
     classifier.output_std.fill_(1.0)
     pair = (inputs - classifier.input_mean) / classifier.input_std, labels

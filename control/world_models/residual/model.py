@@ -30,7 +30,7 @@ from .net import HurdleNet, networks_per_member
 
 
 class ResidualModel(OptionalValue, Steppable[Tensor]):
-    """Physics plus gate times correction, as a `Model`. States are observations [K, O], float32; deterministic.
+    """Physics plus gate times correction, as a `Model`. States are observations [K, O]; deterministic.
 
     physics: the equations, which may be wrong. net: trained on their error; see `fit_residual`.
     gate: (open, shut), the disagreement up to which every correction is used in full, and from which none is used; see
@@ -84,7 +84,7 @@ class ResidualModel(OptionalValue, Steppable[Tensor]):
 
     def _correction(self, obs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Mean correction [K, O + 1] of change and reward, and its factor [K]."""
-        means = self.net.means(network_inputs(self.config, obs, actions))
+        means = self.net.means(network_inputs(self.config, self.net.centred(obs), actions))
         mean, disagreement = means.mean(0), self.net.disagreement(means)
         magnitude = self.net.magnitude(mean)
         gate = gate_value(disagreement, magnitude, self.gate)

@@ -115,8 +115,8 @@ def test_a_folder_of_other_settings_is_named_and_an_interrupted_write_leaves_the
         PETS(steps=40, random_steps=20, **QUICK | {"nodes": 7}).train(tmp_path)
     kept = load_state(tmp_path, settings_of(pets))
     with monkeypatch.context() as older:
-        older.setattr("forethought.control.agents.checkpoint.FORMAT", 4)
-        with pytest.raises(ValueError, match=r"older format 3, .*train in another folder"):
+        older.setattr("forethought.control.agents.checkpoint.FORMAT", 5)
+        with pytest.raises(ValueError, match=r"older format 4, .*train in another folder"):
             load_state(tmp_path, settings_of(pets))
 
     def cut(tensors, path, metadata):

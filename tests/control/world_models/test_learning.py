@@ -7,7 +7,7 @@ import torch
 
 from forethought.control import Fit, MLPModel, config_for, fit_mlp
 from forethought.control.data.collector import collect
-from forethought.control.world_models.mlp.fit import training_targets
+from forethought.control.world_models.mlp.normalization import training_targets
 
 QUICK = Fit(epochs=60, patience=30)
 

@@ -190,10 +190,10 @@ def test_steps_are_stratified_by_whether_physics_is_exact_where_there_are_enough
     changed[:, 2] = 1.0
     missed[[1, 4], 0] = 0.1
     missed[2, 0], missed[3, 2] = 1e-5, 5.0  # rounding, and a component that never changes
-    assert [rows.tolist() for rows in residual_strata(missed, changed)] == [[1, 4], [0, 2, 3, 5]]
+    assert [rows.tolist() for rows in residual_strata(missed, changed, 1e-6 * torch.ones(3))] == [[1, 4], [0, 2, 3, 5]]
     missed[1] = 0
     for few in (missed, torch.randn(6, 3)):
-        assert [rows.tolist() for rows in residual_strata(few, changed)] == [[0, 1, 2, 3, 4, 5]]
+        assert [rows.tolist() for rows in residual_strata(few, changed, 1e-6 * torch.ones(3))] == [[0, 1, 2, 3, 4, 5]]
 
 
 def test_strata_are_resampled_separately_and_the_first_as_if_alone():

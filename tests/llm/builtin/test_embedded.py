@@ -271,6 +271,24 @@ def test_a_longer_schedule_continues_and_another_one_is_named(tmp_path, monkeypa
         ReasonerTraining(replace(TINY, steps=1), tmp_path)
 
 
+def test_a_training_of_any_length_has_the_learning_rates_that_its_schedule_says():
+    """Linear warm-up, constant until `decay_from`, linear to 0 at the end; no decay where it ends before."""
+    for steps in (3, 10, 11, 20):
+        schedule = Schedule(steps=steps, warmup=2, decay_from=10, learning_rate=1.0)
+        wanted = [min(1.0, (t + 1) / 2, 1.0 if t <= 10 else (steps - t) / (steps - 10)) for t in range(steps)]
+        assert [schedule.learning_rate_at(t) for t in range(steps)] == pytest.approx(wanted)
+
+
+def test_a_training_lengthened_before_the_decay_is_the_longer_training(tmp_path, monkeypatch, tokenizer):
+    monkeypatch.setattr("forethought.llm.builtin.train.story_tokenizer", lambda: tokenizer)
+    short, long = (replace(TINY, steps=steps, decay_from=100) for steps in (2, 5))
+    for schedule, folder in ((short, "a"), (long, "a"), (long, "b")):
+        train(tmp_path / folder, TINY.seed, schedule.steps, schedule, log=lambda line: None)
+    a, b = (LlamaForCausalLM.from_pretrained(tmp_path / folder / "model") for folder in "ab")
+    for x, y in zip(a.parameters(), b.parameters()):
+        assert torch.equal(x, y)
+
+
 def test_an_exported_model_loads_and_speaks_alike(tmp_path, vocab, tokenizer):
     model = tiny_model(vocab)
     export_model(model, tokenizer, tmp_path / "m")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -294,3 +294,23 @@ def test_a_planner_that_takes_no_space_is_a_value_error() -> None:
 
     with pytest.raises(ValueError, match="takes none of"):
         check_search(Nothing())
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_a_wrong_gradient_is_found_in_any_unit_of_the_reward(unit: float) -> None:
+    """The rewards pass through no derivative by half of the action, so that the gradient is half of the truth."""
+
+    class Scaled(TargetProblem):
+        halved = False
+
+        def expand(self, states: Any, actions: Any, **how: Any) -> Any:
+            if self.halved:
+                actions = (actions + actions.detach()) / 2
+            reached, said = super().expand(states, actions, **how)
+            return reached, replace(said, reward=said.reward * unit, value=said.value * unit)
+
+    model = Scaled(torch.tensor([0.9, -0.7]))
+    check_model(model, [0.0, 1.0], gradients=True)
+    model.halved = True
+    with pytest.raises(ModelError, match="gradient along a direction"):
+        check_model(model, [0.0, 1.0], gradients=True)

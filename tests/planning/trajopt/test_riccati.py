@@ -181,3 +181,31 @@ def test_a_sampling_planner_comes_near_the_optimum() -> None:
     states = world.start(starts)[0]
     best = -((states @ world.optimum(10).cost[0]) * states).sum(-1).numpy()
     assert ((found.value <= best + 1e-6) & (found.value > 1.01 * best)).all()
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor, np.ndarray.tolist])
+def test_complex_matrices_are_refused_and_never_cut_to_their_real_parts(place: int, convert: Any) -> None:
+    """scipy solves such systems; float64 would drop the imaginary parts and answer another question."""
+    matrices = [A, B, Q, R, FINAL]
+    matrices[place] = matrices[place] + 1j * np.ones_like(matrices[place])
+    given = [convert(x) for x in matrices]
+    name = ("a", "b", "q", "r", "final")[place]
+    with pytest.raises(ValueError, match=f"^{name} is complex"):
+        lqr(*given, horizon=3)
+    if name != "final":
+        with pytest.raises(ValueError, match=f"^{name} is complex"):
+            dare(*given[:4])
+    with pytest.raises(ValueError, match=r"^cross is complex"):
+        dare(A, B, Q, R, cross=1j * B)
+
+
+@pytest.mark.parametrize("unit", [2.0**-60, 2.0**60])
+def test_neither_the_unit_of_costs_nor_that_of_actions_changes_what_is_solved(unit: float) -> None:
+    wanted = dare(A, B, Q, R)
+    scaled = dare(A, B, unit * Q, unit * R)
+    np.testing.assert_allclose(scaled.gain, wanted.gain, rtol=1e-9)
+    assert unreachable(A, unit * B) is None
+    asymmetric = unit * np.array([[1.0, 0.1], [0.0, 1.0]])
+    with pytest.raises(ValueError, match="q is not symmetric"):
+        dare(A, B, asymmetric, R)
