@@ -54,7 +54,7 @@ def step_length(text: str, cut: str, *, closed: bool = False) -> int:
     return found.end()
 
 
-def tokens_of_step(step: Sequence[int], text_of: Callable[[Sequence[int]], str], cut: str, *, closed: bool) -> int:
+def tokens_of_step(step: Sequence[int], text_of: Callable[[Any], str], cut: str, *, closed: bool) -> int:
     """How many tokens the first step has, see `step_length`; text_of: from tokens to their text."""
     end, count = step_length(text_of(step), cut, closed=closed), len(step)
     while end and count > 1 and len(text_of(step[: count - 1])) >= end:
