@@ -139,7 +139,7 @@ async def test_steps_that_look_ahead_are_cut_as_the_rule_says(engine, plain, cut
     """The rule is applied here to what plain transformers writes."""
     cuts = 0
     for prompt in prompts(40, seed=4):
-        new, ended = greedy(plain, prompt)
+        new, _ = greedy(plain, prompt)
         for most in (1, None):
             setting = Sampling(temperature=0, max_tokens=40, max_steps=most, stop="\n", cut=cut)
             split = StepSplitter(StepEndsCache(engine.tokenizer)(setting), setting)
