@@ -128,15 +128,20 @@ def training_errors(
     """Turn what can go wrong in a training into one-line errors.
 
     steps: the number that was asked for, None for the default number.
-    Errors: BadInput where `out` cannot be written to, `steps` is below `least`, or one of `errors` is raised inside.
+    Errors: BadInput where `out` cannot be written to or another training writes to it, where `steps` is below `least`,
+    or where one of `errors` is raised inside.
     """
+    from ..planning.files import locked_folder
     from .errors import BadInput
 
     check_output(out)
     if steps is not None and steps < least:
         raise BadInput(f"--steps must be at least {least}, got {steps}")
     try:
-        yield
+        with locked_folder(out):
+            yield
+    except BlockingIOError:
+        raise BadInput(f"another training is writing to {out}; wait for it or choose another --out") from None
     except errors as error:
         raise BadInput(" ".join(str(error).split())) from error
 

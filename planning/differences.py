@@ -25,10 +25,11 @@ def differences(before: Mapping[str, object], now: Mapping[str, object], ignored
         old, new = before.get(name), now.get(name)
         if old == new:
             continue
+        shown = _visible(name)[:SHOWN]
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += [f"{name}.{each}" for each in differences(old, new)]
+            found += [f"{shown}.{each}" for each in differences(old, new)]
         else:
-            found.append("{} was {}, is {}".format(name, *_shortened(_text(old), _text(new))))
+            found.append("{} was {}, is {}".format(shown, *_shortened(_text(old), _text(new))))
     return found
 
 
@@ -39,8 +40,11 @@ def listed(changes: Sequence[str]) -> str:
 
 
 def _text(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=repr)
-    # characters that end a line or hide would break the message
+    return _visible(json.dumps(value, ensure_ascii=False, default=repr))
+
+
+def _visible(text: str) -> str:
+    """The text without characters that end a line or hide, which would break a message."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
@@ -55,13 +55,50 @@ def whole_folder(folder: str | Path, last: str) -> Iterator[Path]:
     beside.mkdir()
     try:
         yield beside
-        if not folder.exists():
-            os.rename(beside, folder)
+        with suppress(OSError):
+            os.rename(beside, folder)  # also onto an empty folder, but not onto one with files
             return
         for file in sorted(beside.iterdir(), key=lambda file: (file.name == last, file.name)):
             os.replace(file, folder / file.name)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def try_lock(file: int) -> bool:
+    """Lock a file or folder by its descriptor until that is closed; whether no other process holds the lock.
+
+    Also True where the system has no such locks, as on some network file systems.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
+
+
+@contextmanager
+def locked_folder(folder: str | Path) -> Iterator[None]:
+    """Hold the lock of a folder; one that is missing is made, and removed again where it is empty at the end.
+
+    Errors: BlockingIOError where another process holds the lock.
+    """
+    folder = Path(folder)
+    missing = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not try_lock(descriptor):
+            raise BlockingIOError(f"another process is writing to {folder}")
+        yield
+    finally:
+        os.close(descriptor)
+        if missing:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def write_table(path: str | Path, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

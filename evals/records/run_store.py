@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...planning.differences import differences, listed
+from ...planning.files import try_lock
 from ..errors import BadInput
 from .row_checks import header_fault, plain_json, row_fault, tree_fault
 
@@ -229,15 +230,9 @@ def _check_foreign(folder: Path) -> None:
 def _open_locked(path: Path) -> BinaryIO:
     """Open for appending and lock where the system can. Errors: BadInput where another process holds the lock."""
     file = path.open("ab+")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(file.fileno()):
         file.close()
-        raise BadInput(f"another run is writing to {path.parent}; wait for it or choose another --out") from None
-    except (ImportError, OSError):  # some systems and network file systems have no file locks
-        pass
+        raise BadInput(f"another run is writing to {path.parent}; wait for it or choose another --out")
     return file
 
 
