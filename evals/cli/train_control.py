@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def mlp(env: str, steps: int, out: Path, *, seed: int = 0, console: Console | None = None) -> Any:
     """Collect environment steps under a random policy, train MLP dynamics on them, and save the model."""
-    from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
+    from ...control.world_models.mlp.fit import Fit, fit_mlp
+    from ...control.world_models.spaces import config_for
     from ..tasks.environments import environment_id
 
     console = console or Console()
@@ -108,8 +109,9 @@ def residual(
     physics: constants to assume instead of the true ones, "mass=1.4,length=0.9".
     """
     from ...control.world_models.ensemble.net import EnsembleConfig
-    from ...control.world_models.mlp.fit import Fit, config_for
+    from ...control.world_models.mlp.fit import Fit
     from ...control.world_models.residual.fit import fit_residual
+    from ...control.world_models.spaces import config_for
     from ..tasks.environments import environment_id
 
     console = console or Console()
