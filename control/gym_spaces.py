@@ -2,7 +2,7 @@
 
 Planners know two kinds of actions, indices from 0 and float vectors; environments know more. An index is `start` plus
 itself for `Discrete`, and counts the combinations of `MultiDiscrete`, whose last component changes fastest; a vector is
-rounded and clipped for a `Box` of integers.
+flat, clipped to the bounds of a `Box`, and rounded for one of integers.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ def to_gym(space: gymnasium.Space[Any], action: Any) -> Any:
         taken = (np.array(parts).reshape(space.shape) + space.start).astype(space.dtype)
     elif isinstance(space, Box):
         vector = np.asarray(action, np.float64)
+        if vector.size != np.prod(space.shape, dtype=int):
+            raise ValueError(f"{action!r} is no action of {space}: it has {vector.size} numbers")
+        vector = vector.reshape(space.shape)
         whole = np.rint(vector) if np.issubdtype(space.dtype, np.integer) else vector
         taken = np.clip(whole, space.low, space.high).astype(space.dtype)
     else:
@@ -71,8 +74,8 @@ def from_gym(space: gymnasium.Space[Any], action: Any) -> Any:
         parts = (np.asarray(action) - space.start).ravel()
         return int(np.ravel_multi_index(tuple(parts), tuple(space.nvec.ravel())))
     if isinstance(space, Box) and np.issubdtype(space.dtype, np.integer):
-        return np.array(action, np.float32)
-    return np.array(action)
+        return np.array(action, np.float32).ravel()
+    return np.array(action).ravel() if isinstance(space, Box) else action
 
 
 def observed(env: gymnasium.Env[Any, Any], obs: Any) -> NDArray[Any]:

@@ -23,8 +23,8 @@ def config_for(
     kind: `MLPConfig` or a subclass. settings: further fields of it. Termination is given where the environment is one
     of `dynamics.KNOWN` and nothing changes it (`recognition.py`), otherwise learned.
 
-    Errors: ValueError for spaces other than a flat Box of observations and a Discrete, a MultiDiscrete or a flat,
-    finite Box of actions, and for a vector environment.
+    Errors: ValueError for spaces other than a flat Box of observations and a Discrete, a MultiDiscrete or a finite
+    Box of actions, and for a vector environment.
     """
     refuse_vector(env)
     name = environment_name(env)
@@ -36,7 +36,7 @@ def config_for(
     count = action_total(actions)
     if count is not None:
         return kind(name, observations.shape[0], count, **settings)
-    if isinstance(actions, gymnasium.spaces.Box) and len(actions.shape) == 1:
-        bounds = tuple(map(float, actions.low)), tuple(map(float, actions.high))
+    if isinstance(actions, gymnasium.spaces.Box):
+        bounds = tuple(map(float, actions.low.ravel())), tuple(map(float, actions.high.ravel()))
         return kind(name, observations.shape[0], None, *bounds, **settings)
-    raise ValueError(f"an MLP needs discrete actions or a flat Box of them, {name} has {actions}")
+    raise ValueError(f"an MLP needs discrete actions or a Box of them, {name} has {actions}")

@@ -4,6 +4,7 @@ import gymnasium
 import made_environments as made
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Tuple
 from gymnasium.wrappers import FlattenObservation, TransformAction, TransformReward
 
 from forethought.control import (
@@ -94,6 +95,27 @@ def test_a_dict_of_observations_is_refused_with_a_wrapper_that_works():
     places = np.array([row[2] for row in made.RECORD])
     assert np.allclose(np.sort(data.next_obs.numpy()), np.sort(places))
     assert config_for(flat).env_id == "made/Named-v0.FlattenObservation"
+
+
+@pytest.mark.parametrize(
+    "space", [Box(-1, 1, (2, 2)), Discrete(4), MultiDiscrete([2, 3]), Tuple((Box(-1, 1, (2,)), Discrete(2)))], ids=str
+)
+def test_each_observation_that_is_refused_is_learned_from_under_the_wrapper_that_is_named(space):
+    class Seen(made.Walk):
+        observation_space = space
+
+        def shown(self, first=False):
+            return self.observation_space.sample()
+
+    gymnasium.register("made/Seen-v0", entry_point=Seen, max_episode_steps=10)
+    env = gymnasium.make("made/Seen-v0")
+    with pytest.raises(ValueError, match="FlattenObservation"):
+        config_for(env)
+    flat = FlattenObservation(env)
+    data = collect(flat, 30)
+    model, _ = fit_mlp(data, config_for(flat, hidden=4), Fit(epochs=2))
+    assert model.config.obs_dim == data.obs.shape[1] == gymnasium.spaces.flatdim(space)
+    del gymnasium.registry["made/Seen-v0"]
 
 
 def test_unbounded_actions_are_learned_under_the_wrapper_that_is_advised():

@@ -69,6 +69,10 @@ class Whole(Walk):
     action_space = Box(-3, 3, (1,), np.int32)
 
 
+class Square(Walk):
+    action_space = Box(-1.0, 1.0, (2, 2))
+
+
 class Several(Walk):
     action_space = MultiDiscrete([3, 2], start=[1, -1])
 
@@ -100,7 +104,7 @@ class Scaled(gymnasium.ObservationWrapper):
         return observation * np.float32(10)
 
 
-ALL = (Buffer, IntegerReset, Lists, StartsAtOne, Whole, Several, PaidInArrays)
+ALL = (Buffer, IntegerReset, Lists, StartsAtOne, Whole, Square, Several, PaidInArrays)
 
 
 def register():
