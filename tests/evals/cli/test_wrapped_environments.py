@@ -1,15 +1,23 @@
 """Training and evaluation by the command line of environments of one's own, under wrappers."""
 
+import json
 from pathlib import Path
 
+import made_environments
 import pytest
 from typer.testing import CliRunner
 
 from forethought.evals.cli.main import app
+from forethought.evals.plugins import load_object
 
 SHARED = Path(__file__).parents[2] / "shared" / "made_environments.py"
 SCALED = f"{SHARED}:Scaled"
 SHORT = ["--planner", "best_of_n", "--budgets", "8", "--limit", "1", "--quiet"]
+
+
+def recorded(env):
+    """The record of the module that the command imported: of a file it is another than that of the test."""
+    return made_environments.RECORD if env.startswith("made_") else load_object(f"{SHARED}:RECORD")
 
 
 def call(*words):
@@ -55,6 +63,22 @@ def test_a_dict_is_trained_on_and_evaluated_under_the_wrapper_that_the_refusal_n
     assert trained.exit_code == 0, trained.output
     done = call("eval", env, *wrapped, "--model", tmp_path / "m", "--out", tmp_path / "run", *SHORT)
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("kind", ["mlp", "ensemble"])
+@pytest.mark.parametrize("env", ["made_environments:made/StartsAtOne-v0", f"{SHARED}:Whole"], ids=["module", "file"])
+def test_an_environment_of_a_module_or_file_is_trained_on_and_evaluated(env, kind, tmp_path):
+    trained = call("train", kind, "--env", env, "--steps", "30", "--out", tmp_path / "m")
+    assert trained.exit_code == 0, trained.output
+    recorded(env).clear()
+    flags = ("--limit", "2", "--out", tmp_path / "run", "--quiet", "--planner", "best_of_n", "--budgets", "8")
+    done = call("eval", env, "--model", tmp_path / "m", *flags)
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in (tmp_path / "run" / "results.jsonl").read_text().splitlines()[1:]]
+    lengths, scores = [row["decisions"] for row in rows], [row["score"] for row in rows]
+    record = recorded(env)
+    assert len(record) == sum(lengths)
+    assert sum(scores) == pytest.approx(-sum(abs(after[0]) for _, _, after in record), abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["NoSuchWrapper", "json:dumps", "ClipReward"])
