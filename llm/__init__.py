@@ -3,7 +3,7 @@
 Imports go one way; each line may import those above it, and `planning` besides:
 
 - `engines/`: inference engines. They know token ids only, and are therefore the lowest layer.
-- `text/`: states, steps, formats and answers; uses the engines' messages and `engines/stops.py`.
+- `text/`: states, steps, formats and answers; uses the engines' messages and `engines/step_splitter.py`.
 - `tape/`: record and replay of generations; puts `CachedEngine` in front of an `Engine`.
 - `critics/`: values of partial and finished solutions; they ask through a `CachedEngine`.
 - `step_result.py`: the answer for one edge with its usage. `concurrency.py`: concurrent calls that fail together.

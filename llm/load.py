@@ -19,7 +19,7 @@ from .reasoning import reasoning_named
 from .reasoning.rap import EXAMPLES as RAP_EXAMPLES
 from .tape.sqlite import TapeFile
 from .tape.tape import MemoryStore, Tape
-from .text.formats import format_for
+from .text.formats import ANSWER_AFTER_MARK, format_for
 from .text_model import TextModel
 
 BUILTIN = Path(__file__).parent / "builtin" / "reasoner"
@@ -83,6 +83,9 @@ def load_text_model(
     max_steps: int | None = None,
     max_step_tokens: int | None = None,
     examples: Sequence[tuple[str, str]] | None = None,
+    system: str | None = None,
+    delimiter: str | None = None,
+    answered: Callable[[str], bool] | None = ANSWER_AFTER_MARK,
     tape: Tape | str | Path | None = None,
     reward_model: str | Path | None = None,
     reward_format: str = "",
@@ -97,8 +100,9 @@ def load_text_model(
     """Load a language model to plan with.
 
     model: "builtin", a folder in Hugging Face format, or a hub id; for `replay` the name of a model on the tape, or ""
-    for the only one. max_steps, max_step_tokens: by default the format's. examples: for a few-shot prompt, see
-    `format_for`. tape: shared between models of a run, or a file (`TapeFile`), which `replay` only reads.
+    for the only one. max_steps, max_step_tokens: by default the format's. examples, system, delimiter, answered: of the
+    prompt and of the steps, see `format_for`.
+    tape: shared between models of a run, or a file (`TapeFile`), which `replay` only reads.
     reward_model, reward_format, aggregate: for the values prm and orm; "builtin" is the one for the built-in model and
     its default. truth: for the value oracle, from (question, solution) to whether it is correct. reasoning: what an
     action is (steps, propose or rap, see `reasoning/`). replicas: number of engines, each in a Ray actor. critics: of
@@ -113,7 +117,8 @@ def load_text_model(
     file = TapeFile(tape, read_only=engine == "replay") if isinstance(tape, str | Path) else None
     spec = EngineSpec(model, device, file, options, trust_remote_code)
     made, folder = _make_engine(engine, spec, replicas)
-    format = format_for(made.tokenizer, folder, RAP_EXAMPLES if examples is None and reasoning == "rap" else examples)
+    shown = RAP_EXAMPLES if examples is None and reasoning == "rap" else examples
+    format = format_for(made.tokenizer, folder, shown, system=system, delimiter=delimiter, answered=answered)
     sampling = Sampling(temperature, top_p, format.max_step_tokens if max_step_tokens is None else max_step_tokens)
     shared = tape if isinstance(tape, Tape) else Tape(MemoryStore(file) if engine == "replay" else file)
     text = reasoning_named(reasoning)(made, format, None, sampling, seed, max_steps, shared)

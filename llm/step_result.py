@@ -110,7 +110,7 @@ def spent_on(
     prompt: int, made: Generation, flops: DecoderFlops, nodes: int = 0, judgement: Judgement = UNJUDGED
 ) -> UsageRow:
     """What the engine did for one generation after `prompt` tokens and for the critic."""
-    generated, cached = sum(map(len, made.steps)), made.cached
+    generated, cached = sum(map(len, made.steps)) + made.dropped, made.cached
     operations = flops.of_tokens(cached, prompt - cached + generated) + judgement.flops_spent
     seconds = made.seconds + judgement.seconds_spent
     return UsageRow(nodes, 1, generated, prompt - cached, cached, judgement.tokens_spent, seconds, operations)

@@ -19,10 +19,11 @@ from ..planning.interface import UNITS, Actions, Evaluate, Expansion, IndexedAct
 from .concurrency import gather_or_cancel
 from .critics import UNJUDGED, ClosableCritic, Critic, Judgement, NoCritic, SiblingCritic
 from .engines.base import Engine, Sampling, Tokens
+from .engines.step_splitter import ends_solution
 from .step_result import OPEN_OR_ANSWERED, EvaluatedStep, GeneratedStep, expansion_of
 from .tape.cached_engine import CachedEngine
 from .tape.tape import Tape
-from .text.answers import extract_answer
+from .text.answers import AnswerAfterMark, extract_answer, read_answer
 from .text.formats import Format
 from .text.state import TextState
 from .text.steps import Step, noise_stream
@@ -87,7 +88,8 @@ class TextModel:
             )
         self.engine, self.format, self.seed = engine, format, seed
         self.value: Critic = value or NoCritic()
-        self.sampling = replace(sampling, stop=format.delimiter, ends=format.ends, max_steps=1)
+        rules: dict[str, Any] = {"stop": format.delimiter, "cut": format.cut, "max_steps": 1}
+        self.sampling = replace(sampling, **rules, ends=format.ends, answered=format.answered)
         self.max_steps = max_steps
         self.tape = Tape() if tape is None else tape
         self._cached_engine = CachedEngine(engine, self.tape)
@@ -218,8 +220,10 @@ class TextModel:
         if remaining < 1:
             calls, step, made = 0, Step((), (), "length"), None
         else:
-            steps = self.max_steps - state.depth if to_end else 1
-            step, made = await self._cached_engine.step(state.tokens, self.sampling, stream, steps, remaining)
+            left = self.max_steps - state.depth
+            steps = left if to_end else 1
+            last = self.format.last_to_end and steps == left
+            step, made = await self._cached_engine.step(state.tokens, self.sampling, stream, steps, remaining, last)
         return GeneratedStep(state, self._child(state, step, stream, to_end), step, calls, made, self.flops)
 
     async def _expand_compared(
@@ -285,15 +289,18 @@ class TextModel:
         if step.ended == "length":
             return "length"
         text = self._decode(step.tokens)
-        for end in self.format.ends:
-            if end in text:
-                return "answer"
+        if ends_solution(text, self.sampling):
+            return "answer"
         if step.ended == "end":
-            answers = (
-                self.format.eos_answers and extract_answer(self._decode(tokens[parent.prompt_length :])) is not None
-            )
-            return "answer" if answers else "end"
+            return "answer" if self._answers_at_end(self._decode(tokens[parent.prompt_length :])) else "end"
         return "depth" if parent.depth + 1 >= self.max_steps else ""
+
+    def _answers_at_end(self, solution: str) -> bool:
+        """Whether a solution that the model ends itself holds an answer."""
+        answered = self.format.answered
+        if not self.format.eos_answers:
+            return False
+        return answered.at_end(solution) if isinstance(answered, AnswerAfterMark) else bool(read_answer(solution))
 
     async def _judge(self, child: TextState, evaluate: Evaluate) -> Judgement:
         if evaluate == "none" or (evaluate == "finished" and not child.ended):

@@ -58,6 +58,8 @@ class _Row(_Score, _Answer):
     by_rule: dict[str, _Answer] = {}
     decisions: Count = 1
     tree: Annotated[str, Field(pattern=r"^trees\.jsonl#[0-9]{1,15}$")] = "trees.jsonl#0"
+    solution: str | None = None
+    dead_ends: dict[str, Count] = {}
     note: str = ""
     truncated_from: Count = 0
 

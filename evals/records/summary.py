@@ -21,6 +21,13 @@ EQUAL_TOKENS = "equal charged tokens"
 MIN_TOKEN_RATIO = 0.6
 """Two rows count as run at equal tokens where the cheaper has at least this share of the other's tokens."""
 
+DEAD_ENDS = {
+    "end": "ended their turn without an answer",
+    "length": "were cut at --max-step-tokens or a full context",
+    "depth": "reached --max-steps without an answer",
+}
+"""The kinds of dead end (`TextState.ended`) in words."""
+
 Rows = Mapping[RowKey, Row]
 Cell = tuple[str, int]
 """A planner and a budget."""
@@ -48,6 +55,7 @@ def summarize(
         "comparisons": comparisons(table, by_cell, head.get("unit", "nodes")),
         "power": power(pairs, binary, "episodes" if head.get("kind") == "control" else "problems"),
         "failures": _failures(by_cell), "retryable": retryable,
+        "notes": [*head.get("notes", ()), *(f"dead ends of {line}" for line in dead_end_lines(table))],
     }  # fmt: skip
 
 
@@ -105,6 +113,8 @@ def _row(cell: Cell, found: Sequence[Row]) -> dict[str, Any]:
     row["answered"] = sum(r["answer"] is not None for r in found)
     row["failed"] = sum(r["failed"] is not None for r in found)
     row["wrong_format"] = sum(r["answer"] is not None and not r["format_ok"] for r in found)
+    if dead := _dead_ends(found):
+        row["dead_ends"] = dead
     row["decisions"] = float(np.mean([r.get("decisions", 1) for r in found]))
     row["groups"] = _groups(found)
     if by_rule := _by_rule(found):
@@ -112,6 +122,25 @@ def _row(cell: Cell, found: Sequence[Row]) -> dict[str, Any]:
     if notes := _notes(found):
         row["note"] = ", ".join(notes)
     return row
+
+
+def _dead_ends(found: Sequence[Row]) -> dict[str, int]:
+    """How many steps ended a branch without an answer, by kind, in all trees together."""
+    count: Counter[str] = Counter()
+    for row in found:
+        count.update(row.get("dead_ends") or {})
+    return dict(count)
+
+
+def dead_end_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line for each row of a summary whose trees hold dead ends, of each planner at its largest budget."""
+    largest = {row["planner"]: row for row in rows}
+    return [
+        f"{name} {row['budget']:,}: "
+        + ", ".join(f"{count:,} {DEAD_ENDS.get(kind, kind)}" for kind, count in row["dead_ends"].items())
+        for name, row in largest.items()
+        if row.get("dead_ends")
+    ]
 
 
 def all_failed(row: Mapping[str, Any]) -> bool:

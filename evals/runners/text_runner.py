@@ -6,13 +6,17 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
 
 from ...llm.critics import CriticDeps, make_critic
 from ...llm.load import load_text_model
+from ...llm.text.answers import AnswerAfterMark
+from ...llm.text.prompts import EXAMPLES
 from ...llm.text_model import TextModel
+from ...planning.fingerprint import fingerprint
 from ..errors import BadInput
 from ..planners import PLANNERS, PlannerRow, TextSettings
 from ..records.run_store import RunStore
@@ -82,6 +86,9 @@ def load(settings: EvalSettings, truth: Callable[[str, str], bool] | None = None
             device=settings.device, tape=settings.tape, reward_model=settings.reward_model,
             reward_format=settings.reward_format, aggregate=settings.aggregate, truth=truth,
             reasoning=settings.reasoning, replicas=settings.replicas, critics=parts.critics,
+            system=instruction_of(settings.system), delimiter=settings.delimiter, max_steps=settings.max_steps,
+            max_step_tokens=settings.max_step_tokens, answered=AnswerAfterMark(parts.task.answers),
+            examples=None if settings.shots is None else EXAMPLES[: settings.shots],
             **options,
         )  # fmt: skip
     except (ValueError, OSError, ImportError) as error:
@@ -89,6 +96,16 @@ def load(settings: EvalSettings, truth: Callable[[str, str], bool] | None = None
     except (RuntimeError, AssertionError, MemoryError) as error:  # no memory, no such device, a torch without it
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise BadInput(f"{settings.model} cannot be started on {settings.device}: {reason[:600]}") from error
+
+
+def instruction_of(given: str | None) -> str | None:
+    """The instruction of a chat: a text, or the content of the file after `@`. Errors: BadInput for no such file."""
+    if given is None or not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"--system {given}: {error}") from error
 
 
 def _with_critic(settings: EvalSettings, model: TextModel, truth: Callable[[str, str], bool] | None) -> TextModel:
@@ -114,6 +131,7 @@ def settings_of(settings: EvalSettings, task: TextTask, model: TextModel) -> dic
         "reasoning": settings.reasoning, "answer_by": settings.answer_by, "unit": settings.unit,
         "seed": settings.seed, "temperature": sampling.temperature, "top_p": sampling.top_p,
         "max_step_tokens": sampling.max_tokens, "max_steps": model.max_steps, "reward": _reward_of(settings),
+        "prompt": fingerprint([str(model.format.prompt_tokens("?"))]), "steps": f"{sampling.cut} {sampling.stop!r}",
         "planners": {row.name: repr(row.text(text)) for row in PLANNERS.values() if row.text is not None},
         "plugins": _plugins_of(settings, text) or None,
     }  # fmt: skip

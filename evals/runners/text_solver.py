@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 
+from ...llm.step_result import OPEN_OR_ANSWERED
 from ...llm.text.state import TextState
 from ...llm.text_model import TextModel
 from ...planning import MCTS
@@ -56,7 +58,8 @@ class TextSolver:
         for budget in job.smaller_budgets:
             if fields := self.fields_at(outcome, planner, job.problem, budget):
                 smaller[budget] = {**fields, "truncated_from": job.budget}
-        fields = self._fields(job.problem, state, found, ledger, selected)
+        dead = self.dead_ends(outcome, outcome.tree.evaluated(0))
+        fields = self._fields(job.problem, state, found, ledger, selected) | {"dead_ends": dead}
         return JobResult(fields, tree_record(outcome, self.model.step_text), smaller)
 
     async def search(self, job: Job) -> Outcome[list[TextState]]:
@@ -99,7 +102,8 @@ class TextSolver:
         end = selected[rule]["node"] if rule else best_node(cut.finished)
         nothing = np.zeros_like(cut.charged)
         ledger = usage_dicts(cut.charged, nothing, nothing)
-        return self._fields(problem, state_at(outcome, end), found, ledger, selected)
+        dead = self.dead_ends(outcome, outcome.tree.evaluated(0)[:budget])
+        return self._fields(problem, state_at(outcome, end), found, ledger, selected) | {"dead_ends": dead}
 
     def _fields(
         self,
@@ -112,11 +116,18 @@ class TextSolver:
         answered = state is not None and self.model.answered(state)
         grade = graded(self.task, problem, self.model.text(state) if answered else None)
         own = {"answer": grade.answer, "correct": grade.correct}
+        solution = None if state is None else self.model.text(state)
         by_rule = {rule: {name: selected[rule][name] for name in own} if selected else own for rule in ANSWER_RULES}
         return {
             **own, "format_ok": grade.format_ok,
             "score": float(grade.correct), "ledger": ledger, "finished": found, "by_rule": by_rule,
+            "solution": solution,
         }  # fmt: skip
+
+    def dead_ends(self, outcome: Outcome[list[TextState]], nodes: Sequence[int]) -> dict[str, int]:
+        """How many of these nodes are dead ends, by kind (`TextState.ended`)."""
+        kinds = Counter(state_at(outcome, int(node)).ended for node in nodes)
+        return {kind: count for kind, count in sorted(kinds.items()) if kind not in OPEN_OR_ANSWERED}
 
     def finished(
         self, outcome: Outcome[list[TextState]], leaves: Sequence[Finished], problem: Problem

@@ -6,6 +6,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...llm.text.prompts import EXAMPLES
 from ..cli_common import check_output
 from ..errors import BadInput
 from ..planners import ANSWER_RULES, UNITS_OF_BUDGET, TextSettings, check_names
@@ -15,15 +16,16 @@ if TYPE_CHECKING:
 
 TEXT_ONLY = {
     "split": "test", "engine": "transformers", "device": "cpu", "base_url": "", "replicas": 1, "temperature": 0.8,
-    "tape": None, "width": 4, "reasoning": "steps", "reward_model": None, "reward_format": "", "aggregate": "last",
-    "answer_by": None,
+    "system": None, "shots": None, "delimiter": None, "max_steps": None, "max_step_tokens": None, "tape": None,
+    "width": 4, "reasoning": "steps", "reward_model": None, "reward_format": "", "aggregate": "last", "answer_by": None,
 }  # fmt: skip
 """Fields that have no meaning in control tasks, with their default values."""
 
 CONTROL_ONLY = {"wrapper": None, "action_repeat": None, "terminal_value": None}
 """Fields that have no meaning in text tasks, with their default values."""
 
-AT_LEAST_ONE = ("limit", "width", "in_flight", "action_repeat", "replicas")
+AT_LEAST_ONE = ("limit", "width", "in_flight", "action_repeat", "replicas", "max_steps", "max_step_tokens")
+AT_LEAST_ZERO = ("seed", "shots")
 
 
 def check_settings(settings: EvalSettings) -> None:
@@ -47,8 +49,8 @@ def flag(name: str) -> str:
 
 
 def _check_numbers(settings: EvalSettings) -> None:
-    given: dict[str, Any] = {name: getattr(settings, name) for name in (*AT_LEAST_ONE, "seed", "temperature")}
-    for name in (*AT_LEAST_ONE, "seed"):
+    given: dict[str, Any] = {name: getattr(settings, name) for name in (*AT_LEAST_ONE, *AT_LEAST_ZERO, "temperature")}
+    for name in (*AT_LEAST_ONE, *AT_LEAST_ZERO):
         number = given[name]
         if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
             raise BadInput(f"{flag(name)} must be an integer, got {number!r}")
@@ -57,6 +59,8 @@ def _check_numbers(settings: EvalSettings) -> None:
             raise BadInput(f"{flag(name)} must be at least 1, got {given[name]}")
     if not 0 <= given["seed"] < 1 << 63:
         raise BadInput(f"--seed must be at least 0 and below 2^63, got {given['seed']}")
+    if given["shots"] is not None and not 0 <= given["shots"] <= len(EXAMPLES):
+        raise BadInput(f"--shots must be from 0 to {len(EXAMPLES)}, got {given['shots']}")
     heat = given["temperature"]
     if isinstance(heat, bool) or not isinstance(heat, int | float) or not (isfinite(heat) and heat >= 0):
         raise BadInput(f"--temperature must be at least 0, got {heat}")
@@ -87,6 +91,8 @@ def _check_text(settings: EvalSettings) -> None:
     check_names([settings.reasoning], tuple(REASONING), "--reasoning")
     if settings.answer_by is not None:
         check_names([settings.answer_by], ANSWER_RULES, "rule for --answer-by")
+    if settings.delimiter == "":
+        raise BadInput("--delimiter must be line, paragraph, sentence or a text that is not empty")
     try:
         check_replicas(settings.engine, settings.replicas)
     except (ValueError, ImportError) as error:

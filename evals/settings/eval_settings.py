@@ -77,6 +77,25 @@ class EvalSettings:
         int, option(MODEL, "Engines, each in a process of its own, on this machine or a Ray cluster.", min=1)
     ] = 1
     temperature: Annotated[float, option(MODEL, "Temperature of sampling; greedy always uses 0.")] = 0.8
+    system: Annotated[
+        str | None,
+        option(MODEL, "The instruction of a chat: a text, or @FILE. By default one for grade-school mathematics.",
+               metavar="TEXT"),
+    ] = None  # fmt: skip
+    shots: Annotated[
+        int | None, option(MODEL, "Worked examples in the prompt, 0 to 4; by default 4, of the built-in model none.")
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        option(MODEL, "What a step is: line, paragraph, sentence, or what ends at a TEXT. By default a line.",
+               metavar="KIND"),
+    ] = None  # fmt: skip
+    max_steps: Annotated[
+        int | None, option(MODEL, "Steps of a solution, of which the last may run on; by default 40, built-in 10.")
+    ] = None
+    max_step_tokens: Annotated[
+        int | None, option(MODEL, "Tokens of a step; by default 512, of the built-in model 64.")
+    ] = None
     tape: Annotated[
         Path | None, option(MODEL, "File that records every generation and score; a second run calls no model.")
     ] = None

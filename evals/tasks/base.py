@@ -38,11 +38,13 @@ class TextTask(ABC):
     """Questions that are answered by text. A task of one's own needs a `name`, `problems` and `grade`.
 
     name: in tables, and of the folder of its runs; by default that of the class. group_name: the meaning of
-    `Problem.group`, empty where there are no groups.
+    `Problem.group`, empty where there are no groups. answers: what stands after `####` where a solution ends: a
+    "number", the "letter" of an option, or any "text".
     """
 
     name: str = ""
     kind: ClassVar[Literal["text"]] = "text"
+    answers: Literal["number", "letter", "text"] = "text"
     group_name: str = ""
 
     def __init_subclass__(cls) -> None:

@@ -22,6 +22,7 @@ class DataFile(TextTask):
         if grade not in GRADERS:
             raise BadInput(f"no grade {grade!r}; there are {', '.join(GRADERS)}")
         self.data, self.name, self.grader = data, data.stem, GRADERS[grade]
+        self.answers = self.grader.answers
 
     def problems(self, limit: int | None = None, seed: int = 0) -> list[Problem]:
         """The first `limit` questions in the order of the file."""

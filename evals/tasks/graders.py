@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from ...llm.text.markers import MAX_ANSWER, texts_after_markers
 from .base import GradedAnswer, Problem
@@ -33,12 +34,13 @@ _WRAPPED = re.compile(r"\\?(?:text(?:bf|rm)?|mathrm|mathbf)\{([^{}]*)\}")
 class Grader:
     """One way of grading. grade: of a text (None: no solution) for a problem. gold: a gold answer in its short form.
 
-    `gold` raises ValueError for what is no answer of this kind.
+    `gold` raises ValueError for what is no answer of this kind. answers: see `TextTask`.
     """
 
     grade: Callable[[str | None, Problem], GradedAnswer]
     gold: Callable[[str], str]
     summary: str
+    answers: Literal["number", "letter", "text"]
 
 
 def _line(text: str) -> str:
@@ -97,6 +99,10 @@ def normalised(text: str) -> str:
     return " ".join(text.split()).strip("*_$`\"'“”‘’ ").rstrip(".").strip("*_$`\"'“”‘’ ").casefold()
 
 
+def _grade_number(text: str | None, problem: Problem) -> GradedAnswer:
+    return grade_numeric(text, problem.answer)
+
+
 def _grade_choice(text: str | None, problem: Problem) -> GradedAnswer:
     answer, marked = read_choice(text or "", problem.question)
     return GradedAnswer(answer, answer == problem.answer, marked)
@@ -127,8 +133,8 @@ def _gold_text(text: str) -> str:
 
 
 GRADERS = {
-    "number": Grader(lambda text, problem: grade_numeric(text, problem.answer), _gold_number, "equal as numbers"),
-    "choice": Grader(_grade_choice, _gold_letter, "the same letter of a multiple choice"),
-    "exact": Grader(_grade_exact, _gold_text, "the same text but for case and white space"),
+    "number": Grader(_grade_number, _gold_number, "equal as numbers", "number"),
+    "choice": Grader(_grade_choice, _gold_letter, "the same letter of a multiple choice", "letter"),
+    "exact": Grader(_grade_exact, _gold_text, "the same text but for case and white space", "text"),
 }
 """The values of `--grade`."""

@@ -20,6 +20,7 @@ class Gsm8k(TextTask):
     """
 
     name = "gsm8k"
+    answers = "number"
 
     def __init__(self, data: Path | None = None, split: str = "test") -> None:
         self.data, self.split = data, split

@@ -10,6 +10,7 @@ class Question(TextTask):
     """One question. The answer read from a solution is its number or formula, else its last line."""
 
     name = "question"
+    answers = "number"
 
     def __init__(self, question: str) -> None:
         self.question = question

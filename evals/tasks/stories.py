@@ -19,6 +19,7 @@ class Stories(TextTask):
     """
 
     name = "stories"
+    answers = "number"
     group_name = "steps"
 
     def __init__(self, split: str = "test") -> None:

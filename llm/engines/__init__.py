@@ -7,7 +7,7 @@ imports:
 - `flops.py`: floating-point operations of a decoder from its sizes.
 - `base.py`: the interface `Engine`; exports the messages.
 - `token_ids.py`: checks of prompts.
-- `stops.py`: decoding, and where steps and solutions end.
+- `step_splitter.py`: decoding, and where steps and solutions end.
 - `model_files.py`: download, check and fingerprint of a model folder.
 - `transformers/`: the default engine, on models of the transformers library.
 - `vllm/`: vLLM's engine.

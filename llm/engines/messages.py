@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 Tokens = tuple[int, ...]
 """Token ids in the engine's own vocabulary."""
+
+
+Cut = Literal["text", "line", "paragraph", "sentence"]
+"""What a step is: everything up to a delimiter, a line, a paragraph or a sentence."""
 
 
 class EngineGone(RuntimeError):
@@ -21,6 +27,10 @@ class Sampling:
     stop: the delimiter that ends a step and is kept in its tokens; None generates until the end of sequence or
         `max_tokens`.
     ends: texts that end the solution; a step that contains one of them is the last.
+    answered: whether the text of such a step really ends the solution; None: each does. Its representation is part of
+        the keys of a tape.
+    cut: what a step is, see `step_splitter.py`; for other kinds than "text", `stop` is what servers are told.
+    last_to_end: the last of `max_steps` steps is not cut: it runs to the end of sequence.
     """
 
     temperature: float = 0.8
@@ -29,6 +39,9 @@ class Sampling:
     max_steps: int | None = 1
     stop: str | None = "\n"
     ends: tuple[str, ...] = ()
+    answered: Callable[[str], bool] | None = None
+    cut: Cut = "text"
+    last_to_end: bool = False
 
 
 @dataclass(slots=True)
@@ -41,6 +54,7 @@ class Generation:
     ended: "stop" (the requested number of steps), "end" (end of sequence, or one of `Sampling.ends`), "length" (a
         token limit, so that the last step is incomplete).
     cached: prompt tokens whose keys and values were in the cache. computed: positions run through the network.
+    dropped: tokens that were written but belong to a step that was not asked for.
     seconds: time from the request to the answer.
     """
 
@@ -50,6 +64,7 @@ class Generation:
     cached: int = 0
     computed: int = 0
     seconds: float = 0.0
+    dropped: int = 0
 
 
 @dataclass(slots=True)

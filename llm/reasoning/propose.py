@@ -22,7 +22,7 @@ from .usage_meter import MeteredStep, UsageMeter, generate_lines
 
 QUESTION = (
     "List {n} different possible next steps, one a line and numbered. Each continues the solution so far by one short "
-    "step; where the answer is known, a step is `#### n` with the answer as a plain number.\n"
+    "step; where the answer is known, a step is four number signs and then the answer as a plain number.\n"
 )
 _NUMBERED = re.compile(r"(?:\(?[0-9]{1,2}[.):]+|[-*•])\s+(?=\S)")
 _READING_CRITICS = (SelfCritique, Rating, Rollout)
@@ -64,7 +64,7 @@ class ProposeModel(TextModel):
     @property
     def _list_sampling(self) -> Sampling:
         """Sampling of a list: an answer does not end it, and one line may use the tokens that others leave."""
-        return replace(self.sampling, ends=(), max_tokens=self.most_tokens)
+        return replace(self.sampling, ends=(), cut="text", stop="\n", max_tokens=self.most_tokens)
 
     async def _generate(self, state: TextState, slot: int, to_end: bool) -> GeneratedStep:
         if state.ended:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from ...planning.interface import Evaluate
 from ..critics import Judgement, NoCritic
 from ..engines.base import Tokens
+from ..engines.step_splitter import ends_solution
 from ..step_result import OPEN_OR_ANSWERED, GeneratedStep
 from ..text.answers import extract_answer
 from ..text.encoding import encode_text
@@ -91,7 +92,7 @@ class RapModel(TextModel):
         meter, lead = UsageMeter(self.flops), self._lead(ASK, state)
         line = await self._line(state.tokens + lead, len(lead), stream, self._remaining(state) - len(lead), meter)
         question = _with_lead(lead, line)
-        if line.ended != "stop" or any(end in self._decode(line.tokens) for end in self.format.ends):
+        if line.ended != "stop" or ends_solution(self._decode(line.tokens), self.sampling):
             return self._metered(state, question, stream, meter, 1 / self.answers)
         answer, agreement = await self._answer(state, question.tokens, meter)
         step = Step(question.tokens + answer.tokens, question.logprobs + answer.logprobs, answer.ended)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..engines.base import Engine, Generation, Sampling, Score, Tokens
-from ..engines.stops import decode
+from ..engines.step_splitter import decode
 from ..text.steps import Step, split_generation
 from .records import pack_score, pack_step, score_key, step_key, unpack_score, unpack_step
 from .tape import Tape
@@ -28,7 +28,13 @@ class CachedEngine:
         return decode(self.engine.tokenizer, tokens)
 
     def step(
-        self, prompt: Tokens, sampling: Sampling, stream: int, steps: int = 1, remaining: int | None = None
+        self,
+        prompt: Tokens,
+        sampling: Sampling,
+        stream: int,
+        steps: int = 1,
+        remaining: int | None = None,
+        last_to_end: bool = False,
     ) -> Coroutine[Any, Any, tuple[Step, Generation | None]]:
         """The step that `stream` writes after `prompt`.
 
@@ -36,23 +42,27 @@ class CachedEngine:
         steps: if the step is not recorded, request this many in one generation and record each under the key that a
             request for this step alone has.
         remaining: the largest number of new tokens in all, by default what the engine's context leaves.
+        last_to_end: the last of these steps is not cut: it runs to the end of sequence.
         """
-        fingerprint = self.engine.fingerprint
+        fingerprint, uncut = self.engine.fingerprint, replace(sampling, last_to_end=True)
         left = self.engine.context - len(prompt) if remaining is None else remaining
-        key = step_key(fingerprint, prompt, sampling, left, stream)
+        last = steps if last_to_end else None
+        key = step_key(fingerprint, prompt, uncut if last == 1 else sampling, left, stream)
 
         def call() -> Awaitable[Generation]:
             max_tokens = min(sampling.max_tokens * steps, left)
             unchanged = max_tokens == sampling.max_tokens and steps == sampling.max_steps
-            settings = sampling if unchanged else replace(sampling, max_tokens=max_tokens, max_steps=steps)
+            rule = uncut if last_to_end else sampling
+            settings = rule if unchanged else replace(rule, max_tokens=max_tokens, max_steps=steps)
             return self.engine.generate(prompt, settings, stream)
 
         def to_records(made: Generation) -> tuple[dict[bytes, bytes], Step]:
-            first, *others = split_generation(made, sampling, left, self.text)
+            first, *others = split_generation(made, sampling, left, self.text, last)
             records, tokens, rest = {key: pack_step(first)}, prompt, left
-            for before, step in zip((first, *others), others):
+            for number, (before, step) in enumerate(zip((first, *others), others), 2):
                 tokens, rest = tokens + before.tokens, rest - len(before.tokens)
-                records[step_key(fingerprint, tokens, sampling, rest, stream)] = pack_step(step)
+                rule = uncut if number == last else sampling
+                records[step_key(fingerprint, tokens, rule, rest, stream)] = pack_step(step)
             return records, first
 
         return self.tape.fetch(key, call, to_records, unpack_step)

@@ -40,7 +40,8 @@ _choices_text = lru_cache(64)(repr)
 def _step_settings(sampling: Sampling, max_tokens: int) -> str:
     """The settings on which the text of a step depends."""
     top_p = float(sampling.top_p) if sampling.temperature else 1.0
-    return repr((float(sampling.temperature), top_p, max_tokens, sampling.stop, sampling.ends))
+    rule = (sampling.stop, sampling.ends, sampling.answered, sampling.cut, sampling.last_to_end)
+    return repr((float(sampling.temperature), top_p, max_tokens, *rule))
 
 
 def pack_step(step: Step) -> bytes:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import re
 import threading
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from .markers import MARK, MAX_ANSWER, texts_after_markers
+from .markers import MARK, MAX_ANSWER, MAX_MARKERS, texts_after_markers
 from .numbers import MAX_LENGTH, last_number, marked_number, plain, strict_number
 
 _SAID = re.compile(
@@ -101,6 +102,35 @@ def check_answer(prediction: str, gold: object) -> AnswerCheck:
         return AnswerCheck(None, False, False)
     correct = answer.number == expected if answer.number is not None else _verified(expected, answer.expression)
     return AnswerCheck(answer.number, correct, answer.marked, answer.expression)
+
+
+_INTRODUCED = re.compile(r"[\s*_:$(]*(?:(?:the\s)?(?:final\s)?answer(?:\sis)?\s{0,2}:?[\s*_:$(]*)?", re.IGNORECASE)
+_LISTED = re.compile(r"[0-9]{1,3}[.)]\s+\S")
+
+
+@dataclass(frozen=True)
+class AnswerAfterMark:
+    """Whether a text holds `####` and, on the same line, an answer; so neither a heading nor an announcement counts.
+
+    kind: "number" for one number with its unit, "letter" for an option of a multiple choice, "text" for any text.
+    """
+
+    kind: Literal["number", "letter", "text"] = "number"
+
+    def __call__(self, text: str) -> bool:
+        return any(self._fits(_first_line(part)) for part in text.split(MARK)[1:][-MAX_MARKERS:])
+
+    def at_end(self, text: str) -> bool:
+        """Whether a solution at the end of the model's turn holds an answer, marked or not."""
+        return bool(text.strip()) if self.kind != "number" else read_answer(text) is not None
+
+    def _fits(self, line: str) -> bool:
+        given = line[found.end() :] if (found := _INTRODUCED.match(line)) else line
+        if self.kind == "text":
+            return bool(given.strip())
+        if self.kind == "letter":
+            return re.match(r"[A-Za-z](?![A-Za-z0-9])", given) is not None
+        return _LISTED.match(given) is None and strict_number(given.rstrip("*_) ")) is not None
 
 
 def _first_line(text: str) -> str:

@@ -7,18 +7,37 @@ critique is ids that are appended to those. A child therefore begins with its pa
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from ...planning.files import write_whole
 from ..engines.base import Tokens
-from ..engines.stops import decode
+from ..engines.messages import Cut
+from ..engines.step_splitter import decode
+from .answers import AnswerAfterMark
 from .encoding import encode_text, verdict_tokens
-from .prompts import CRITIQUE, ENDS, EXAMPLES, NO, SYSTEM, YES
+from .markers import MARK
+from .prompts import CRITIQUE, EXAMPLES, NO, YES, system_text
 
 SETTINGS_FILE = "forethought.json"
 """The file in a model folder that holds the format the model was trained on."""
+
+DATE = datetime(2024, 7, 26)
+"""The date that templates print, the same every day, so that a run can be resumed and a tape replayed."""
+
+DELIMITERS: dict[str, tuple[Cut, str]] = {
+    "line": ("line", "\n"),
+    "paragraph": ("paragraph", "\n\n"),
+    "sentence": ("sentence", "\n"),
+}
+"""Kinds of steps by name, each with a text that surely ends one."""
+
+ANSWER_AFTER_MARK = AnswerAfterMark()
+
+MAX_STEP_TOKENS, MAX_STEPS = 512, 40
+"""Limits of models that this package has not trained; few solutions of grade-school problems reach them."""
 
 FORMAT_VERSION = 1
 """The version of that file's layout, its key `format_version`."""
@@ -27,15 +46,19 @@ FORMAT_VERSION = 1
 class Format(Protocol):
     """How one model is prompted and asked for verdicts.
 
-    delimiter: ends a step. ends: a step that contains one of these texts is the last. max_step_tokens, max_steps:
-    defaults for this model. yes, no: ids of the first token of the two verdicts, in their spellings. eos_answers:
-    whether a solution that ends with the end of sequence is answered by its last number (GSM8K's rule for a model that
-    ends its turn); otherwise it is a dead end. critique_tokens: the critic's question, to append to a state whose last
-    step ended with the delimiter.
+    delimiter, cut: what a step is, `Sampling.stop` and `Sampling.cut`. ends, answered: which step is the last, as in
+    `Sampling`. max_step_tokens, max_steps: defaults for this model. last_to_end: whether the last step that the limit
+    allows runs to the end of the turn. yes, no: ids of the first token of the two verdicts, in their spellings.
+    eos_answers: whether a solution that ends with the end of sequence is answered by its last number (GSM8K's rule for
+    a model that ends its turn); otherwise it is a dead end. critique_tokens: the critic's question, to append to a
+    state whose last step ended with the delimiter.
     """
 
     delimiter: str
+    cut: Cut
     ends: tuple[str, ...]
+    answered: Callable[[str], bool] | None
+    last_to_end: bool
     max_step_tokens: int
     max_steps: int
     yes: Tokens
@@ -63,7 +86,7 @@ class PlainFormat:
     those that are one token are used, or the first token of each where none is.
     """
 
-    eos_answers = False
+    eos_answers = last_to_end = False
 
     def __init__(
         self,
@@ -76,13 +99,15 @@ class PlainFormat:
         ends: Sequence[str] = ("####",),
         max_step_tokens: int = 64,
         max_steps: int = 10,
+        cut: Cut = "text",
+        answered: Callable[[str], bool] | None = None,
     ) -> None:
         if "{question}" not in prompt:
             raise ValueError(f"a prompt must hold {{question}}, got {prompt[-80:]!r}")
         if not delimiter:
             raise ValueError("a delimiter must hold at least one character")
         self._tokenizer, self._prompt = tokenizer, prompt
-        self.delimiter, self.ends = delimiter, tuple(ends)
+        self.delimiter, self.ends, self.cut, self.answered = delimiter, tuple(ends), cut, answered
         self.max_step_tokens, self.max_steps = max_step_tokens, max_steps
         self.critique_tokens = encode_text(tokenizer, critique)
         self._delimiter_tokens = encode_text(tokenizer, delimiter)
@@ -117,21 +142,24 @@ class ChatFormat:
     Errors: ValueError where the template drops the assistant's message or cannot render a turn after it.
     """
 
-    eos_answers = True
-    ends: tuple[str, ...] = ENDS
-    delimiter = "\n"
+    eos_answers = last_to_end = True
+    ends: tuple[str, ...] = (MARK,)
 
     def __init__(
         self,
         tokenizer: Any,
-        system: str = SYSTEM,
+        system: str = system_text("line"),
         critique: str = CRITIQUE,
         examples: Sequence[tuple[str, str]] = (),
-        max_step_tokens: int = 100,
-        max_steps: int = 12,
+        max_step_tokens: int = MAX_STEP_TOKENS,
+        max_steps: int = MAX_STEPS,
+        delimiter: str = "\n",
+        cut: Cut = "line",
+        answered: Callable[[str], bool] | None = ANSWER_AFTER_MARK,
     ) -> None:
         self._tokenizer, self._system, self._examples = tokenizer, system, tuple(examples)
         self.max_step_tokens, self.max_steps = max_step_tokens, max_steps
+        self.delimiter, self.cut, self.answered = delimiter, cut, answered
         self._turn = self._user_turn()
         self.critique_tokens = self.ask(critique, ())
         self.yes, self.no = verdict_tokens(tokenizer, YES, NO)
@@ -170,42 +198,84 @@ class ChatFormat:
         messages = [{"role": role, "content": content} for role, content in talk]
         return str(
             self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+                messages,
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=False,
+                strftime_now=DATE.strftime,
+                date_string=DATE.strftime("%d %b %Y"),
             )
         )
 
 
-def few_shot_format(tokenizer: Any, examples: Sequence[tuple[str, str]] = EXAMPLES) -> PlainFormat:
-    """Few-shot prompting for base models without a chat template."""
+def few_shot_format(
+    tokenizer: Any,
+    examples: Sequence[tuple[str, str]] = EXAMPLES,
+    delimiter: str = "line",
+    answered: Callable[[str], bool] | None = ANSWER_AFTER_MARK,
+) -> PlainFormat:
+    """Few-shot prompting for base models without a chat template. delimiter: see `steps_of`."""
     shots = "".join(f"Question: {asked}\nAnswer:\n{said}\n\n" for asked, said in examples)
+    cut, text = steps_of(delimiter)
     return PlainFormat(
         tokenizer,
         prompt=shots + "Question: {question}\nAnswer:\n",
+        delimiter=text,
         critique="\nQuestion: Are the steps of the last answer correct so far, Yes or No?\nAnswer:",
         yes=YES,
         no=NO,
-        ends=ENDS,
-        max_step_tokens=100,
-        max_steps=12,
+        ends=(MARK,),
+        max_step_tokens=MAX_STEP_TOKENS,
+        max_steps=MAX_STEPS,
+        cut=cut,
+        answered=answered,
     )
 
 
+def steps_of(delimiter: str) -> tuple[Cut, str]:
+    """What a step is and the text that ends it: "line", "paragraph", "sentence", or any text as a delimiter.
+
+    Errors: ValueError for an empty text.
+    """
+    if not delimiter:
+        raise ValueError("a delimiter must hold at least one character")
+    return DELIMITERS.get(delimiter, ("text", delimiter))
+
+
 def format_for(
-    tokenizer: Any, folder: str | Path | None = None, examples: Sequence[tuple[str, str]] | None = None
+    tokenizer: Any,
+    folder: str | Path | None = None,
+    examples: Sequence[tuple[str, str]] | None = None,
+    *,
+    system: str | None = None,
+    delimiter: str | None = None,
+    answered: Callable[[str], bool] | None = ANSWER_AFTER_MARK,
 ) -> Format:
     """The format of a model: from its folder's `forethought.json`, else its chat template, else few-shot.
 
-    examples: worked ones as (question, solution); None means none with a chat template and `EXAMPLES` without. They
-    are ignored where there is a `forethought.json`, because a trained model is prompted as it was trained.
+    examples: worked ones as (question, solution), by default `EXAMPLES`; with a chat template they are earlier turns.
+    system: the instruction of a chat, by default `system_text`. delimiter: see `steps_of`, by default lines.
+    answered: which steps with `####` end a solution.
 
-    Errors: ValueError for a `forethought.json` that cannot be used, with the reason.
+    Where there is a `forethought.json`, examples and `answered` are ignored, because a trained model is prompted as it
+    was trained.
+
+    Errors: ValueError for a `forethought.json` that cannot be used, with the reason, and for an instruction or a
+    delimiter where there is one.
     """
     path = Path(folder) / SETTINGS_FILE if folder is not None else None
     if path is not None and path.is_file():
+        if system is not None or delimiter is not None:
+            raise ValueError(f"{path} says how this model is prompted; an instruction or a delimiter cannot be set")
         return _from_settings(tokenizer, path)
-    if getattr(tokenizer, "chat_template", None):
-        return ChatFormat(tokenizer, examples=examples or ())
-    return few_shot_format(tokenizer, EXAMPLES if examples is None else examples)
+    shown = EXAMPLES if examples is None else examples
+    if not getattr(tokenizer, "chat_template", None):
+        if system is not None:
+            raise ValueError("an instruction needs a model with a chat template, and this one has none")
+        return few_shot_format(tokenizer, shown, delimiter or "line", answered)
+    cut, text = steps_of(delimiter or "line")
+    instruction = system_text(cut) if system is None else system
+    return ChatFormat(tokenizer, instruction, examples=shown, delimiter=text, cut=cut, answered=answered)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

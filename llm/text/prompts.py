@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-ENDS = ("####", "The answer is", "the answer is", "\\boxed{")
-"""Texts that mark a step as the answer."""
+_ONE_STEP = {
+    "line": "Write one short step per line.",
+    "paragraph": "Write one step per paragraph, with a blank line between them.",
+    "sentence": "Write short sentences, each of them one step.",
+    "text": "",
+}
 
-SYSTEM = (
-    "Solve the math problem step by step. Write one short step per line. "
-    "When you are done, write a last line `#### n`, where n is the answer as a plain number."
-)
+
+def system_text(cut: str) -> str:
+    """The instruction of a chat, by the kind of its steps (`Sampling.cut`)."""
+    return (
+        f"Solve the math problem step by step. {_ONE_STEP[cut]}".rstrip()
+        + " When you are done, write a last line that holds four number signs and then the answer as a plain number."
+    )
+
+
 CRITIQUE = (
     "Look at the steps so far, whether or not the solution is finished. Is every step correct and useful for answering "
     "the question? Reply with one word, Yes or No."
@@ -30,6 +39,11 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
         "A tank for 90 liters is one third full. A pump adds 6 liters a minute. How many minutes until it is full?",
         "There are 90 / 3 = 30 liters in the tank.\nIt lacks 90 - 30 = 60 liters.\n"
         "The pump needs 60 / 6 = 10 minutes.\n#### 10",
+    ),
+    (
+        "A train covers 240 km in 3 hours and drives 2 more hours at the same speed. How far does it drive in all?",
+        "The train drives 240 / 3 = 80 km an hour.\nIn 2 more hours it drives 2 * 80 = 160 km.\n"
+        "In all it drives 240 + 160 = 400 km.\n#### 400",
     ),
 )
 """Worked examples as (question, solution), written for this package in the style of GSM8K; none is from its splits."""

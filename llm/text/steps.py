@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from ...planning.interface import ModelError
 from ..engines.base import Generation, Sampling, Tokens
+from ..engines.step_splitter import ends_solution, tokens_of_step
 
 
 class Step(NamedTuple):
@@ -40,14 +42,14 @@ def noise_stream(seed: int, parent: Tokens, slot: int) -> int:
 
 
 def split_generation(
-    generation: Generation, sampling: Sampling, room: int, decode: Callable[[Tokens], str]
+    generation: Generation, sampling: Sampling, room: int, decode: Callable[[Tokens], str], last: int | None = None
 ) -> list[Step]:
     """The steps of a request for one or many steps, each as a separate request for that step would have written it.
 
-    sampling: of a request for one step. room: number of new tokens that fitted the context. A long request may go on
-    where a request for one step would have hit its token limit; the step is cut there. An end of sequence right after
-    a complete step becomes an empty step, because a request for the complete step alone would not have seen it. The
-    result has at least one step.
+    sampling: of a request for one step. room: number of new tokens that fitted the context. last: number of the step,
+    from 1, that was not cut (`Sampling.last_to_end`). A long request may go on where a request for one step would have
+    hit its token limit; the step is cut there. An end of sequence right after a delimiter becomes an empty step where a
+    request for the complete step alone would not have seen it. The result has at least one step.
 
     Errors: ModelError where the fields of the generation contradict each other.
     """
@@ -60,9 +62,10 @@ def split_generation(
         if len(logprobs) != count:
             raise _mismatch(generation)
         ending = generation.ended if number == len(generation.steps) else "stop"
-        ended = _step_ending(tokens, ending, limit, sampling, decode)
-        steps.append(Step(tuple(tokens[:limit]), tuple(logprobs[:limit]), ended, per_token * count))
-        if ended == "length":
+        rule = replace(sampling, stop=None) if number == last else sampling
+        ended, kept = _step_ending(tokens, ending, limit, rule, decode)
+        steps.append(Step(tuple(tokens[:kept]), tuple(logprobs[:kept]), ended, per_token * count))
+        if ended == "length" or count > kept:
             return steps
         if ended == "stop" and ending == "end":
             steps.append(Step((), (), "end"))
@@ -70,16 +73,29 @@ def split_generation(
     return steps or [Step((), (), generation.ended, generation.seconds)]
 
 
-def _step_ending(tokens: Tokens, ending: str, limit: int, sampling: Sampling, decode: Callable[[Tokens], str]) -> str:
-    """How a request for this step alone, with at most `limit` tokens, would have ended."""
+def _step_ending(
+    tokens: Tokens, ending: str, limit: int, sampling: Sampling, decode: Callable[[Tokens], str]
+) -> tuple[str, int]:
+    """How a request for this step alone, with at most `limit` tokens, would have ended, and its number of tokens."""
+    if sampling.stop and sampling.cut != "text":
+        if len(tokens) < limit and ending != "length":
+            return ending, len(tokens)
+        whole = tokens_of_step(tokens[:limit], decode, sampling.cut, closed=True)
+        return ("stop", whole) if whole else ("length", min(limit, len(tokens)))
     if len(tokens) > limit:
-        return "length"
+        return "length", limit
+    return _delimited_ending(tokens, ending, limit, sampling, decode), len(tokens)
+
+
+def _delimited_ending(
+    tokens: Tokens, ending: str, limit: int, sampling: Sampling, decode: Callable[[Tokens], str]
+) -> str:
     if ending == "stop":
         return "stop"
     text = decode(tokens)
     if not sampling.stop or sampling.stop not in text:
         return "length" if len(tokens) == limit else ending
-    return ending if ending == "end" and any(end in text for end in sampling.ends) else "stop"
+    return ending if ending == "end" and ends_solution(text, sampling) else "stop"
 
 
 def _mismatch(generation: Generation) -> ModelError:

@@ -11,15 +11,14 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from ....planning.fingerprint import fingerprint
 from ..base import Engine, EngineCounters, EngineGone, Generation, Sampling, Score, Tokens
 from ..model_files import tokenizer_text
-from ..stops import StepEndsCache, decode
+from ..step_splitter import StepEndsCache, StepSplitter, decode
 from .replies import Choice, CompletionReply, Logprobs, ModelList, ServedModel, reply_of
 from .servers import Answer, Parse, ServerError, Servers
 
@@ -35,6 +34,12 @@ EXTRAS = {
 TOP_LOGPROBS = 20
 """Most likely next tokens to request where a server cannot return the log-probabilities of given ones."""
 
+SERVER_STOPS = {"line": "\n", "paragraph": "\n\n", "sentence": ""}
+"""What stops a request for one step, by the kind of step; a sentence ends at no fixed text, so nothing stops it.
+
+A server that is stopped at a line does not see the blank lines after it, which therefore begin the next step.
+"""
+
 MAX_TOKEN_LENGTH = 512
 """Characters that a token may have at most; a text that is longer than its tokens allow is not tokenised."""
 
@@ -48,7 +53,7 @@ class Completion:
     """One completion as received: new ids with log-probabilities (NaN where the server returns none).
 
     finish: "stop" or "length". stopped: the stop text that ended the completion and is not part of it, "" where it was
-    none; None where the server does not say. cached, computed: as in `Generation`.
+    none; None where the server does not say. cached, computed, dropped: as in `Generation`.
     """
 
     ids: Tokens
@@ -57,6 +62,7 @@ class Completion:
     stopped: str | None
     cached: int
     computed: int
+    dropped: int = 0
 
 
 class OpenAIEngine(Engine):
@@ -100,31 +106,49 @@ class OpenAIEngine(Engine):
         self._step_ends = StepEndsCache(self.tokenizer)
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
-        """Continue `prompt` in one request; tokens after the last step are dropped.
+        """Continue `prompt`, in one request unless a server stops after a blank line; see `SERVER_STOPS`.
 
         Errors: ValueError for a prompt that leaves no room, ServerError where no server answers.
         """
         if not prompt or len(prompt) + 1 > self.context:
             raise ValueError(f"the prompt has {len(prompt)} tokens; the context holds {self.context}, one new included")
-        started = time.perf_counter()
-        max_tokens = min(sampling.max_tokens, self.context - len(prompt))
-        body = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": max_tokens, "logprobs": 1}
-        stop = sampling.stop if sampling.max_steps == 1 else None
-        made = await self._complete(prompt, {**body, "stop": [stop]} if stop and self._use_stop else body)
-        unclear = made.finish == "stop" and made.stopped is None
-        if stop and self._use_stop and unclear and not self._contains(made.ids, stop):
+        started, ends = time.perf_counter(), self._step_ends(sampling)
+        split = StepSplitter(ends, sampling)
+        left = min(sampling.max_tokens, self.context - len(prompt))
+        cached, computed, ids = 0, 0, list(map(int, prompt))
+        while not split.ended:
+            made, stopped = await self._continue(ids, sampling, left)
+            cached, computed, left = cached + made.cached, computed + made.computed, left - len(made.ids)
+            split.dropped += made.dropped
+            for token, logprob in zip(made.ids, made.logprobs):
+                if split.ended:
+                    split.dropped += 1
+                else:
+                    split.append(token, logprob)
+            ids += made.ids
+            if not (stopped and split.is_blank() and left > 0 and made.ids):
+                split.finish("stop" if stopped else "length" if made.finish == "length" else "end")
+        self.counters.generated += sum(map(len, split.steps)) + split.dropped
+        seconds = time.perf_counter() - started
+        return Generation(split.steps, split.logprobs, split.ended, cached, computed, seconds, split.dropped)
+
+    async def _continue(self, prompt: Sequence[int], sampling: Sampling, left: int) -> tuple[Completion, bool]:
+        """One completion of at most `left` tokens, with the delimiter where that stopped it, and whether it did."""
+        body = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": left, "logprobs": 1}
+        stop = SERVER_STOPS.get(sampling.cut, sampling.stop)
+        if sampling.max_steps != 1 or sampling.last_to_end or not stop or not self._use_stop:
+            return await self._complete(prompt, body), False
+        made = await self._complete(prompt, {**body, "stop": [stop]})
+        if made.finish == "stop" and made.stopped is None and not self._contains(made.ids, stop):
             # such a server does not say whether the stop text or the end of sequence ended the completion
             self._use_stop = False
-            made = await self._complete(prompt, body)
-        ids, logprobs = made.ids, made.logprobs
-        if stop and made.finish == "stop" and made.stopped == stop and not self._contains(ids, stop):
+            again = await self._complete(prompt, body)
+            return replace(again, dropped=len(made.ids), computed=again.computed + made.computed), False
+        stopped = made.finish == "stop" and (made.stopped == stop or self._contains(made.ids, stop))
+        if stopped and not self._contains(made.ids, stop):
             delimiter = tuple(self.tokenizer.encode(stop, add_special_tokens=False))
-            ids, logprobs = ids + delimiter, logprobs + (0.0,) * len(delimiter)
-        self.counters.generated += len(ids)
-        steps, ended = self._split(ids, sampling, made.finish)
-        remaining = iter(logprobs)
-        step_logprobs = [tuple(islice(remaining, len(step))) for step in steps]
-        return Generation(steps, step_logprobs, ended, made.cached, made.computed, time.perf_counter() - started)
+            made = replace(made, ids=made.ids + delimiter, logprobs=made.logprobs + (0.0,) * len(delimiter))
+        return made, stopped
 
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
         """Log-probabilities of single next tokens `choices`. NoLogprobs where the server returns none."""
@@ -204,25 +228,6 @@ class OpenAIEngine(Engine):
 
     def _contains(self, ids: Sequence[int], text: str) -> bool:
         return text in decode(self.tokenizer, ids)
-
-    def _split(self, ids: Tokens, sampling: Sampling, finish: str) -> tuple[list[Tokens], str]:
-        """The ids split into steps, at most as many as requested, and `Generation.ended`."""
-        ended = "length" if finish == "length" else "end"
-        if not sampling.stop:
-            return [ids] if ids else [], ended
-        ends = self._step_ends(sampling.stop, sampling.ends)
-        steps: list[Tokens] = []
-        step: list[int] = []
-        for token in ids:
-            step.append(token)
-            if ends.ends_step(step):
-                steps.append(tuple(step))
-                if ends.ends_solution(step):
-                    return steps, "end"
-                if len(steps) == sampling.max_steps:
-                    return steps, "stop"
-                step = []
-        return steps + ([tuple(step)] if step else []), ended
 
 
 def _served_model(address: str, listing: Any, model: str) -> ServedModel:

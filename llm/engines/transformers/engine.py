@@ -16,7 +16,7 @@ import torch
 
 from ..base import Engine, Generation, Sampling, Score, check_sampling
 from ..flops import flops_of_model
-from ..stops import StepEndsCache
+from ..step_splitter import StepEndsCache, StepSplitter
 from ..token_ids import prompt_ids
 from .generation_request import GenerationRequest
 from .loading import eos_ids, load_model, model_fingerprint
@@ -85,8 +85,8 @@ class TransformersEngine(Engine):
     async def generate(self, prompt: Sequence[int], sampling: Sampling, stream: int) -> Generation:
         """Continue `prompt`. Errors: ValueError for a prompt that leaves no room in the context."""
         check_sampling(sampling)
-        ends = self._step_ends(sampling.stop, sampling.ends) if sampling.stop else None
-        generation: Generation = await self._submit(prompt, 1, sampling=sampling, stream=stream, ends=ends)
+        splitter = StepSplitter(self._step_ends(sampling), sampling)
+        generation: Generation = await self._submit(prompt, 1, sampling=sampling, stream=stream, splitter=splitter)
         return generation
 
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..messages import Sampling, Tokens
-from ..stops import StepEnds
+from ..step_splitter import StepSplitter
 from .block_manager import ROOT
 
 
@@ -21,33 +21,22 @@ class GenerationRequest:
     row_id: row of the block table while the request runs, else -1.
     length, block: number of positions so far and the cache block of the last one.
     cached, computed: prompt tokens found in the cache, and positions that this request has to compute.
-    steps, logprobs: complete steps; step, step_logprobs: the step being written. new_tokens: number of sampled tokens.
+    splitter: splits the sampled tokens into steps. new_tokens: number of sampled tokens.
     """
 
     prompt: array[int]
     future: asyncio.Future[Any]
     sampling: Sampling | None = None
     stream: int = 0
-    ends: StepEnds | None = None
+    splitter: StepSplitter | None = None
     choices: Tokens = ()
     row_id: int = -1
     length: int = 0
     block: int = ROOT
     cached: int = 0
     computed: int = 0
-    steps: list[Tokens] = field(default_factory=list)
-    logprobs: list[tuple[float, ...]] = field(default_factory=list)
-    step: list[int] = field(default_factory=list)
-    step_logprobs: list[float] = field(default_factory=list)
     new_tokens: int = 0
     arrived: float = field(default_factory=time.perf_counter)
-
-    def close_step(self) -> None:
-        """Move the current step, if it has tokens, to the complete ones."""
-        if self.step:
-            self.steps.append(tuple(self.step))
-            self.logprobs.append(tuple(self.step_logprobs))
-            self.step, self.step_logprobs = [], []
 
     def fail(self, error: Exception) -> None:
         """Answer with `error`, unless the caller has given up or its event loop is closed."""

@@ -215,29 +215,26 @@ class Scheduler:
 
     def _accept(self, request: GenerationRequest, token: int, logprob: float) -> None:
         """Add a sampled token to its sequence, which then finishes or continues."""
-        assert request.sampling is not None
+        assert request.sampling is not None and request.splitter is not None
         if token in self.eos:
             return self._finish(request, "end")
-        request.step.append(token)
-        request.step_logprobs.append(logprob)
         request.new_tokens += 1
         self.counters.generated += 1
-        if request.ends is not None and request.ends.ends_step(request.step):
-            solution_ended = request.ends.ends_solution(request.step)
-            request.close_step()
-            if solution_ended:
-                return self._finish(request, "end")
-            if len(request.steps) == request.sampling.max_steps:
-                return self._finish(request, "stop")
+        if request.splitter.append(token, logprob):
+            return self._finish(request, request.splitter.ended)
         new = request.new_tokens
         if new == request.sampling.max_tokens or len(request.prompt) + new >= self.context:
             return self._finish(request, "length")
         self._append(request, token)
 
     def _finish(self, request: GenerationRequest, ended: str) -> None:
-        request.close_step()
+        split = request.splitter
+        assert split is not None
+        split.finish(ended)
         self._release(request)
         seconds = time.perf_counter() - request.arrived
         request.future.set_result(
-            Generation(request.steps, request.logprobs, ended, request.cached, request.computed, seconds)
+            Generation(
+                split.steps, split.logprobs, split.ended, request.cached, request.computed, seconds, split.dropped
+            )
         )

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from ..base import Engine, EngineCounters, Generation, Sampling, Score, Tokens, check_sampling
 from ..flops import flops_of_folder
 from ..model_files import downloaded, folder_fingerprint
-from ..stops import StepEnds, StepEndsCache
+from ..step_splitter import StepEnds, StepEndsCache, StepSplitter
 from ..token_ids import checked_prompt
 from .outputs import OutputReader, ScoreReader, StepReader, vllm_eos_ids
 from .thread import VllmThread, checked_device
@@ -87,14 +87,15 @@ class VllmEngine(Engine):
         """Continue `prompt`. Errors: ValueError for a prompt that leaves no room, EngineDied."""
         prompt, started = self._checked(prompt, 1), time.perf_counter()
         check_sampling(sampling)
-        ends = self._step_ends(sampling.stop, sampling.ends) if sampling.stop else None
+        ends = self._step_ends(sampling)
         settings = self._sampling_params(sampling, ends, min(sampling.max_tokens, self.context - len(prompt)))
-        reader = StepReader(ends, sampling.max_steps, self._eos)
+        reader = StepReader(StepSplitter(ends, sampling), self._eos)
         cached = await self._run(prompt, settings, reader)
         computed = len(prompt) - cached + max(0, reader.tokens_read - 1)
-        self._count(cached, computed, sum(map(len, reader.steps)))
+        split = reader.split
+        self._count(cached, computed, sum(map(len, split.steps)) + split.dropped)
         seconds = time.perf_counter() - started
-        return Generation(reader.steps, reader.logprobs, reader.ended or "length", cached, computed, seconds)
+        return Generation(split.steps, split.logprobs, split.ended, cached, computed, seconds, split.dropped)
 
     async def score(self, prompt: Sequence[int], choices: Sequence[int]) -> Score:
         """Log-probabilities of single next tokens `choices` after `prompt`. Errors as in `generate`."""
@@ -152,12 +153,12 @@ class VllmEngine(Engine):
     def _sampling_params(self, sampling: Sampling, ends: StepEnds | None, max_tokens: int) -> dict[str, Any]:
         """Arguments of vLLM's `SamplingParams`.
 
-        A request for one step stops at the ids that contain the delimiter. A request for several steps, or with a
-        delimiter that may span tokens, is streamed and aborted, since vLLM's stop strings also match in the prompt.
+        A request for one step stops at the ids that contain the delimiter. A request for several steps, or whose step
+        ends elsewhere than at one token, is streamed and aborted, since vLLM's stop strings also match in the prompt.
         """
         from vllm.sampling_params import RequestOutputKind
 
-        single = ends if sampling.max_steps == 1 else None
+        single = ends if sampling.max_steps == 1 and ends is not None and not ends.looks_ahead else None
         if single not in self._stop_ids and single is not None:
             self._stop_ids[single] = sorted(single.ids | self._eos)
         streamed = ends is not None and (single is None or single.spans)
@@ -165,7 +166,7 @@ class VllmEngine(Engine):
             "temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": max_tokens, "logprobs": 0,
             "stop_token_ids": self._stop_ids[single], "detokenize": False, "skip_clone": True,
             "output_kind": RequestOutputKind.DELTA if streamed else RequestOutputKind.FINAL_ONLY,
-            "stream_interval": STREAM_INTERVAL if streamed and single is None else None,
+            "stream_interval": STREAM_INTERVAL if streamed and sampling.max_steps != 1 else None,
         }  # fmt: skip
 
     def _checked(self, prompt: Sequence[int], new: int) -> Tokens:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from ..messages import Tokens
-from ..stops import StepEnds
+from ..step_splitter import StepSplitter
 from ..transformers.loading import eos_ids
 
 
@@ -19,53 +18,30 @@ class OutputReader(Protocol):
 
 
 class StepReader:
-    """Splits the tokens that vLLM writes into steps, by the rule of all engines; it drops tokens after the last step.
+    """Splits the tokens that vLLM writes into steps, by the rule of all engines.
 
-    steps, logprobs: as in `Generation`. ended: "" until the continuation has ended. tokens_read: all tokens received.
+    split: the steps. tokens_read: all tokens received; those after the last step count as dropped.
     """
 
-    def __init__(self, ends: StepEnds | None, max_steps: int | None, eos: frozenset[int]) -> None:
-        self.steps: list[Tokens] = []
-        self.logprobs: list[tuple[float, ...]] = []
-        self.ended, self.tokens_read = "", 0
-        self._ends, self._max_steps, self._eos = ends, max_steps, eos
-        self._step: list[int] = []
-        self._step_logprobs: list[float] = []
+    def __init__(self, split: StepSplitter, eos: frozenset[int]) -> None:
+        self.split, self.tokens_read, self._eos = split, 0, eos
 
     def read(self, output: Any) -> bool:
         """Read a `CompletionOutput` of new tokens; whether the continuation has ended."""
         if output.finish_reason not in (None, "stop", "length"):
             raise RuntimeError(f"vLLM gave the request up: {output.finish_reason}")
+        split = self.split
         self.tokens_read += len(output.token_ids)
         for token, logprobs in zip(output.token_ids, output.logprobs):
-            if not self.ended:
-                self._append(int(token), float(logprobs[token].logprob))
-        if output.finish_reason is not None and not self.ended:
-            self.ended = "length" if output.finish_reason == "length" else "end"
-        if self.ended:
-            self._close_step()
-        return bool(self.ended)
-
-    def _append(self, token: int, logprob: float) -> None:
-        if token in self._eos:
-            self.ended = "end"
-            return
-        self._step.append(token)
-        self._step_logprobs.append(logprob)
-        if self._ends is None or not self._ends.ends_step(self._step):
-            return
-        solution_ended = self._ends.ends_solution(self._step)
-        self._close_step()
-        if solution_ended:
-            self.ended = "end"
-        elif len(self.steps) == self._max_steps:
-            self.ended = "stop"
-
-    def _close_step(self) -> None:
-        if self._step:
-            self.steps.append(tuple(self._step))
-            self.logprobs.append(tuple(self._step_logprobs))
-            self._step, self._step_logprobs = [], []
+            if split.ended:
+                split.dropped += 1
+            elif token in self._eos:
+                split.finish("end")
+            else:
+                split.append(int(token), float(logprobs[token].logprob))
+        if output.finish_reason is not None:
+            split.finish("length" if output.finish_reason == "length" else "end")
+        return bool(split.ended)
 
 
 class ScoreReader:

@@ -53,11 +53,11 @@ class VllmThread:
 
         Errors: ImportError that names the command to install, ValueError for settings or a model that vLLM refuses.
         """
-        self._ready: Future[tuple[Any, asyncio.AbstractEventLoop]] = Future()
-        self._thread = threading.Thread(target=self._run_thread, args=(settings,), daemon=True, name="vllm")
+        ready: Future[tuple[Any, asyncio.AbstractEventLoop]] = Future()
+        self._thread = threading.Thread(target=self._run_thread, args=(settings, ready), daemon=True, name="vllm")
         self._closed = False
         self._thread.start()
-        self.llm, self._loop = self._ready.result()
+        self.llm, self._loop = ready.result()
         command = [sys.executable, "-S", "-c", WATCHDOG, *map(str, self.processes())]
         self._watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         atexit.register(self.stop)
@@ -114,18 +114,20 @@ class VllmThread:
             await asyncio.sleep(1)
             raise EngineDied("vLLM's process died, and every request to it fails; start the run again") from error
 
-    def _run_thread(self, settings: dict[str, Any]) -> None:
+    def _run_thread(self, settings: dict[str, Any], ready: Future[tuple[Any, asyncio.AbstractEventLoop]]) -> None:
         try:
             llm = start(settings)
         except BaseException as error:
-            self._ready.set_exception(error)
+            ready.set_exception(error)
             return
         loop = asyncio.new_event_loop()
-        self._ready.set_result((llm, loop))
+        ready.set_result((llm, loop))
+        del ready  # it would keep the engine until the interpreter ends, where its destructor fails
         loop.run_forever()
         llm.shutdown()
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+        del llm  # a traceback that vLLM keeps may hold this frame
 
     async def _end(self) -> None:
         """Cancel every task of the loop, vLLM's own too, and stop it."""

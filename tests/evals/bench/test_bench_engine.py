@@ -16,7 +16,7 @@ from forethought.evals.bench.engine_workloads import Call, Measurement, Recordin
 from forethought.evals.errors import BadInput
 from forethought.llm.engines.base import Generation, Sampling, Score
 from forethought.llm.engines.flops import flops_of_folder
-from forethought.llm.engines.stops import decode
+from forethought.llm.engines.step_splitter import decode
 from forethought.llm.load import load_text_model
 from forethought.planning import MCTS, BestOfN, Expansion, SampledActions
 from forethought.planning.interface import UNITS

@@ -104,11 +104,11 @@ def test_a_replay_runs_other_planners_and_reports_missing_requests(run, adding, 
     tape = tmp_path / "a.tape"
     run("one", tape=tape)
     other = run("two", tape=tape, engine="replay", planner="bfs,best_of_n,cem,puct", budgets="16")
-    note = other["notes"][-1]
+    (note,) = [line for line in other["notes"] if "replay:" in line]
     assert "requests and lacks" in note and "The most similar recorded run" not in note
     assert {row["failed"] for row in other["rows"]} == {0}
     warm = run("three", tape=tape, engine="replay", temperature=0.5, seed=3)
-    note = warm["notes"][-1]
+    (note,) = [line for line in warm["notes"] if "replay:" in line]
     assert "The most similar recorded run had temperature 0.8 and not 0.5, seed 0 and not 3" in note
     with pytest.raises(BadInput, match=r"no policy model 'gpt'; there are: builtin \(adding\)"):
         run("four", tape=tape, engine="replay", model="gpt")

@@ -31,6 +31,7 @@ def test_stories_run_to_the_report_and_replay_costs_no_call(tmp_path):
     ]  # fmt: skip
     done = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "Exception ignored" not in done.stderr and "Traceback" not in done.stderr
     assert (tmp_path / "out" / "report.html").is_file() and "report.html" in done.stdout.replace("\n", "")
     rows = rows_of(tmp_path / "out")
     assert len(rows) >= 4 * 4 * 2 and not any(row["failed"] for row in rows)

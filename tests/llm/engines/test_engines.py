@@ -13,7 +13,7 @@ from plain import COLD, FREE, flat, gather, greedy, logits_after, prompts
 from transformers import AutoModelForCausalLM
 
 from forethought.llm.engines.base import Sampling
-from forethought.llm.engines.stops import decode
+from forethought.llm.engines.step_splitter import StepEndsCache, StepSplitter, decode
 from forethought.llm.engines.token_ids import checked_prompt
 from forethought.llm.engines.transformers.engine import TransformersEngine
 
@@ -132,6 +132,26 @@ async def test_a_delimiter_may_span_tokens_and_a_final_text_ends_the_solution(en
     setting = Sampling(temperature=0, max_tokens=40, max_steps=3, stop=pair, ends=(final,))
     found = await engine.generate(prompt, setting, 0)
     assert (found.steps, found.ended) == ([tuple(new[:cut])], "end")
+
+
+@pytest.mark.parametrize("cut", ["line", "sentence"])
+async def test_steps_that_look_ahead_are_cut_as_the_rule_says(engine, plain, cut):
+    """The rule is applied here to what plain transformers writes."""
+    cuts = 0
+    for prompt in prompts(40, seed=4):
+        new, _ = greedy(plain, prompt)
+        for most in (1, None):
+            setting = Sampling(temperature=0, max_tokens=40, max_steps=most, stop="\n", cut=cut)
+            split = StepSplitter(StepEndsCache(engine.tokenizer)(setting), setting)
+            for token in new:
+                if split.append(token, 0.0):
+                    break
+            split.finish("length" if len(new) == 40 else "end")
+            found = await engine.generate(prompt, setting, 0)
+            assert (found.steps, found.ended) == (split.steps, split.ended)
+            assert sum(map(len, found.steps)) + found.dropped <= len(new) + 1
+            cuts += len(found.steps) > 1 or found.ended == "stop"
+    assert cuts > 0
 
 
 async def test_the_end_of_sequence_is_left_out_and_token_limits_give_length(engine):

@@ -16,7 +16,7 @@ from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM
 
 from forethought.llm.engines.base import Sampling
-from forethought.llm.engines.stops import decode
+from forethought.llm.engines.step_splitter import decode
 from forethought.llm.engines.transformers import attention, sampler
 from forethought.llm.engines.transformers.block_manager import BlockManager
 from forethought.llm.engines.transformers.engine import TransformersEngine

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from forethought.evals.errors import RunStopped
 from forethought.evals.settings import EvalSettings
 from forethought.llm.engines.base import Sampling
-from forethought.llm.engines.stops import decode
+from forethought.llm.engines.step_splitter import decode
 from forethought.llm.engines.transformers.engine import TransformersEngine
 from forethought.llm.tape.tape import Tape
 from forethought.llm.text.formats import format_for

@@ -7,7 +7,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast
 
 from forethought.llm.text.formats import FORMAT_VERSION, ChatFormat, PlainFormat, few_shot_format, format_for
-from forethought.llm.text.prompts import EXAMPLES, SYSTEM
+from forethought.llm.text.prompts import EXAMPLES, system_text
+
+SYSTEM = system_text("line")
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
@@ -36,10 +38,11 @@ def text_of(tokens):
 
 
 def test_a_chat_prompt_opens_the_assistants_message_and_steps_continue_it():
-    form = format_for(CHAT)
+    form, shown = format_for(CHAT, examples=()), format_for(CHAT)
     prompt = form.prompt_tokens("How many?")
     assert isinstance(form, ChatFormat) and text_of(prompt).endswith("How many?<|im_end|>\n<|im_start|>assistant\n")
-    assert SYSTEM in text_of(prompt) and "#### n" in SYSTEM and form.eos_answers
+    assert SYSTEM in text_of(prompt) and form.eos_answers and not any(c in SYSTEM for c in "#`0123456789")
+    assert text_of(shown.prompt_tokens("How many?")).count("<|im_start|>assistant") == len(EXAMPLES) + 1 == 5
     step = tuple(TOKENIZER.encode("3 + 4 = 7\n"))
     whole = CHAT.apply_chat_template(
         [
@@ -70,7 +73,7 @@ def test_examples_are_earlier_turns():
 
 
 def test_a_template_without_a_system_role_gets_the_instruction_with_the_question():
-    prompt = text_of(format_for(make_tokenizer(NO_SYSTEM)).prompt_tokens("How many?"))
+    prompt = text_of(format_for(make_tokenizer(NO_SYSTEM), examples=()).prompt_tokens("How many?"))
     assert f"user\n{SYSTEM}\n\nHow many?<|im_end|>" in prompt and "<|im_start|>system" not in prompt
 
 
