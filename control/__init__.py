@@ -2,8 +2,10 @@
 
 dynamics/: physical systems as batched torch functions.
 nets/: building blocks of neural networks.
+gym_spaces.py: observations, rewards and actions between planners and environments.
 policies/: from observations to actions: random actions, model predictive control.
 envs.py: gymnasium environments of the dynamics, and environments in lock step.
+recognition.py: whether an environment is one whose equations are known.
 data/: experience from environments and its collector.
 world_models/: models that planners ask, analytic and learned.
 values/: value functions for terminal values.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..planning.interface import BoxActions
 from .dynamics import Bouncer, Reacher, Startable, SwingUp
+from .gym_spaces import from_gym, observed, paid, to_gym
 
 TIME_LIMITS = {Bouncer.env_id: 100, SwingUp.env_id: 120, Reacher.env_id: 80}
 """Steps after which an episode of each of this package's environments is truncated."""
@@ -79,18 +80,35 @@ class BatchedEnv:
 
     def __init__(self, env_id: str, seeds: Sequence[int], **settings: Any) -> None:
         self.envs = [gymnasium.make(env_id, **settings) for _ in seeds]
-        self.obs = np.stack([env.reset(seed=int(seed))[0] for env, seed in zip(self.envs, seeds)])
+        self._seen = [observed(env, env.reset(seed=int(seed))[0]) for env, seed in zip(self.envs, seeds)]
         self.alive = np.ones(len(seeds), np.bool_)
         self.returns = np.zeros(len(seeds))
         self.lengths = np.zeros(len(seeds), np.int64)
 
+    @property
+    def obs(self) -> Array:
+        return np.stack(self._seen)
+
+    def taken(self, actions: Sequence[Any]) -> list[Any]:
+        """Actions as the environments take them, which round those of integer boxes, in the form of planners."""
+        spaces = [env.action_space for env in self.envs]
+        return [from_gym(space, to_gym(space, action)) for space, action in zip(spaces, actions)]
+
+    def sample(self) -> list[Any]:
+        """A uniformly random action for each environment."""
+        return [from_gym(env.action_space, env.action_space.sample()) for env in self.envs]
+
     def step(self, actions: Sequence[Any]) -> BatchedStep:
-        """Take one action in each environment; those whose episode is over ignore it and have reward 0."""
+        """Take one action in each environment, an index from 0 or a vector.
+
+        Those whose episode is over ignore it and have reward 0.
+        """
         count = len(self.envs)
         step = BatchedStep(np.zeros(count), np.zeros(count, np.bool_), np.zeros(count, np.bool_))
         for i in np.flatnonzero(self.alive).tolist():
-            obs, step.reward[i], step.terminated[i], step.truncated[i], _ = self.envs[i].step(actions[i])
-            self.obs[i] = obs
+            env = self.envs[i]
+            obs, reward, step.terminated[i], step.truncated[i], _ = env.step(to_gym(env.action_space, actions[i]))
+            self._seen[i], step.reward[i] = observed(env, obs), paid(reward)
             self.lengths[i] += 1
             self.alive[i] = not (step.terminated[i] or step.truncated[i])
         self.returns += step.reward

@@ -56,8 +56,9 @@ class Episodes:
 class Decision:
     """One decision in E environments, including those whose episode was over before.
 
-    obs, next_obs: [E, O] before and after the step. alive: bool [E] which took it. actions: E actions as the
-    environments take them. reward: [E]. terminated, truncated: bool [E]. outcome: of planning. planning: seconds.
+    obs, next_obs: [E, O] before and after the step. alive: bool [E] which took it. actions: E actions as
+    planners know them, rounded to those taken. reward: [E]. terminated, truncated: bool [E]. outcome: of planning.
+    planning: seconds.
     """
 
     obs: NDArray[Any]
@@ -75,8 +76,9 @@ def iterate_decisions(policy: MPCPolicy, env: BatchedEnv) -> Iterator[Decision]:
     """Plan, take the first action, observe, until every episode is over; yields each decision after its step."""
     while env.alive.any():
         obs, alive, begun = env.obs.copy(), env.alive.copy(), time.perf_counter()
-        actions, outcome = policy.decide(obs)
+        chosen, outcome = policy.decide(obs)
         planning = time.perf_counter() - begun
+        actions = env.taken(chosen)
         reward, terminated, truncated = env.step(actions)
         yield Decision(obs, alive, actions, reward, env.obs.copy(), terminated, truncated, outcome, planning)
 
@@ -129,7 +131,7 @@ def random_episodes(task: ControlTask | str, seeds: Sequence[int], **settings: A
     for member, seed in zip(env.envs, seeds):
         member.action_space.seed(int(seed))
     while env.alive.any():
-        env.step([member.action_space.sample() for member in env.envs])
+        env.step(env.sample())
     env.close()
     return env.returns
 

@@ -20,15 +20,16 @@ from ..planning.shooting_settings import GaussianSettings
 from ..planning.wrappers.action_repeat import ActionRepeat
 from ..planning.wrappers.discretized_actions import DiscretizedActions
 from ..planning.wrappers.terminal_value import TerminalValue, ValueFn
-from .dynamics import KNOWN, Bouncer, CartPole, Dynamics, Pendulum, Reacher, SwingUp
+from .dynamics import Bouncer, CartPole, Dynamics, Pendulum, Reacher, SwingUp
 from .envs import TIME_LIMITS
+from .recognition import known_dynamics
 from .values.grid_value import pendulum_value
 from .values.lqr_value import BalanceValue
 from .world_models.analytic import AnalyticModel
 from .world_models.config import MLPConfig
 from .world_models.ensemble.model import EnsembleModel
 from .world_models.load import LearnedModel
-from .world_models.mlp.fit import config_for
+from .world_models.spaces import config_for
 
 Kind = Literal["trees", "sequences", "derivatives"]
 """What a planner searches over: indexed actions one by one, which are `DiscretizedActions` where the environment takes
@@ -152,7 +153,7 @@ def task_of_env(env_id: str, name: str = "") -> ControlTask:
     """A task of any gymnasium environment: 20 steps ahead, no terminal value, trees on discretised actions.
 
     name: in reports; by default `env_id`. Trees try 5 values of an action vector with one component, 3 of each of
-    several. Planners need a learned model unless the equations are in `dynamics.KNOWN`.
+    several. Planners need a learned model unless the equations are known (`recognition.py`).
 
     Errors: ValueError for spaces that no model can be learned of (`config_for`); gymnasium's for an unknown id.
     """
@@ -162,7 +163,13 @@ def task_of_env(env_id: str, name: str = "") -> ControlTask:
     if isinstance(space, BoxActions):
         views = views_of_vectors(5 if len(space.low) == 1 else 3)
     return ControlTask(
-        name or env_id, env_id, KNOWN.get(env_id), limit or DEFAULT_STEPS, DEFAULT_HORIZON, views=views, space=space
+        name or env_id,
+        env_id,
+        known_dynamics(env_id),
+        limit or DEFAULT_STEPS,
+        DEFAULT_HORIZON,
+        views=views,
+        space=space,
     )
 
 

@@ -47,7 +47,7 @@ class BoxActions:
             raise ValueError(f"BoxActions needs low and high both of float32 or float64, got {kinds}")
         if not bool(torch.isfinite(self.low).all() and torch.isfinite(self.high).all()):
             raise ValueError(
-                "BoxActions needs finite bounds; wrap the environment in RescaleAction or ClipAction first"
+                "BoxActions needs finite bounds; wrap the environment in TransformAction with a finite Box first"
             )
         if not bool((self.low < self.high).all()):
             raise ValueError("BoxActions needs low < high in every component")

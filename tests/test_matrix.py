@@ -12,7 +12,8 @@ import pytest
 from forethought.control.data.collector import collect
 from forethought.control.episodes import random_episodes, run_episodes
 from forethought.control.tasks import task_named, view
-from forethought.control.world_models.mlp.fit import Fit, config_for, fit_mlp
+from forethought.control.world_models.mlp.fit import Fit, fit_mlp
+from forethought.control.world_models.spaces import config_for
 from forethought.evals.planners import PLANNERS as ROWS
 from forethought.evals.planners import TextPlanner, TextSettings, planner_for, sees
 from forethought.evals.runners.grid import Job

@@ -28,7 +28,8 @@ from ..policies.mpc import MPCPolicy
 from ..world_models.ensemble.fit import EnsembleReport, fit_ensemble
 from ..world_models.ensemble.model import EnsembleModel
 from ..world_models.ensemble.net import EnsembleConfig
-from ..world_models.mlp.fit import Fit, config_for
+from ..world_models.mlp.fit import Fit
+from ..world_models.spaces import config_for
 from .checkpoint import TrainingState, load_state, save_state, settings_of
 from .log import Row
 
@@ -86,7 +87,8 @@ class PETS:
 
         Errors: ValueError for an environment that cannot be planned in, a folder of other settings, a NaN in a step.
         """
-        config = config_for(self.env_id, EnsembleConfig, members=self.members, **self.config)
+        env = gymnasium.make(self.env_id, **self.settings) if self.settings else self.env_id
+        config = config_for(env, EnsembleConfig, members=self.members, **self.config)
         state = TrainingState([], []) if folder is None else load_state(folder, settings_of(self))
         if state.steps > self.steps:
             raise ValueError(f"the training in {folder} has taken {state.steps} steps already, more than {self.steps}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 
+from ..gym_spaces import from_gym, observed, paid, refuse_vector, to_gym
 from ..policies.base import Policy
 from ..policies.random import random_policy
 from .transitions import Row, Transitions, transitions_of
@@ -27,21 +28,25 @@ def collect(
     reset_after: also reset after this many steps of an episode, for more initial states; these steps are not marked as
         truncated by the environment.
 
-    Errors: ValueError for less than one step, or a number that is not finite.
+    Errors: ValueError for less than one step, a vector environment, spaces that cannot be planned in, an
+        action outside its space, and a number that is not finite.
     """
     if steps < 1:
         raise ValueError(f"collect takes at least 1 step, got {steps}")
+    refuse_vector(env)
     env = gymnasium.make(env) if isinstance(env, str) else env
     policy = policy or random_policy(env, seed, action_repeat=action_repeat)
     rows: list[Row] = []
-    obs, _ = env.reset(seed=seed)
+    obs = observed(env, env.reset(seed=seed)[0])
     age = 0
     while len(rows) < steps:
-        action = policy(obs)
-        next_obs, reward, terminated, truncated, _ = env.step(action)
-        rows.append((obs, action, float(reward), next_obs, terminated, truncated))
+        action = to_gym(env.action_space, policy(obs))
+        taken = from_gym(env.action_space, action)  # before the step, in which the environment may change the array
+        seen, reward, terminated, truncated, _ = env.step(action)
+        next_obs = observed(env, seen)
+        rows.append((obs, taken, paid(reward), next_obs, bool(terminated), bool(truncated)))
         obs, age = next_obs, age + 1
         if terminated or truncated or age == reset_after:
-            (obs, _), age = env.reset(), 0
+            obs, age = observed(env, env.reset()[0]), 0
             policy.reset()
     return transitions_of(rows)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Policy(Protocol):
-    """Maps the observations of one environment, [O] each, to actions of its action space."""
+    """Maps the observations of one environment, [O] each, to indices from 0 or vectors, as planners know actions."""
 
     def reset(self) -> None:
         """Forget what belongs to the last episode: the next observation begins a new one."""

@@ -8,9 +8,13 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from ..gym_spaces import from_gym
+
 
 class RandomPolicy:
-    """Uniform samples of an action space, each repeated for 1 .. 2 `action_repeat` - 1 steps, the number also uniform.
+    """Uniform samples of an action space as planners know them (`gym_spaces.py`).
+
+    Each is repeated for 1 .. 2 `action_repeat` - 1 steps, the number also uniform.
 
     With repeated torques a pendulum reaches speeds that independent ones average out. A repetition does not end with an
     episode.
@@ -32,7 +36,7 @@ class RandomPolicy:
     def __call__(self, obs: NDArray[Any]) -> Any:
         if self._remaining == 0:
             self._remaining = int(self._rng.integers(1, 2 * self.action_repeat))
-            self._action = self.space.sample()
+            self._action = from_gym(self.space, self.space.sample())
         self._remaining -= 1
         return self._action
 

@@ -13,6 +13,7 @@ config.py: `MLPConfig`, the configuration of a network.
 normalized_net.py: `NormalizedNet`, networks with normalised inputs and outputs.
 episode_rules.py: `EpisodeRules`, rewards, termination and discounts around a network's prediction.
 fused_rollout.py: the returns of whole action sequences through one network.
+spaces.py: `config_for`, the configuration that fits the spaces of an environment.
 storage.py: saving models to folders and reading them.
 """
 
@@ -23,11 +24,12 @@ from .ensemble.fit import EnsembleReport, fit_ensemble
 from .ensemble.model import EnsembleModel, Particles
 from .ensemble.net import EnsembleConfig, StackedNet
 from .load import LearnedModel, load_model
-from .mlp.fit import Fit, MLPReport, config_for, fit_mlp
+from .mlp.fit import Fit, MLPReport, fit_mlp
 from .mlp.model import MLPModel
 from .residual.fit import fit_residual
 from .residual.model import ResidualModel
 from .simulator import MujocoSimulator, Simulator, SimulatorModel
+from .spaces import config_for
 
 __all__ = [
     "AnalyticModel",

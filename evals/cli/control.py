@@ -22,6 +22,11 @@ app.add_typer(train, name="train", rich_help_panel=STUDY)
 app.add_typer(bench, name="bench", rich_help_panel=STUDY)
 
 Env = Annotated[str, option(TASK, "Environment id of gymnasium, module:Env-id, or FILE.py:Name.")]
+Wrapper = Annotated[
+    list[str] | None,
+    option(TASK, "A wrapper of the environment, given again for each further one: a name of gymnasium.wrappers, "
+           "FILE.py:Name or module:Name.", metavar="NAME"),
+]  # fmt: skip
 Steps = Annotated[int, option(TASK, "Environment steps to learn from.")]
 Members = Annotated[int, option(TRAINING, "Networks, each trained on a bootstrap sample of the steps.")]
 Seed = Annotated[int, option(TRAINING, "Seed of the data and of the training.")]
@@ -37,13 +42,14 @@ def train_mlp(
     env: Env = "Pendulum-v1",
     steps: Steps = 1000,
     out: ModelFolder = Path("runs/mlp"),
+    wrapper: Wrapper = None,
     seed: Seed = 0,
 ) -> None:
     """Train a network to predict an environment, for `eval pendulum --model FOLDER`."""
     with plain_errors():
         from .train_control import mlp
 
-        mlp(env, steps, out, seed=seed)
+        mlp(env, steps, out, wrappers=wrapper or (), seed=seed)
 
 
 @train.command("ensemble", epilog=examples("forethought train ensemble --env Pendulum-v1 --out runs/ensemble"))
@@ -56,13 +62,14 @@ def train_ensemble(
         bool,
         option(TRAINING, "Whether each member predicts a Gaussian or only a mean."),
     ] = True,
+    wrapper: Wrapper = None,
     seed: Seed = 0,
 ) -> None:
     """Train an ensemble of networks to predict an environment, for `eval pendulum --model FOLDER`."""
     with plain_errors():
         from .train_control import ensemble
 
-        ensemble(env, steps, out, members=members, probabilistic=probabilistic, seed=seed)
+        ensemble(env, steps, out, members=members, probabilistic=probabilistic, wrappers=wrapper or (), seed=seed)
 
 
 @train.command("pets", epilog=examples("forethought train pets --env Pendulum-v1 --steps 1000 --out runs/pets"))
@@ -74,13 +81,16 @@ def train_pets(
     nodes: Annotated[int, option(PLANNING, "Model evaluations per decision.", min=1)] = 4096,
     out: Training = Path("runs/pets"),
     members: Members = 5,
+    wrapper: Wrapper = None,
     seed: Seed = 0,
 ) -> None:
     """Alternate training an ensemble and collecting data by planning with it (PETS); the same command continues."""
     with plain_errors():
         from .train_control import ensemble
 
-        ensemble(env, steps, out, first=first, envs=envs, nodes=nodes, members=members, seed=seed)
+        ensemble(
+            env, steps, out, first=first, envs=envs, nodes=nodes, members=members, wrappers=wrapper or (), seed=seed
+        )
 
 
 @train.command("residual", epilog=examples(
@@ -97,13 +107,14 @@ def train_residual(
         str,
         option(TRAINING, "Constants to assume instead of the true ones: mass=1.4,length=0.9."),
     ] = "",
+    wrapper: Wrapper = None,
     seed: Seed = 0,
 ) -> None:
     """Train a correction of known equations; of the bouncer free flight is known and contact is not."""
     with plain_errors():
         from .train_control import residual
 
-        residual(env, steps, out, physics=physics, seed=seed)
+        residual(env, steps, out, physics=physics, wrappers=wrapper or (), seed=seed)
 
 
 @train.command("baseline", epilog=examples("forethought train baseline sac --env Pendulum-v1 --steps 5000"))

@@ -5,7 +5,7 @@ Errors of collecting, training and writing are reported as one line (`BadInput`)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from ...control.dynamics import Dynamics
 
 
-def mlp(env: str, steps: int, out: Path, *, seed: int = 0, console: Console | None = None) -> Any:
+def mlp(
+    env: str, steps: int, out: Path, *, wrappers: Sequence[str] = (), seed: int = 0, console: Console | None = None
+) -> Any:
     """Collect environment steps under a random policy, train MLP dynamics on them, and save the model."""
-    from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
+    from ...control.world_models.mlp.fit import Fit, fit_mlp
+    from ...control.world_models.spaces import config_for
     from ..tasks.environments import environment_id
 
     console = console or Console()
     with _input_errors(steps, out), step_progress("train mlp", console) as watch:
-        env, fit = environment_id(env), Fit(seed=seed, watch=watch)
+        env, fit = environment_id(env, wrappers), Fit(seed=seed, watch=watch)
         report = _train_and_save(env, steps, out, seed, lambda data: fit_mlp(data, config_for(env), fit))
     _report(f"{steps:,} steps of {env}, {report.epochs} epochs", report, out, console)
     return report
@@ -42,6 +45,7 @@ def ensemble(
     nodes: int = 4096,
     members: int = 5,
     probabilistic: bool = True,
+    wrappers: Sequence[str] = (),
     seed: int = 0,
     console: Console | None = None,
 ) -> Any:
@@ -64,7 +68,7 @@ def ensemble(
         step_progress("train ensemble", console, quiet=not once) as passes,
         step_progress("train pets", console, quiet=once) as environment_steps,
     ):
-        env = environment_id(env)
+        env = environment_id(env, wrappers)
         pets = PETS(
             env, steps, random_steps, envs=envs, planner=cem_for_environment(env), nodes=nodes, members=members,
             config={"probabilistic": probabilistic}, fit=Fit(seed=seed, watch=passes), seed=seed,
@@ -100,6 +104,7 @@ def residual(
     *,
     physics: str = "",
     members: int = 5,
+    wrappers: Sequence[str] = (),
     seed: int = 0,
     console: Console | None = None,
 ) -> Any:
@@ -108,13 +113,14 @@ def residual(
     physics: constants to assume instead of the true ones, "mass=1.4,length=0.9".
     """
     from ...control.world_models.ensemble.net import EnsembleConfig
-    from ...control.world_models.mlp.fit import Fit, config_for
+    from ...control.world_models.mlp.fit import Fit
     from ...control.world_models.residual.fit import fit_residual
+    from ...control.world_models.spaces import config_for
     from ..tasks.environments import environment_id
 
     console = console or Console()
     with _input_errors(steps, out), step_progress("train residual", console) as watch:
-        env = environment_id(env)
+        env = environment_id(env, wrappers)
         assumed = assumed_physics(env, physics)
 
         def train(data: Any) -> Any:
@@ -135,10 +141,12 @@ def assumed_physics(env: str, constants: str) -> Dynamics:
     from dataclasses import fields, replace
 
     from ...control.dynamics import KNOWN, Bouncer
+    from ...control.recognition import known_dynamics
 
-    if env not in KNOWN:
+    known = known_dynamics(env)
+    if known is None:
         raise ValueError(f"the equations of {env} are not known, those of {', '.join(KNOWN)} are; train an ensemble")
-    physics: Any = KNOWN[env]
+    physics: Any = known
     physics = physics.free() if isinstance(physics, Bouncer) else physics
     names = [field.name for field in fields(physics)]
     changed = {}

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ...control.envs import BatchedEnv
 from ...control.episodes import Episodes, run_episodes
+from ...control.recognition import environment_name
 from ...control.tasks import ControlTask, Kind, describe, view
 from ...control.world_models.load import load_model
 from ...planning import Budget, ModelError, plan
@@ -66,8 +67,9 @@ def load(settings: EvalSettings, task: ControlTask) -> Any:
     except (ValueError, OSError) as error:
         trained = "a folder written by train mlp or train ensemble"
         raise BadInput(f"{error}; a model for {task.name} is analytic or {trained}") from error
-    if model.config.env_id != task.env_id:
-        raise BadInput(f"{settings.model} was trained on {model.config.env_id}, {task.name} is {task.env_id}")
+    name = environment_name(task.env_id)
+    if model.config.env_id != name:
+        raise BadInput(f"{settings.model} was trained on {model.config.env_id}, {task.name} is {name}")
     return model
 
 

@@ -21,7 +21,7 @@ TEXT_ONLY = {
 }  # fmt: skip
 """Fields that have no meaning in control tasks, with their default values."""
 
-CONTROL_ONLY = {"action_repeat": None, "terminal_value": None}
+CONTROL_ONLY = {"wrapper": None, "action_repeat": None, "terminal_value": None}
 """Fields that have no meaning in text tasks, with their default values."""
 
 AT_LEAST_ONE = ("limit", "width", "in_flight", "action_repeat", "replicas", "max_steps", "max_step_tokens")

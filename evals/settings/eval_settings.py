@@ -138,6 +138,13 @@ class EvalSettings:
                "for self_consistency and best for the others."),
     ] = None  # fmt: skip
 
+    wrapper: Annotated[
+        list[str] | None,
+        option(
+            CONTROL, "A wrapper of the environment, given again for each further one: a name of gymnasium.wrappers, "
+            "FILE.py:Name or module:Name.", metavar="NAME",
+        ),
+    ] = None  # fmt: skip
     action_repeat: Annotated[
         int | None, option(CONTROL, "Environment steps per action; by default the task's for the planner.")
     ] = None

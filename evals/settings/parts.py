@@ -48,6 +48,8 @@ def parts_of(settings: EvalSettings, default_planners: Mapping[str, Sequence[str
     Errors: BadInput for what does not exist or is of the wrong kind.
     """
     task, name = _task(settings)
+    if settings.wrapper:
+        task, name = _wrapped(settings, task)
     control = _control_task(settings.task, task)
     given = default_planners[task.kind] if settings.planners is None else settings.planners
     planners = _planners(given, task, name)
@@ -58,6 +60,7 @@ def parts_of(settings: EvalSettings, default_planners: Mapping[str, Sequence[str
         own[name] = fingerprint_of(settings.task)
     elif settings.task is not None and is_reference(settings.task):
         own[name] = fingerprint_of(load_object(settings.task))
+    own |= {text: fingerprint_of(load_object(text)) for text in settings.wrapper or () if is_reference(text)}
     return Parts(task, name, control, planners, value, critics, model, model_name, own)
 
 
@@ -77,6 +80,17 @@ def _task(settings: EvalSettings) -> tuple[Task, str]:
     if not isinstance(given, ControlTask):
         raise BadInput(f"a task is a name, a TextTask or a ControlTask, got {type(given).__name__}")
     return EpisodeTask(given.name, worst=None, episodes=EPISODES, env_id=given.env_id), given.name
+
+
+def _wrapped(settings: EvalSettings, task: Task) -> tuple[EpisodeTask, str]:
+    """An environment under the wrappers of the settings, and what it is called."""
+    if not isinstance(task, EpisodeTask) or not isinstance(settings.task, str):
+        raise BadInput("--wrapper is for environments by name")
+    from ..tasks.environments import wrapped_task
+
+    assert settings.wrapper is not None
+    wrapped = wrapped_task(task, settings.wrapper)
+    return wrapped, wrapped.name.replace("/", "-")
 
 
 def _control_task(given: Any, task: Task) -> ControlTask | None:

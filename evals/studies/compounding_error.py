@@ -20,7 +20,8 @@ from ...control.data.transitions import Transitions
 from ...control.policies.base import FunctionPolicy
 from ...control.world_models.ensemble.fit import fit_ensemble
 from ...control.world_models.ensemble.net import EnsembleConfig
-from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
+from ...control.world_models.mlp.fit import Fit, fit_mlp
+from ...control.world_models.spaces import config_for
 from ..progress import progress
 from ..records.statistics import student
 from .study_table import Row, StudyTable, plot_lines

@@ -15,8 +15,9 @@ from rich.console import Console
 from ...control.data.collector import collect
 from ...control.episodes import run_episodes
 from ...control.tasks import PENDULUM, view
-from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
+from ...control.world_models.mlp.fit import Fit, fit_mlp
 from ...control.world_models.mlp.model import MLPModel
+from ...control.world_models.spaces import config_for
 from ...planning import CEM, GaussianSettings
 from ..progress import progress
 from ..records.statistics import bootstrap

@@ -25,9 +25,10 @@ from ...control.world_models.analytic import AnalyticModel
 from ...control.world_models.ensemble.fit import fit_ensemble, fit_stacked
 from ...control.world_models.ensemble.model import EnsembleModel
 from ...control.world_models.ensemble.net import EnsembleConfig, StackedNet
-from ...control.world_models.mlp.fit import Fit, config_for
+from ...control.world_models.mlp.fit import Fit
 from ...control.world_models.mlp.normalization import raw_pair, target_resolution
 from ...control.world_models.residual.fit import fit_residual
+from ...control.world_models.spaces import config_for
 from ...planning import CEM, Budget, GaussianSettings
 from ..progress import progress
 from ..records.statistics import student

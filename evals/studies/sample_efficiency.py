@@ -22,7 +22,8 @@ from ...control.agents.pets import PETS
 from ...control.data.collector import collect
 from ...control.episodes import run_episodes
 from ...control.tasks import CARTPOLE, PENDULUM, view
-from ...control.world_models.mlp.fit import Fit, config_for, fit_mlp
+from ...control.world_models.mlp.fit import Fit, fit_mlp
+from ...control.world_models.spaces import config_for
 from ...planning import MPPI
 from ...planning.files import write_whole
 from ..baselines import train

@@ -21,7 +21,8 @@ from ...control.world_models.ensemble.disagreement_penalty import DisagreementPe
 from ...control.world_models.ensemble.fit import fit_ensemble
 from ...control.world_models.ensemble.model import EnsembleModel
 from ...control.world_models.ensemble.net import EnsembleConfig
-from ...control.world_models.mlp.fit import Fit, config_for
+from ...control.world_models.mlp.fit import Fit
+from ...control.world_models.spaces import config_for
 from ...planning import CEM, Budget, GaussianSettings, keys_of, plan
 from ..progress import progress
 from ..records.statistics import bootstrap, clopper_pearson, paired

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, SupportsFloat
 
 import gymnasium
@@ -19,14 +21,22 @@ EPISODES = 10
 """Episodes where no limit is given."""
 
 
-def environment_id(text: str) -> str:
+def environment_id(text: str, wrappers: Sequence[str] = ()) -> str:
     """Gymnasium's id of an environment, under which `gymnasium.make` finds it from now on.
+
+    wrappers: applied in this order without further arguments, each a name of `gymnasium.wrappers`, `FILE.py:Name` or
+    `module:Name`; with them the id is `CartPole-v1.FlattenObservation`.
 
     text: an id, `module:Env-id` (the module registers it when imported), or `FILE.py:Name`, which is a subclass of
     `gymnasium.Env` or a function that returns an environment, and is registered as `file/Name-v0`.
 
     Errors: BadInput where there is none, or where it does not start.
     """
+    found = _plain_id(text)
+    return _wrapped_id(found, wrappers) if wrappers else found
+
+
+def _plain_id(text: str) -> str:
     if is_reference(text):
         return _registered(text)
     try:
@@ -38,6 +48,53 @@ def environment_id(text: str) -> str:
 def episode_task(text: str) -> EpisodeTask:
     """The episodes of an environment; see `environment_id`."""
     return EpisodeTask(_called(text), worst=None, episodes=EPISODES, env_id=environment_id(text))
+
+
+def wrapped_task(task: EpisodeTask, wrappers: Sequence[str]) -> EpisodeTask:
+    """The episodes of a task in its environment under wrappers, whose worst return is not known."""
+    from ...control.tasks import task_named
+
+    env_id = environment_id(task.env_id or task_named(task.name).env_id, wrappers)
+    name = ".".join([task.name, *map(short_name, wrappers)])
+    return replace(task, name=name, env_id=env_id, worst=None)
+
+
+def _wrapped_id(base: str, wrappers: Sequence[str]) -> str:
+    """Register an environment under wrappers; its name tells them, so that models of others are not mistaken for it."""
+    makers = [_wrapper(text) for text in wrappers]
+    env_id = ".".join([base, *(_identity(text) for text in wrappers)])
+
+    def wrapped(**settings: Any) -> gymnasium.Env[Any, Any]:
+        env = gymnasium.make(base, **settings)
+        for text, maker in zip(wrappers, makers):
+            with own_errors(f"--wrapper {text}"):
+                env = maker(env)
+            if not isinstance(env, gymnasium.Env):
+                raise BadInput(f"--wrapper {text} makes {type(env).__name__}, and not a gymnasium.Env")
+        return env
+
+    gymnasium.registry.pop(env_id, None)  # a file may have changed since
+    steps = gymnasium.spec(base).max_episode_steps
+    gymnasium.register(env_id, entry_point=wrapped, max_episode_steps=steps)
+    gymnasium.make(env_id).close()
+    return env_id
+
+
+def _identity(text: str) -> str:
+    """A wrapper in the name of an environment: its own name, after that of its file or module."""
+    return re.sub(r"[^\w.-]", "-", text.strip().replace("\\", "/").rpartition("/")[2].replace(".py:", "-"))
+
+
+def _wrapper(text: str) -> Any:
+    """The class or function that wraps an environment. Errors: BadInput where there is none."""
+    if is_reference(text):
+        maker = load_object(text)
+    else:
+        maker = vars(gymnasium.wrappers).get(text) if text in gymnasium.wrappers.__all__ else None
+    if not callable(maker):
+        told = ", ".join(name for name in gymnasium.wrappers.__all__ if name[:1].isupper())
+        raise BadInput(f"--wrapper {text}: no wrapper; write FILE.py:Name, module:Name or one of gymnasium's: {told}")
+    return maker
 
 
 def _called(text: str) -> str:

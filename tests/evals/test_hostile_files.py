@@ -192,9 +192,9 @@ def test_a_tensor_file_without_our_header_or_with_nan_is_refused(tmp_path):
 
 
 def test_a_trained_model_with_other_settings_or_weights_is_refused(tmp_path):
-    from forethought.control.world_models.mlp.fit import config_for
     from forethought.control.world_models.mlp.model import MLPModel
     from forethought.control.world_models.mlp.net import MLPNet
+    from forethought.control.world_models.spaces import config_for
 
     config = config_for("Pendulum-v1", hidden=8)
     MLPModel(config, MLPNet(config)).save(tmp_path / "it")

@@ -110,7 +110,8 @@ def test_networks_report_every_pass(kind):
     from forethought.control.data.collector import collect
     from forethought.control.world_models.ensemble.fit import fit_ensemble
     from forethought.control.world_models.ensemble.net import EnsembleConfig
-    from forethought.control.world_models.mlp.fit import Fit, config_for, fit_mlp
+    from forethought.control.world_models.mlp.fit import Fit, fit_mlp
+    from forethought.control.world_models.spaces import config_for
 
     told = []
     fit = Fit(epochs=3, watch=lambda step, steps: told.append((step, steps)))

@@ -5,14 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
 
-import gymnasium
 import torch
 from torch import Tensor, nn
 
 from ...data.transitions import Transitions
-from ...dynamics import KNOWN
 from ..config import MLPConfig
 from ..normalized_net import NormalizedNet
 from .model import MLPModel
@@ -28,8 +25,6 @@ from .normalization import (
     target_resolution,
     unexplained,
 )
-
-Config = TypeVar("Config", bound=MLPConfig)
 
 
 @dataclass(frozen=True)
@@ -69,32 +64,6 @@ class MLPReport:
     held_out: float
     by_component: tuple[float, ...]
     constant: tuple[str, ...]
-
-
-def config_for(
-    env: gymnasium.Env[Any, Any] | str,
-    kind: type[Config] = MLPConfig,  # type: ignore[assignment]
-    **settings: Any,
-) -> Config:
-    """The configuration that fits the spaces of a gymnasium environment or its id.
-
-    kind: `MLPConfig` or a subclass. settings: further fields of it. Termination is given where the environment is in
-    `dynamics.KNOWN`, otherwise learned.
-
-    Errors: ValueError for spaces other than a flat Box of observations and a Discrete or a flat, finite Box of actions.
-    """
-    env = gymnasium.make(env) if isinstance(env, str) else env
-    assert env.spec is not None
-    name, observations, actions = env.spec.id, env.observation_space, env.action_space
-    settings = {"termination": "given" if name in KNOWN else "learned"} | settings
-    if not isinstance(observations, gymnasium.spaces.Box) or len(observations.shape) != 1:
-        raise ValueError(f"an MLP needs flat observations, {name} has {observations}; wrap it in FlattenObservation")
-    if isinstance(actions, gymnasium.spaces.Discrete):
-        return kind(name, observations.shape[0], int(actions.n), **settings)
-    if isinstance(actions, gymnasium.spaces.Box) and len(actions.shape) == 1:
-        bounds = tuple(actions.low.tolist()), tuple(actions.high.tolist())
-        return kind(name, observations.shape[0], None, *bounds, **settings)
-    raise ValueError(f"an MLP needs discrete actions or a flat Box of them, {name} has {actions}")
 
 
 def fit_mlp(data: Transitions, config: MLPConfig, fit: Fit = DEFAULT_FIT) -> tuple[MLPModel, MLPReport]:

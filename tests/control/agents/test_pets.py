@@ -13,7 +13,7 @@ from forethought.control.agents.log import tensorboard, write_csv
 from forethought.control.agents.pets import derived_seed
 from forethought.control.data.collector import collect
 from forethought.control.world_models.ensemble.net import EnsembleConfig
-from forethought.control.world_models.mlp.fit import config_for
+from forethought.control.world_models.spaces import config_for
 from forethought.planning import CEM, BestOfN
 
 QUICK = {

@@ -11,9 +11,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from forethought import __version__
-from forethought.control.world_models.mlp.fit import config_for
 from forethought.control.world_models.mlp.model import MLPModel
 from forethought.control.world_models.mlp.net import MLPNet
+from forethought.control.world_models.spaces import config_for
 from forethought.evals.cli import completion, listing
 from forethought.evals.cli.doctor import EXTRAS, Finding, findings, lacking
 from forethought.evals.cli.doctor import main as doctor
