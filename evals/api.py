@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ..planning import Outcome
 from ..planning.trees.tree import Tree
+from .errors import BadInput
 from .records.tree_records import state_at, tree_record
 from .runners.evaluate import run_evaluation
 from .runners.grid import Job, usage_dicts
@@ -79,6 +80,8 @@ def solve(question: str, model: Any = "builtin", planner: Any = "bfs", budget: i
 
     Errors: BadInput for settings that are wrong, and those of the engine.
     """
+    if not isinstance(question, str) or not question.strip():
+        raise BadInput(f"the question must be a text that is not empty, got {question!r}")
     task = Question(question)
     chosen = EvalSettings(task=task, model=model, planners=[planner], budgets=budget, **settings)
     text_model = load(chosen)

@@ -38,10 +38,10 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except BadInput as error:
-        _print_error(f"error: {error}")
+        print_error(f"error: {error}")
         raise typer.Exit(2) from None
     except RunStopped as error:
-        _print_error(f"stopped: {error}")
+        print_error(f"stopped: {error}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         say(Console(stderr=True), "stopped; the same command continues from here")
@@ -64,7 +64,8 @@ def run_command(work: Callable[[Console], Any], as_json: bool = False, out: Path
         print_json(result)
 
 
-def _print_error(text: str) -> None:
+def print_error(text: str) -> None:
+    """Print an error as one line of at most `LONGEST_ERROR` characters on standard error, without secrets."""
     from ..planning.redaction import redact
 
     line = " ".join(redact(text).split())

@@ -47,7 +47,7 @@ def load_object(text: str) -> Any:
     found = REFERENCE.fullmatch(text.strip())
     if found is None:
         raise BadInput(f"{text!r} names no object; write FILE.py:Name or module:Name")
-    module, where = _module_of(found["file"]), found["file"]
+    module, where = _module_of(found["file"], text), found["file"]
     value: Any = module
     for part in found["name"].split("."):
         if part not in vars(value):
@@ -144,13 +144,13 @@ def _own_names(module: ModuleType) -> list[str]:
     return own or [name for name in everything if not inspect.ismodule(vars(module)[name])]
 
 
-def _module_of(where: str) -> ModuleType:
+def _module_of(where: str, text: str) -> ModuleType:
     path = Path(where).expanduser()
     if not where.endswith(".py"):
         with _importing(Path.cwd(), where):
             return import_module(where)
     if not path.is_file():
-        raise BadInput(f"there is no file {where}")
+        raise BadInput(f"there is no file {where}, which {text!r} names")
     return _file_module(path.resolve(), where)
 
 

@@ -95,6 +95,10 @@ def main(
             text = load_text_model(source, engine, value, device=device, max_batch=problems, load_format=weights)
         except (ValueError, OSError, ImportError) as error:
             raise BadInput(" ".join(str(error).split())) from error
+        except (RuntimeError, AssertionError) as error:  # no such device, or a torch without it
+            raise BadInput(
+                f"{model} cannot be started on --device {device}: {' '.join(str(error).split())[:300]}"
+            ) from error
         questions = [problem.question for problem in Stories().problems(problems * rounds)]
         clock = time.process_time if one_thread else time.perf_counter
         made = planner_named(planner).for_text(TextSettings(4, text.max_steps)).planner

@@ -4,6 +4,7 @@
 - `eval.py`: `forethought eval` and `solve`. `options.py`: options made from the fields of `EvalSettings`.
 - `control.py`: the commands for control: training, benchmarks and studies.
 - `panels.py`: the panels of `--help`, the order of the commands, and their examples.
+- `usage.py`: usage errors as one line.
 - `completion.py`: names for shell completion, without heavy imports.
 - `listing.py`: `forethought list`.
 - `train_text.py`: `forethought train reasoner` and `train prm`.

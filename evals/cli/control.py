@@ -28,8 +28,8 @@ Wrapper = Annotated[
            "FILE.py:Name or module:Name.", metavar="NAME"),
 ]  # fmt: skip
 Steps = Annotated[int, option(TASK, "Environment steps to learn from.")]
-Members = Annotated[int, option(TRAINING, "Networks, each trained on a bootstrap sample of the steps.")]
-Seed = Annotated[int, option(TRAINING, "Seed of the data and of the training.")]
+Members = Annotated[int, option(TRAINING, "Networks, each trained on a bootstrap sample of the steps.", min=1)]
+Seed = Annotated[int, option(TRAINING, "Seed of the data and of the training.", min=0)]
 ModelFolder = Annotated[Path, option(OUTPUT, "Folder to write the model to.")]
 Training = Annotated[Path, option(OUTPUT, "Folder for the state of the training and the model.")]
 
@@ -76,7 +76,7 @@ def train_ensemble(
 def train_pets(
     env: Env = "Pendulum-v1",
     steps: Annotated[int, option(TASK, "Environment steps in total.")] = 1000,
-    first: Annotated[int, option(TASK, "How many of them use random actions.")] = 200,
+    first: Annotated[int, option(TASK, "How many of them use random actions.", min=20)] = 200,
     envs: Annotated[int, option(TASK, "Environments that are stepped in parallel.", min=1)] = 1,
     nodes: Annotated[int, option(PLANNING, "Model evaluations per decision.", min=1)] = 4096,
     out: Training = Path("runs/pets"),

@@ -37,7 +37,10 @@ NAMED = (
     ],
     None,
 )  # fmt: skip
-MODEL_OPTIONS = ("model", "engine", "device", "base_url", "replicas", "temperature", "tape")
+MODEL_OPTIONS = (
+    "model", "engine", "device", "base_url", "replicas", "temperature", "system", "shots", "delimiter", "max_steps",
+    "max_step_tokens", "trust_remote_code", "tape",
+)  # fmt: skip
 SOLVE_OPTIONS = (*MODEL_OPTIONS, "unit", "width", "reasoning", "value", "reward_model", "reward_format", "aggregate",
                  "answer_by", "seed")  # fmt: skip
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rich.markup import escape
-from typer.core import TyperGroup
 
 from ..cli_common import OUTPUT
 from ..settings import MODEL, PLANNING, TASK, VALUES
+from .usage import OneLineErrors
 
 TRAINING = "Training"
 MEASUREMENT = "Measurement"
@@ -25,7 +25,7 @@ ORDER = ("eval", "solve", "demo", "pool", "import", "train", "study", "bench", "
 """The commands as `forethought --help` lists them; others follow in the order of the modules."""
 
 
-class Ordered(TyperGroup):
+class Ordered(OneLineErrors):
     """A group whose commands are listed in `ORDER`."""
 
     def list_commands(self, ctx: Any) -> list[str]:

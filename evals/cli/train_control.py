@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ..cli_common import printer, training_errors
+from ..errors import BadInput
 from ..progress import step_progress
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def ensemble(
     console = console or Console()
     show, random_steps = printer(console), steps if first is None else first
     once = random_steps == steps
+    if first is not None and first > steps:
+        raise BadInput(f"--first must be at most --steps ({steps}), got {first}")
     with (
         _input_errors(steps, out),
         step_progress("train ensemble", console, quiet=not once) as passes,
@@ -154,7 +157,10 @@ def assumed_physics(env: str, constants: str) -> Dynamics:
         name, _, number = part.partition("=")
         if name.strip() not in names:
             raise ValueError(f"{env} has no constant {name.strip()!r}; there are {', '.join(names)}")
-        changed[name.strip()] = float(number)
+        try:
+            changed[name.strip()] = float(number)
+        except ValueError:
+            raise ValueError(f"--physics: {name.strip()} must be a number, got {number!r}") from None
     return replace(physics, **changed)
 
 

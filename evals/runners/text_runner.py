@@ -89,6 +89,7 @@ def load(settings: EvalSettings, truth: Callable[[str, str], bool] | None = None
             system=instruction_of(settings.system), delimiter=settings.delimiter, max_steps=settings.max_steps,
             max_step_tokens=settings.max_step_tokens, answered=AnswerAfterMark(parts.task.answers),
             examples=None if settings.shots is None else EXAMPLES[: settings.shots],
+            trust_remote_code=settings.trust_remote_code,
             **options,
         )  # fmt: skip
     except (ValueError, OSError, ImportError) as error:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 TEXT_ONLY = {
     "split": "test", "engine": "transformers", "device": "cpu", "base_url": "", "replicas": 1, "temperature": 0.8,
-    "system": None, "shots": None, "delimiter": None, "max_steps": None, "max_step_tokens": None, "tape": None,
+    "system": None, "shots": None, "delimiter": None, "max_steps": None, "max_step_tokens": None,
+    "trust_remote_code": False, "tape": None,
     "width": 4, "reasoning": "steps", "reward_model": None, "reward_format": "", "aggregate": "last", "answer_by": None,
 }  # fmt: skip
 """Fields that have no meaning in control tasks, with their default values."""
@@ -102,6 +103,10 @@ def _check_text(settings: EvalSettings) -> None:
     if settings.engine == "openai" and not settings.base_url:
         raise BadInput(
             "--engine openai needs a server: --base-url http://localhost:8000/v1, several separated by commas"
+        )
+    if settings.engine in ("replay", "openai"):
+        _refuse(
+            settings, {"trust_remote_code": False}, f"is for models that are run here, not --engine {settings.engine}"
         )
     if settings.engine != "openai":
         _refuse(settings, {"base_url": ""}, f"is for --engine openai, got {settings.engine}")

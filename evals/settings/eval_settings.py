@@ -96,6 +96,9 @@ class EvalSettings:
     max_step_tokens: Annotated[
         int | None, option(MODEL, "Tokens of a step; by default 512, of the built-in model 64.")
     ] = None
+    trust_remote_code: Annotated[
+        bool, option(MODEL, "Run Python code that the model's folder or hub page contains.", "--trust-remote-code")
+    ] = False
     tape: Annotated[
         Path | None, option(MODEL, "File that records every generation and score; a second run calls no model.")
     ] = None

@@ -121,7 +121,7 @@ def _planners(given: Any, task: Task, name: str) -> dict[str, PlannerRow]:
 
 
 def _as_sequence(given: Any) -> tuple[Any, ...]:
-    return as_names(given) if isinstance(given, str | list | tuple) else (given,)
+    return as_names(given, "planners") if isinstance(given, str | list | tuple) else (given,)
 
 
 def _critics(settings: EvalSettings, task: Task, name: str) -> tuple[str, dict[str, Critic]]:

@@ -8,11 +8,14 @@ from typing import Any
 from ..errors import BadInput
 
 
-def as_names(given: str | Sequence[Any]) -> tuple[Any, ...]:
-    """The names in a text, separated by commas; any other sequence as it is. Errors: BadInput for an empty one."""
+def as_names(given: str | Sequence[Any], what: str = "names") -> tuple[Any, ...]:
+    """The names in a text, separated by commas; any other sequence as it is. what: they name, for errors.
+
+    Errors: BadInput for none.
+    """
     words = [word.strip() for word in given.split(",") if word.strip()] if isinstance(given, str) else list(given)
     if not words:
-        raise BadInput(f"expected names or numbers separated by commas, got {given!r}")
+        raise BadInput(f"expected {what} separated by commas, got {given!r}")
     return tuple(words)
 
 
@@ -21,7 +24,9 @@ def as_budgets(given: str | int | Sequence[str | int]) -> tuple[int, ...]:
 
     Errors: BadInput for anything else.
     """
-    return tuple(sorted({_as_budget(word) for word in ([given] if isinstance(given, int) else as_names(given))}))
+    return tuple(
+        sorted({_as_budget(word) for word in ([given] if isinstance(given, int) else as_names(given, "budgets"))})
+    )
 
 
 def _as_budget(given: object) -> int:

@@ -92,8 +92,10 @@ def _wrapper(text: str) -> Any:
     else:
         maker = vars(gymnasium.wrappers).get(text) if text in gymnasium.wrappers.__all__ else None
     if not callable(maker):
-        told = ", ".join(name for name in gymnasium.wrappers.__all__ if name[:1].isupper())
-        raise BadInput(f"--wrapper {text}: no wrapper; write FILE.py:Name, module:Name or one of gymnasium's: {told}")
+        raise BadInput(
+            f"--wrapper {text}: no wrapper; it must be FILE.py:Name, module:Name or a name in gymnasium.wrappers, such "
+            "as FlattenObservation"
+        )
     return maker
 
 
