@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..planning.settings_checks import check_integer
 from .critics import Critic, CriticDeps, make_critic
 from .critics.reward_formats import HEAD_FORMATS, REWARD_FORMATS, RewardFormat
 from .engines.base import Engine, Sampling
@@ -186,6 +187,7 @@ def _make_engine(engine: str, spec: EngineSpec, replicas: int) -> Opened:
 
 def check_replicas(engine: str, replicas: int) -> None:
     """Errors: ValueError for several replicas of an engine that runs no model itself."""
+    check_integer("replicas", replicas, 1)
     if replicas > 1 and not ENGINES[engine].engine.replicable:
         fits = ", ".join(name for name, row in ENGINES.items() if row.engine.replicable)
         raise ValueError(f"--replicas needs an engine that runs a model ({fits}), got {engine}")

@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..planning.interface import UNITS, Actions, Evaluate, Expansion, IndexedActions, SampledActions
+from ..planning.settings_checks import check_integer, check_integers, check_numbers
 from .concurrency import gather_or_cancel
 from .critics import UNJUDGED, ClosableCritic, Critic, Judgement, NoCritic, SiblingCritic
 from .engines.base import Engine, Sampling, Tokens
@@ -81,11 +82,10 @@ class TextModel:
         """
         sampling = sampling or Sampling(max_tokens=format.max_step_tokens)
         max_steps = format.max_steps if max_steps is None else max_steps
-        if max_steps < 1 or sampling.max_tokens < 1 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
-            raise ValueError(
-                "wanted max_steps >= 1, max_tokens >= 1, temperature >= 0 and 0 < top_p <= 1, "
-                f"got max_steps={max_steps}, {sampling}"
-            )
+        check_integer("max_steps", max_steps, 1)
+        check_integers(sampling, 1, "max_tokens")
+        check_numbers(sampling, "temperature", least=0)
+        check_numbers(sampling, "top_p", above=0, most=1)
         self.engine, self.format, self.seed = engine, format, seed
         self.value: Critic = value or NoCritic()
         rules: dict[str, Any] = {"stop": format.delimiter, "cut": format.cut, "max_steps": 1}

@@ -121,7 +121,7 @@ def plan(
     refuse_constrained_indices(model)
     budget = budget_of(budget)
     start, root = model.start(problems)
-    rows = len(root.value)
+    rows = _started(root)
     search = planner.begin(
         root,
         model.actions,
@@ -135,6 +135,14 @@ def plan(
         ledger.book(np.arange(rows, dtype=np.int32), root.usage, root.spent)
     _run(search, model, states, ledger)
     return _outcome(search, states, ledger, {})
+
+
+def _started(root: Expansion) -> int:
+    """How many problems the model has started. Errors: ModelError for values without a length."""
+    try:
+        return len(root.value)
+    except TypeError:
+        raise ModelError(f"the model's value at the start must be [B], got {type(root.value).__name__}") from None
 
 
 def _run(search: AnySearch, model: Model[States], states: StateStore[States], ledger: Ledger) -> None:

@@ -38,9 +38,12 @@ class BoxActions:
     high: Tensor
 
     def __post_init__(self) -> None:
-        if self.low.shape != self.high.shape or self.low.ndim != 1:
+        if not (isinstance(self.low, Tensor) and isinstance(self.high, Tensor)):
+            raise TypeError(f"BoxActions needs tensors low and high, got {type(self.low)} and {type(self.high)}")
+        if self.low.shape != self.high.shape or self.low.ndim != 1 or not len(self.low):
             raise ValueError(
-                f"BoxActions needs low and high of one shape [D], got {self.low.shape} and {self.high.shape}"
+                "BoxActions needs low and high of one shape [D] with at least one component, got "
+                f"{tuple(self.low.shape)} and {tuple(self.high.shape)}"
             )
         if {self.low.dtype, self.high.dtype} not in ({torch.float32}, {torch.float64}):
             kinds = f"{self.low.dtype} and {self.high.dtype}"

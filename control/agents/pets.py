@@ -17,6 +17,7 @@ import gymnasium
 import numpy as np
 
 from ...planning.interface import Planner
+from ...planning.settings_checks import check_integers
 from ...planning.shooting import CEM
 from ...planning.shooting_settings import GaussianSettings
 from ..data.collector import collect
@@ -64,15 +65,9 @@ class PETS:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, number, least in (
-            ("random_steps", self.random_steps, 20),
-            ("steps", self.steps, self.random_steps),
-            ("envs", self.envs, 1),
-            ("nodes", self.nodes, 1),
-            ("action_repeat", self.action_repeat, 1),
-        ):
-            if number < least:
-                raise ValueError(f"{name} must be at least {least}, got {number}")
+        check_integers(self, 20, "random_steps")
+        check_integers(self, self.random_steps, "steps")
+        check_integers(self, 1, "envs", "nodes", "action_repeat", "members")
 
     def train(
         self, folder: str | Path | None = None, watch: Watch | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 
+from ...planning.settings_checks import check_integer
 from ..gym_spaces import from_gym, observed, paid, refuse_vector, to_gym
 from ..policies.base import Policy
 from ..policies.random import random_policy
@@ -31,8 +32,7 @@ def collect(
     Errors: ValueError for less than one step, a vector environment, spaces that cannot be planned in, an
         action outside its space, and a number that is not finite.
     """
-    if steps < 1:
-        raise ValueError(f"collect takes at least 1 step, got {steps}")
+    check_integer("steps", steps, 1)
     refuse_vector(env)
     env = gymnasium.make(env) if isinstance(env, str) else env
     policy = policy or random_policy(env, seed, action_repeat=action_repeat)

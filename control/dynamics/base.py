@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...planning.interface import ActionSpace
+from ...planning.settings_checks import check_numbers
 
 
 class Dynamics(Protocol):
@@ -52,6 +55,13 @@ class Dynamics(Protocol):
     def to_states(self, obs: Tensor) -> Tensor:
         """Observations [K, O] to physical states [K, state_dim]; physical states are returned unchanged."""
         ...
+
+
+def check_constants(dynamics: object, *, zero: Sequence[str] = ()) -> None:
+    """Errors: ValueError unless all fields of dynamics are finite and above 0; those of `zero` may be 0."""
+    names = [field.name for field in fields(dynamics)]  # type: ignore[arg-type]
+    check_numbers(dynamics, *(name for name in names if name not in zero), above=0)
+    check_numbers(dynamics, *(name for name in names if name in zero), least=0)
 
 
 class Startable(Dynamics, Protocol):

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...planning.interface import BoxActions
-from .base import check_width
+from .base import check_constants, check_width
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Bouncer:
     friction: float = 0.5
     force: float = 4.0
     dt: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_constants(self, zero=("gravity", "stiffness", "damping", "friction"))
 
     env_id = "forethought/Bouncer-v0"
     state_dim = 4

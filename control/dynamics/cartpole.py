@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ...planning.interface import DiscreteActions
-from .base import check_width
+from .base import check_constants, check_width
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ class CartPole:
     dt: float = 0.02
     max_x: float = 2.4
     max_theta: float = 12 * 2 * math.pi / 360
+
+    def __post_init__(self) -> None:
+        check_constants(self, zero=("gravity",))
 
     env_id = "CartPole-v1"
     state_dim = 4

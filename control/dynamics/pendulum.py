@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ...planning.interface import BoxActions
-from .base import check_width
+from .base import check_constants, check_width
 
 
 def wrap(angle: Tensor) -> Tensor:
@@ -43,6 +43,9 @@ class Pendulum:
     dt: float = 0.05
     max_speed: float = 8.0
     max_torque: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_constants(self, zero=("gravity",))
 
     env_id = "Pendulum-v1"
     state_dim = 2

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...planning.interface import BoxActions
-from .base import check_width
+from .base import check_constants, check_width
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Reacher:
     damping: float = 0.1
     torque: float = 1.0
     dt: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_constants(self, zero=("damping",))
 
     env_id = "forethought/Reacher-v0"
     state_dim = 6

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...planning.interface import BoxActions
-from .base import check_width
+from .base import check_constants, check_width
 from .cartpole import CartPole
 
 
@@ -35,6 +35,9 @@ class SwingUp:
     length: float = 0.5
     force: float = 10.0
     dt: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_constants(self, zero=("gravity",))
 
     env_id = "forethought/SwingUp-v0"
     state_dim = 4

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from ...planning.interface import ActionSpace, BoxActions, DiscreteActions
+from ...planning.settings_checks import check_integers
 from ..dynamics import KNOWN
 
 Source = Literal["learned", "given"]
@@ -38,6 +39,8 @@ class MLPConfig:
     termination: Source = "given"
 
     def __post_init__(self) -> None:
+        check_integers(self, 1, "obs_dim", "hidden")
+        check_integers(self, 0, "layers")
         sources = {"reward": self.reward, "termination": self.termination}
         given = [name for name, source in sources.items() if source == "given"]
         if given and self.env_id not in KNOWN:

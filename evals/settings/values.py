@@ -24,9 +24,8 @@ def as_budgets(given: str | int | Sequence[str | int]) -> tuple[int, ...]:
 
     Errors: BadInput for anything else.
     """
-    return tuple(
-        sorted({_as_budget(word) for word in ([given] if isinstance(given, int) else as_names(given, "budgets"))})
-    )
+    words = as_names(given, "budgets") if isinstance(given, Sequence) else [given]
+    return tuple(sorted({_as_budget(word) for word in words}))
 
 
 def _as_budget(given: object) -> int:

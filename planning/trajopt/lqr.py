@@ -20,6 +20,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..settings_checks import check_integer
+
 Matrix = Tensor | ArrayLike
 """Anything that becomes a float64 tensor [..., rows, columns]."""
 
@@ -65,8 +67,7 @@ def lqr(
         if system[0].ndim < 3:
             raise ValueError(f"lqr needs a horizon, or a of shape [..., H, S, S], got a {list(system[0].shape)}")
         steps = system[0].shape[-3]
-    if steps < 1:
-        raise ValueError(f"lqr needs at least one step, got {steps}")
+    check_integer("horizon", steps, 1)
     parts = [x if x.ndim > 2 and horizon is None else x.unsqueeze(-3) for x in (*system, n)]
     wrong = [x.shape[-3] for x in parts if x.shape[-3] not in (1, steps)]
     if wrong:

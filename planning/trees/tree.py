@@ -38,6 +38,8 @@ def as_numpy(x: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         x = np.asarray(x)
     if x.shape != shape:
         raise ModelError(f"the model's {name} has shape {tuple(x.shape)}, expected {shape}")
+    if x.dtype.kind not in "fiub":
+        raise ModelError(f"the model's {name} holds no numbers: its type is {x.dtype}")
     if (x.dtype is not FLOAT32 and x.dtype != FLOAT32) or not x.flags.carray:
         # the kernels would be compiled once more for an array that is strided or read-only
         x = np.array(x, np.float32, order="C")

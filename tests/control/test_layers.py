@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "control"
 LAYERS = [
-    {"dynamics", "nets", "policies"}, {"envs"}, {"data"}, {"world_models"}, {"values"}, {"tasks"}, {"episodes"},
-    {"agents"}, {"__init__"},
+    {"gym_spaces"}, {"dynamics", "nets", "policies"}, {"envs"}, {"recognition"}, {"data"}, {"world_models"}, {"values"},
+    {"tasks"}, {"episodes"}, {"agents"}, {"__init__"},
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 FILES = sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)

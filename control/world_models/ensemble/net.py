@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
+from ....planning.settings_checks import check_integers
 from ...nets.perceptron import perceptron
 from ..config import MLPConfig
 from ..normalized_net import NormalizedNet
@@ -34,8 +35,7 @@ class EnsembleConfig(MLPConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.members < 1:
-            raise ValueError(f"an ensemble has at least 1 member, got {self.members}")
+        check_integers(self, 1, "members")
 
 
 class StackedNet(NormalizedNet):

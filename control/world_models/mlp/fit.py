@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from ....planning.settings_checks import check_integers, check_numbers
 from ...data.transitions import Transitions
 from ..config import MLPConfig
 from ..normalized_net import NormalizedNet
@@ -44,6 +45,13 @@ class Fit:
     held_out: float = 0.1
     seed: int = 0
     watch: Callable[[int, int], None] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_integers(self, 1, "epochs", "patience", "batch_size")
+        check_integers(self, 0, "seed")
+        check_numbers(self, "learning_rate", above=0)
+        check_numbers(self, "weight_decay", least=0)
+        check_numbers(self, "held_out", above=0, below=1)
 
 
 DEFAULT_FIT = Fit()

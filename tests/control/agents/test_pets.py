@@ -131,7 +131,10 @@ def test_a_folder_of_other_settings_is_named_and_an_interrupted_write_leaves_the
 
 @pytest.mark.parametrize(
     ("wrong", "told"),
-    [({"random_steps": 3}, "random_steps must be at least 20"), ({"steps": 30}, "steps must be at least 200")],
+    [
+        ({"random_steps": 3}, "random_steps is an integer, at least 20"),
+        ({"steps": 30}, "steps is an integer, at least 200"),
+    ],
 )
 def test_wrong_settings_are_named(wrong, told):
     with pytest.raises(ValueError, match=told):

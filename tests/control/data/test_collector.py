@@ -65,7 +65,7 @@ def test_truncations_are_recorded_and_kept_apart_from_terminations():
 
 
 def test_no_steps_and_splits_without_a_part_are_refused():
-    with pytest.raises(ValueError, match="at least 1 step, got 0"):
+    with pytest.raises(ValueError, match="steps is an integer, at least 1, got 0"):
         collect("CartPole-v1", 0)
     steps = collect("CartPole-v1", 3, seed=0)
     for share in (0.0, 1.0):

@@ -242,7 +242,7 @@ def test_a_folder_of_another_kind_or_architecture_is_refused(tmp_path):
 
 
 def test_wrong_settings_are_named():
-    with pytest.raises(ValueError, match="at least 1 member"):
+    with pytest.raises(ValueError, match="members is an integer, at least 1"):
         pendulum_config(members=0)
     with pytest.raises(ValueError, match="'ts1', 'tsinf' or 'mean'"):
         untrained(pendulum_config(), propagate="ts2")

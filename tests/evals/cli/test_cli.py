@@ -53,7 +53,7 @@ def call(*words):
         (["stories", "--budgets", "1.5"], "a budget is a positive integer, got '1.5'"),
         (["stories", "--budgets", ","], "separated by commas"),
         (["stories", "--limit", "0"], "--limit must be at least 1"),
-        (["stories", "--planner", ""], "expected names or numbers separated by commas, got ''"),
+        (["stories", "--planner", ""], "expected planners separated by commas, got ''"),
         (["stories", "--budgets", "1e9"], "a budget is a positive integer, got '1e9'"),
         (["stories", "--seed", "-1"], "--seed must be at least 0 and below 2^63, got -1"),
         (["pendulum", "--seed", str(2**63)], "--seed must be at least 0"),

@@ -69,7 +69,7 @@ def test_without_mujoco_the_error_says_what_to_install(tmp_path, monkeypatch):
     [
         (["--env", "NoSuch-v0"], "NoSuch"),
         (["--steps", "3"], "--steps must be at least 20"),
-        (["--steps", "40", "--members", "0"], "at least 1 member, got 0"),
+        (["--steps", "40", "--members", "0"], "greater than or equal to 1, got '0'"),
         (["--env", "Blackjack-v1", "--steps", "40"], "wrap it in FlattenObservation"),
     ],
 )

@@ -123,7 +123,7 @@ def test_the_regulator_does_not_care_whether_matrices_are_repeated() -> None:
         ({"b": np.array([[np.nan], [1.0]])}, "b holds NaN"),
         ({"r": np.array([[-1.0]])}, r"R \+ B'PB of step 4 has the eigenvalue"),
         ({"horizon": None}, "needs a horizon"),
-        ({"horizon": 0}, "at least one step"),
+        ({"horizon": 0}, "horizon is an integer, at least 1"),
         ({"discount": 1.5}, r"discount is in \(0, 1\]"),
         ({"horizon": None, "a": np.stack([A] * 4), "b": np.stack([B] * 3)}, "4 steps of every matrix"),
     ],
